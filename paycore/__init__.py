@@ -1,0 +1,1 @@
+"""What every process and every caller of paycore may import."""

@@ -1,0 +1,1 @@
+"""Pure rules of the payments core: no clock, randomness or I/O."""
