@@ -1,0 +1,1 @@
+"""All SQL of the system: roles, migrations and the named queries that Python calls."""

@@ -1,0 +1,1 @@
+"""One module and one SQL file for each migration."""

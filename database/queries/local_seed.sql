@@ -1,0 +1,27 @@
+-- What the callers of the local stack may do, and from which amount on its payments need step-up.
+
+-- name: seed_grants()!
+INSERT INTO ledger.grants (client, action, scope) VALUES
+  ('app', 'TRANSFER', 'OWN'),
+  ('app', 'DEPOSIT', 'OWN'),
+  ('app', 'WITHDRAWAL', 'OWN'),
+  ('app', 'READ', 'OWN'),
+  ('app', 'ACT_FOR_USERS', 'ALL'),
+  ('loadtest', 'TRANSFER', 'OWN'),
+  ('loadtest', 'DEPOSIT', 'OWN'),
+  ('loadtest', 'WITHDRAWAL', 'OWN'),
+  ('loadtest', 'READ', 'OWN'),
+  ('loadtest', 'ACT_FOR_USERS', 'ALL'),
+  ('loadtest', 'STEP_UP_EXEMPT', 'OWN'),
+  ('analyst', 'READ', 'ALL'),
+  ('operator', 'READ', 'ALL'),
+  ('operator', 'SET_STATUS', 'ALL')
+ON CONFLICT DO NOTHING
+
+-- name: seed_step_up_policies()!
+INSERT INTO ledger.step_up_policies (currency, threshold) VALUES
+  ('EUR', 100000),
+  ('USD', 100000),
+  ('JPY', 100000),
+  ('BHD', 500000)
+ON CONFLICT (currency) DO NOTHING

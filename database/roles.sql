@@ -1,0 +1,50 @@
+-- The roles of paycore. Run by a superuser, once per cluster; safe to run again. Passwords are set
+-- apart, so that none stands in a file. Each role is bounded: a forgotten transaction would hold the
+-- journal's watermark, and with it every reader, for as long as it stays open.
+
+DO $$
+DECLARE
+  role_name text;
+BEGIN
+  FOREACH role_name IN ARRAY ARRAY[
+    'paycore_owner', 'paycore_command', 'paycore_signing',
+    'paycore_projector', 'paycore_query', 'paycore_audit'
+  ] LOOP
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+      EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', role_name);
+    END IF;
+  END LOOP;
+END
+$$;
+
+ALTER ROLE paycore_owner SET search_path = '';
+ALTER ROLE paycore_owner SET lock_timeout = '5s';
+ALTER ROLE paycore_owner SET idle_in_transaction_session_timeout = '60s';
+
+ALTER ROLE paycore_command SET search_path = '';
+ALTER ROLE paycore_command SET statement_timeout = '10s';
+ALTER ROLE paycore_command SET lock_timeout = '5s';
+ALTER ROLE paycore_command SET idle_in_transaction_session_timeout = '10s';
+
+ALTER ROLE paycore_signing SET search_path = '';
+ALTER ROLE paycore_signing SET statement_timeout = '5s';
+ALTER ROLE paycore_signing SET lock_timeout = '3s';
+ALTER ROLE paycore_signing SET idle_in_transaction_session_timeout = '10s';
+
+ALTER ROLE paycore_projector SET search_path = '';
+ALTER ROLE paycore_projector SET statement_timeout = '30s';
+ALTER ROLE paycore_projector SET lock_timeout = '5s';
+ALTER ROLE paycore_projector SET idle_in_transaction_session_timeout = '10s';
+
+ALTER ROLE paycore_query SET search_path = '';
+ALTER ROLE paycore_query SET default_transaction_read_only = on;
+ALTER ROLE paycore_query SET statement_timeout = '10s';
+ALTER ROLE paycore_query SET lock_timeout = '2s';
+ALTER ROLE paycore_query SET idle_in_transaction_session_timeout = '10s';
+
+-- Verification reads the whole ledger in one snapshot, which takes as long as it takes.
+ALTER ROLE paycore_audit SET search_path = '';
+ALTER ROLE paycore_audit SET default_transaction_read_only = on;
+ALTER ROLE paycore_audit SET statement_timeout = '0';
+ALTER ROLE paycore_audit SET lock_timeout = '5s';
+ALTER ROLE paycore_audit SET idle_in_transaction_session_timeout = '60s';

@@ -1,0 +1,1 @@
+"""Command-line tools and jobs around the services."""

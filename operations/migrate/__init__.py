@@ -1,0 +1,1 @@
+"""Prepares a database: roles, schema, and the data that a local stack needs."""

@@ -1,0 +1,49 @@
+"""`python -m operations.migrate`: prepare a database for paycore."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+
+from operations.migrate import bootstrap as steps
+from operations.migrate.local_seed import seed_local
+
+app = typer.Typer(help="Prepare a database for paycore.", no_args_is_help=True)
+
+
+@app.command()
+def bootstrap(
+    admin_dsn: Annotated[str, typer.Option(help="DSN of a superuser of the server.")],
+    passwords: Annotated[
+        Path, typer.Option(help="JSON file: an object from role name to password.", exists=True)
+    ],
+    database: Annotated[str, typer.Option(help="Database to create or bring up to date.")] = (
+        "paycore"
+    ),
+) -> None:
+    """Create roles and database where missing and run all migrations. Safe to repeat."""
+    try:
+        steps.bootstrap(admin_dsn, database, json.loads(passwords.read_text(encoding="utf-8")))
+    except psycopg.Error as error:
+        typer.echo(f"bootstrap failed: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command(name="seed-local")
+def seed(
+    dsn: Annotated[str, typer.Option(help="DSN of paycore_owner on the database.")],
+) -> None:
+    """Write the grants and step-up thresholds of the local stack's callers. Safe to repeat."""
+    try:
+        seed_local(dsn)
+    except psycopg.Error as error:
+        typer.echo(f"seeding failed: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()

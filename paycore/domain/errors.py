@@ -1,0 +1,99 @@
+"""Every reason for which paycore refuses, and the one error class that carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What callers switch on (google.rpc.ErrorInfo.reason, domain `paycore`; AIP-193)."""
+
+    INVALID_FIELD = "INVALID_FIELD"
+    DEADLINE_REQUIRED = "DEADLINE_REQUIRED"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    BALANCE_OVERFLOW = "BALANCE_OVERFLOW"
+    ACCOUNT_NOT_FOUND = "ACCOUNT_NOT_FOUND"
+    TRANSFER_NOT_FOUND = "TRANSFER_NOT_FOUND"
+    ACCOUNT_FROZEN = "ACCOUNT_FROZEN"
+    ACCOUNT_CLOSED = "ACCOUNT_CLOSED"
+    ACCOUNT_KIND_MISMATCH = "ACCOUNT_KIND_MISMATCH"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    SAME_ACCOUNT = "SAME_ACCOUNT"
+    ILLEGAL_STATE = "ILLEGAL_STATE"
+    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    VERSION_MISMATCH = "VERSION_MISMATCH"
+    CONTENTION = "CONTENTION"
+    NOT_PERMITTED = "NOT_PERMITTED"
+    STEP_UP_REQUIRED = "STEP_UP_REQUIRED"
+    AUTHORIZATION_INVALID = "AUTHORIZATION_INVALID"
+    AUTHORIZATION_EXPIRED = "AUTHORIZATION_EXPIRED"
+    AUTHORIZATION_USED = "AUTHORIZATION_USED"
+    PIN_INCORRECT = "PIN_INCORRECT"
+    PIN_LOCKED = "PIN_LOCKED"
+    PIN_ALREADY_ENROLLED = "PIN_ALREADY_ENROLLED"
+    PIN_TOO_WEAK = "PIN_TOO_WEAK"
+    RATE_LIMITED = "RATE_LIMITED"
+    OVERLOADED = "OVERLOADED"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    SIGNER_UNAVAILABLE = "SIGNER_UNAVAILABLE"
+    INDEX_UNAVAILABLE = "INDEX_UNAVAILABLE"
+    INDEX_BEHIND = "INDEX_BEHIND"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    INTERNAL = "INTERNAL"
+
+
+STORED_DECLINES = frozenset(
+    {Reason.INSUFFICIENT_FUNDS, Reason.ACCOUNT_FROZEN, Reason.ACCOUNT_CLOSED}
+)
+"""Refusals that the ledger remembers under their key; all others are decided afresh on retry."""
+
+RETRYABLE = frozenset(
+    {
+        Reason.CONTENTION,
+        Reason.DATABASE_UNAVAILABLE,
+        Reason.SIGNER_UNAVAILABLE,
+        Reason.INDEX_UNAVAILABLE,
+        Reason.INDEX_BEHIND,
+        Reason.SHUTTING_DOWN,
+    }
+)
+"""Refusals that a client may try again with the same key, without asking anyone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One bad field of a request: its path (`transfers[3].amount.currency`) and what is wrong."""
+
+    field: str
+    description: str
+
+
+@dataclass(eq=False)
+class PaycoreError(Exception):
+    """A refusal with its reason and the figures that explain it.
+
+    `metadata` goes to the caller as it is: ids and figures only, never personal data or secrets.
+    """
+
+    reason: Reason
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    violations: tuple[Violation, ...] = ()
+    retry_after_ms: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+def invalid_field(path: str, description: str) -> PaycoreError:
+    """The refusal of a request with a single bad field."""
+    return invalid_fields((Violation(path, description),))
+
+
+def invalid_fields(violations: tuple[Violation, ...]) -> PaycoreError:
+    """The refusal of a request with every bad field at once."""
+    named = ", ".join(violation.field for violation in violations[:5])
+    return PaycoreError(Reason.INVALID_FIELD, f"invalid: {named}", violations=violations)

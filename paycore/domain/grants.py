@@ -1,0 +1,87 @@
+"""What clients may do with which accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class GrantAction(StrEnum):
+    """What a grant allows; debits are granted by the kind of transfer."""
+
+    READ = "READ"
+    SET_STATUS = "SET_STATUS"
+    STEP_UP_EXEMPT = "STEP_UP_EXEMPT"
+    ACT_FOR_USERS = "ACT_FOR_USERS"
+    TRANSFER = "TRANSFER"
+    DEPOSIT = "DEPOSIT"
+    WITHDRAWAL = "WITHDRAWAL"
+
+
+class GrantScope(StrEnum):
+    """On which accounts: those the client opened, those of one institution, or all."""
+
+    OWN = "OWN"
+    INSTITUTION = "INSTITUTION"
+    ALL = "ALL"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One row of the grants table."""
+
+    client: str
+    action: GrantAction
+    scope: GrantScope
+    institution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The accounts that one client reaches with one action."""
+
+    all: bool = False
+    own: bool = False
+    institutions: frozenset[str] = frozenset()
+
+
+_NOWHERE = Reach()
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """All grants, indexed. Nothing is allowed that no grant allows."""
+
+    reaches: Mapping[tuple[str, str], Reach] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, grants: Iterable[Grant]) -> Grants:
+        """Index `grants` by client and action."""
+        collected: dict[tuple[str, str], Reach] = {}
+        for grant in grants:
+            key = (grant.client, grant.action.value)
+            reach = collected.get(key, _NOWHERE)
+            collected[key] = Reach(
+                all=reach.all or grant.scope is GrantScope.ALL,
+                own=reach.own or grant.scope is GrantScope.OWN,
+                institutions=reach.institutions | ({grant.institution} - {""}),
+            )
+        return cls(collected)
+
+    def reach(self, client: str, action: str) -> Reach:
+        """What `client` reaches with `action`; nowhere when it holds no such grant."""
+        return self.reaches.get((client, action), _NOWHERE)
+
+    def allows(self, client: str, action: str, *, opened_by: str, institution: str) -> bool:
+        """Whether `client` may do `action` on an account opened by `opened_by` at `institution`."""
+        reach = self.reaches.get((client, action))
+        if reach is None:
+            return False
+        return (
+            reach.all or (reach.own and opened_by == client) or institution in reach.institutions
+        )
+
+    def holds(self, client: str, action: str) -> bool:
+        """Whether `client` holds `action` with any scope."""
+        return (client, action) in self.reaches
