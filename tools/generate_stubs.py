@@ -1,6 +1,6 @@
 """Generate the gRPC stubs under paycore/ from protos/, or check that they are current.
 
-Exit code 0 when written or current, 1 when `--check` finds a difference or the protos do not compile.
+Exit code 0 when written or current, 1 when `--check` finds a difference or the protos are wrong.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def generate(target: Path) -> int:
 
 
 def describe(target: Path) -> int:
-    """Write a descriptor set with source information, for the linter; returns protoc's exit code."""
+    """Write a descriptor set with source information, for linting; returns protoc's exit code."""
     return int(
         protoc.main(
             [
@@ -67,9 +67,7 @@ def describe(target: Path) -> int:
 
 def _generated(root: Path) -> set[Path]:
     return {
-        path.relative_to(root)
-        for pattern in PATTERNS
-        for path in (root / "paycore").rglob(pattern)
+        path.relative_to(root) for pattern in PATTERNS for path in (root / "paycore").rglob(pattern)
     }
 
 

@@ -11,7 +11,7 @@ AccountId = NewType("AccountId", int)
 
 
 class AccountKind(StrEnum):
-    """A customer's account has a floor; an EXTERNAL one stands for the world outside and has none."""
+    """A CUSTOMER account has a floor; an EXTERNAL one is the world outside and has none."""
 
     CUSTOMER = "CUSTOMER"
     EXTERNAL = "EXTERNAL"

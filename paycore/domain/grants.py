@@ -78,9 +78,7 @@ class Grants:
         reach = self.reaches.get((client, action))
         if reach is None:
             return False
-        return (
-            reach.all or (reach.own and opened_by == client) or institution in reach.institutions
-        )
+        return reach.all or (reach.own and opened_by == client) or institution in reach.institutions
 
     def holds(self, client: str, action: str) -> bool:
         """Whether `client` holds `action` with any scope."""

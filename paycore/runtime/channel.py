@@ -1,0 +1,34 @@
+"""Channels to other services."""
+
+from __future__ import annotations
+
+import grpc
+
+from paycore.runtime.tls import TlsFiles
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""Larger messages are refused by either side."""
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Retries are decided by reason in the client, never by the transport.
+    ("grpc.enable_retries", 0),
+)
+
+SEPARATE_CONNECTION: tuple[tuple[str, int], ...] = (("grpc.use_local_subchannel_pool", 1),)
+"""Keeps a channel's connection to itself, so that several channels reach several processes."""
+
+
+def open_channel(
+    target: str, tls: TlsFiles | None, extra: tuple[tuple[str, int], ...] = ()
+) -> grpc.aio.Channel:
+    """A channel to `target` (host:port); plain text where `tls` is None."""
+    options = (*OPTIONS, *extra)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, tls.channel_credentials(), options=options)

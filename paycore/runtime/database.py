@@ -1,0 +1,46 @@
+"""Connections to PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncpg
+
+DISCONNECTED: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What asyncpg raises when the server, or the way to it, is gone or not ready."""
+
+
+async def _keep_session(_: asyncpg.Connection) -> None:
+    """No reset on release: it costs a round trip, and no session state is used through pools."""
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    size: int,
+    application: str,
+    connect_timeout_s: float = 5.0,
+    command_timeout_s: float = 15.0,
+) -> asyncpg.Pool:
+    """A pool of at most `size` connections, opened as they are needed.
+
+    Connections of the pool must not be left with session state (locks, LISTEN, SET). Raises one of
+    DISCONNECTED when the server cannot be reached.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        reset=_keep_session,
+        timeout=connect_timeout_s,
+        command_timeout=command_timeout_s,
+        max_inactive_connection_lifetime=300.0,
+        server_settings={"application_name": application},
+    )

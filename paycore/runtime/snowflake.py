@@ -1,0 +1,153 @@
+"""Unique, time-ordered 63-bit ids (Snowflakes) under a leased instance number."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import structlog
+from snowflake import SnowflakeGenerator
+
+import database
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.runtime.clock import Clock
+from paycore.runtime.database import DISCONNECTED
+
+EPOCH_MS = 1_735_689_600_000
+"""2025-01-01T00:00:00Z: ids last until 2094."""
+
+LEASE_S = 30.0
+"""How long an instance number is held without renewal, by the database's clock, in seconds."""
+
+SAFETY_S = 10.0
+"""How much earlier than the lease ends its holder stops issuing ids, in seconds."""
+
+RENEW_EVERY_S = 5.0
+
+MAX_WAIT_S = 2.0
+"""How long one call waits for the generator (sequence used up, clock stepped back), in seconds."""
+
+log = structlog.get_logger()
+
+
+def created_at_ms(snowflake: int) -> int:
+    """Milliseconds since 1970 at which `snowflake` was made."""
+    return (snowflake >> 22) + EPOCH_MS
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A stretch of time in which one instance number is surely ours."""
+
+    generator: SnowflakeGenerator
+    instance: int
+    until_s: float
+
+
+class IdSource:
+    """Issues ids while its lease of an instance number is certain, and refuses otherwise."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._holder = uuid.uuid4()
+        self._queries: Any = database.load("id_leases")
+        self._term: _Term | None = None
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Lease an instance number and keep renewing it.
+
+        Raises PaycoreError OVERLOADED when all 1,024 are leased, or what asyncpg raises.
+        """
+        await self._lease()
+        self._renewal = asyncio.create_task(self._keep_renewing(), name="id-lease")
+
+    async def stop(self) -> None:
+        """Stop issuing and give the instance number back."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+        term, self._term = self._term, None
+        if term is not None:
+            try:
+                async with self._pool.acquire() as connection:
+                    await self._queries.release(
+                        connection, instance=term.instance, holder=self._holder
+                    )
+            except DISCONNECTED as error:
+                log.warning("id lease left to expire", error=type(error).__name__)
+
+    @property
+    def instance(self) -> int | None:
+        """The leased instance number, or None when there is none."""
+        return None if self._term is None else self._term.instance
+
+    async def take(self, count: int) -> list[int]:
+        """`count` new ids, rising.
+
+        Waits when a millisecond's sequence is used up or the clock stepped back. Raises
+        PaycoreError DATABASE_UNAVAILABLE when the lease is lost or the wait passes MAX_WAIT_S.
+        """
+        ids: list[int] = []
+        give_up_s = self._clock.monotonic_s() + MAX_WAIT_S
+        while True:
+            term = self._term
+            if term is None or self._clock.monotonic_s() >= term.until_s:
+                raise PaycoreError(
+                    Reason.DATABASE_UNAVAILABLE, "the lease of an id range could not be renewed"
+                )
+            generator = term.generator
+            while len(ids) < count:
+                # None: this millisecond's 4,096 are used up, or the clock stepped back.
+                issued = next(generator)
+                if issued is None:
+                    break
+                ids.append(issued)
+            else:
+                return ids
+            if self._clock.monotonic_s() >= give_up_s:
+                raise PaycoreError(
+                    Reason.DATABASE_UNAVAILABLE, "the clock stepped back: no ids can be issued"
+                )
+            await asyncio.sleep(0.0005)
+
+    async def _lease(self) -> None:
+        asked_s = self._clock.monotonic_s()
+        async with self._pool.acquire() as connection:
+            instance = await self._queries.lease(connection, holder=self._holder, lease_s=LEASE_S)
+        if instance is None:
+            raise PaycoreError(Reason.OVERLOADED, "all 1,024 id instance numbers are leased")
+        # The generator starts a millisecond from now at the earliest: a former holder of the number
+        # stopped SAFETY_S before its lease ended, so no id of it can come again.
+        self._term = _Term(
+            SnowflakeGenerator(instance, epoch=EPOCH_MS), instance, asked_s + LEASE_S - SAFETY_S
+        )
+        log.info("id instance leased", instance=instance)
+
+    async def _renew(self, term: _Term) -> None:
+        asked_s = self._clock.monotonic_s()
+        async with self._pool.acquire() as connection:
+            renewed = await self._queries.renew(
+                connection, instance=term.instance, holder=self._holder, lease_s=LEASE_S
+            )
+        if renewed is None:
+            self._term = None
+            log.error("id lease lost to another process", instance=term.instance)
+            await self._lease()
+        else:
+            self._term = _Term(term.generator, term.instance, asked_s + LEASE_S - SAFETY_S)
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            try:
+                if self._term is None:
+                    await self._lease()
+                else:
+                    await self._renew(self._term)
+            except (*DISCONNECTED, asyncpg.PostgresError, PaycoreError) as error:
+                log.warning("id lease not renewed", error=type(error).__name__)
