@@ -1,0 +1,228 @@
+"""One process of a part: started in a session of its own, ended by id, never by name."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BufferedWriter
+from pathlib import Path
+
+import psutil
+
+from deploy.local.identity import ProcessIdentity, session_members
+from deploy.local.privileges import RunAs, capability_needed
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+KILL_WAIT_S = 10.0
+HELPERS_WAIT_S = 2.0
+# A log is looked at when its process starts, and keeps one predecessor.
+LOG_BYTES_BEFORE_ROTATION = 16 * 1024 * 1024
+
+# What a part inherits of the supervisor's environment: nothing else leaks into it.
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a process is started."""
+
+    argv: Sequence[str]
+    cwd: Path
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user: RunAs | None = None
+    reaches: Sequence[Path] = ()
+    """What `user` must be able to reach: its program, its data."""
+    standard_input: bytes | None = field(default=None, repr=False)
+    """A few bytes at most: it is written before anything reads it."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """Asks for an orderly end; sent as well when the supervisor dies."""
+
+
+class ManagedProcess:
+    """A child in its own session whose end follows the supervisor's.
+
+    Create it on a thread that outlives it: the kernel ties a child to the thread that made it.
+    """
+
+    def __init__(self, launch: Launch, log: Path) -> None:
+        self._stop_signal = launch.stop_signal
+        order = {
+            "argv": list(launch.argv),
+            "cwd": str(launch.cwd),
+            "death_signal": int(launch.stop_signal),
+            "parent": os.getpid(),
+            "uid": launch.user.uid if launch.user else None,
+            "gid": launch.user.gid if launch.user else None,
+            "capability": capability_needed(launch.user, launch.reaches) if launch.user else None,
+        }
+        with _open_log(log) as output:
+            self._child = subprocess.Popen(  # noqa: S603 - argv of our own making, no shell
+                [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(order)],
+                stdin=subprocess.DEVNULL if launch.standard_input is None else subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=child_environment(launch.environment),
+                start_new_session=True,
+            )
+        if self._child.stdin is not None:
+            with self._child.stdin:
+                self._child.stdin.write(launch.standard_input or b"")
+        # Signals through a descriptor cannot hit another process that got the same id.
+        self._descriptor = os.pidfd_open(self._child.pid)
+        identity = ProcessIdentity.of(self._child.pid)
+        self.identity = identity or ProcessIdentity(pid=self._child.pid, started="ended at once")
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def wait(self, timeout_s: float | None = None, wake: int | None = None) -> int | None:
+        """Return the exit code, negative for a signal.
+
+        None when the time runs out first, or when the descriptor `wake` becomes readable.
+        """
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
+        if all(descriptor != self._descriptor for descriptor, _ in ready):
+            return None
+        return self._child.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself; one that has ended is left in peace."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, number)
+
+    def family(self) -> tuple[int, ...]:
+        """Return the ids of the process and everything under it, the process first."""
+        pids = [self.pid]
+        with suppress(psutil.NoSuchProcess):
+            pids += [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+        pids += [pid for pid in session_members(self.pid) if pid not in pids]
+        return tuple(pids)
+
+    def stop(self, grace_s: float) -> int:
+        """Ask it to end, and kill it and what it started after `grace_s`."""
+        family = _handles(self.family()[1:])
+        self.signal(self._stop_signal)
+        code = self.wait(grace_s)
+        if code is None:
+            self.signal(signal.SIGKILL)
+            code = self._child.wait()
+        self._end(family)
+        return code
+
+    def kill(self) -> int:
+        """End it and everything under it with SIGKILL."""
+        family = _handles(self.family()[1:])
+        self.signal(signal.SIGKILL)
+        kill_all(family)
+        code = self._child.wait()
+        self._end(family)
+        return code
+
+    def strike(self) -> None:
+        """Send SIGKILL to it and everything under it, without waiting for the end."""
+        for process in _handles(self.family()[1:]):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.signal(signal.SIGKILL)
+
+    def sweep(self) -> None:
+        """Kill what an ended process left running in its session."""
+        kill_all(_handles(session_members(self.pid)))
+
+    def close(self) -> None:
+        """Give the descriptor back, once the process has been waited for."""
+        os.close(self._descriptor)
+
+    def _end(self, family: list[psutil.Process]) -> None:
+        # Helpers of a process that ended in order follow by themselves; give them a moment.
+        _, alive = psutil.wait_procs(family, timeout=HELPERS_WAIT_S)
+        kill_all(alive)
+        self.sweep()
+
+
+def stop_leftover(leftover: ProcessIdentity, stop_signal: signal.Signals, grace_s: float) -> bool:
+    """End a process of an earlier supervisor and its session; return whether any was there.
+
+    A process that merely got the same id later is not touched: the start must match too. The
+    rest of the session is found even when its leader is gone, because the kernel gives no new
+    process the id of a session that still has members.
+    """
+    found = False
+    if leftover.is_alive():
+        found = True
+        handles = _handles([leftover.pid])
+        family = handles + [child for handle in handles for child in _children(handle)]
+        for handle in handles:
+            with suppress(psutil.NoSuchProcess):
+                handle.send_signal(stop_signal)
+        psutil.wait_procs(handles, timeout=grace_s)
+        kill_all(family)
+    elif ProcessIdentity.of(leftover.pid) is not None:
+        return False
+    orphans = _handles(session_members(leftover.pid))
+    if orphans:
+        found = True
+        for orphan in orphans:
+            with suppress(psutil.NoSuchProcess):
+                orphan.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(orphans, timeout=grace_s)
+        kill_all(alive)
+    return found
+
+
+def kill_all(processes: Sequence[psutil.Process]) -> None:
+    """Send SIGKILL and wait, bounded, until all are gone."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=KILL_WAIT_S)
+
+
+def run_once(launch: Launch, log: Path, timeout_s: float) -> int | None:
+    """Run a helper program to its end; None, and it is killed, when `timeout_s` runs out."""
+    process = ManagedProcess(launch, log)
+    try:
+        code = process.wait(timeout_s)
+        if code is None:
+            process.kill()
+        return code
+    finally:
+        process.close()
+
+
+def child_environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment of a child: the few inherited variables and its own."""
+    inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+    return {**inherited, **own}
+
+
+def _open_log(path: Path) -> BufferedWriter:
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > LOG_BYTES_BEFORE_ROTATION:
+            path.replace(path.with_suffix(".log.1"))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "ab")
+
+
+def _handles(pids: Sequence[int]) -> list[psutil.Process]:
+    handles = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            handles.append(psutil.Process(pid))
+    return handles
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return list(process.children(recursive=True))
+    return []

@@ -1,0 +1,27 @@
+"""Bringing the database up: roles, schema, and what the local callers need."""
+
+import threading
+
+import psycopg
+
+from deploy.local.endpoints import DATABASE, Endpoints
+from deploy.local.errors import StackError
+from operations.migrate.bootstrap import bootstrap
+from operations.migrate.local_seed import seed_local
+
+# Alembic keeps its context in module globals, so two stacks of one process take turns.
+_alembic = threading.Lock()
+
+
+def prepare_database(endpoints: Endpoints, roles: dict[str, str]) -> None:
+    """Create or update the database `paycore` and seed the local callers. Idempotent.
+
+    Called in this process and not as a program: its arguments would show a password to every
+    user of the machine. Raises StackError where the server refuses.
+    """
+    try:
+        with _alembic:
+            bootstrap(endpoints.postgres_admin_dsn, DATABASE, roles)
+        seed_local(endpoints.postgres_dsn["paycore_owner"])
+    except psycopg.Error as error:
+        raise StackError(f"the database could not be prepared: {error}") from error

@@ -1,0 +1,149 @@
+"""The four services of paycore: their environment, and readiness by gRPC health."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local.endpoints import Endpoints
+from deploy.local.part import NotReadyError, Preparation
+from deploy.local.process import Launch
+from deploy.local.state import StateFolder
+
+PROBE_TIMEOUT_S = 2.0
+SHUTDOWN_GRACE_S = 10
+PROBE_IDENTITY = "operator"
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ACCESS_FILE = Path(__file__).with_name("access.toml")
+
+MODULES = {
+    "signing": "signing_service",
+    "command": "command_service",
+    "projector": "projector",
+    "query": "query_service",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service as a part."""
+
+    name: str
+    target: str
+    endpoints: Endpoints
+    environment: Mapping[str, str]
+    folder: Path
+
+    @property
+    def start_timeout_s(self) -> float:
+        return 60.0
+
+    @property
+    def stop_grace_s(self) -> float:
+        # Its own bound on draining, and the time that ending takes after it.
+        return SHUTDOWN_GRACE_S + 5.0
+
+    def prepare(self, preparation: Preparation) -> None:
+        """Nothing to bring into place: certificates, keys and schema are there already."""
+
+    def launch(self) -> Launch:
+        return Launch(
+            argv=[sys.executable, "-m", MODULES[self.name]],
+            cwd=self.folder,
+            environment={
+                **self.environment,
+                "PYTHONPATH": _python_path(),
+                "PYTHONUNBUFFERED": "1",
+            },
+        )
+
+    def probe(self) -> None:
+        """Ask for the process's overall health over mTLS."""
+        credentials = self.endpoints.tls[PROBE_IDENTITY].channel_credentials()
+        # A channel of its own each time: a shared one would wait out its reconnect backoff.
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.secure_channel(self.target, credentials, options=options) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            try:
+                reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S)
+            except grpc.RpcError as error:
+                raise NotReadyError(f"{self.target} answers {error}") from error
+        if reply.status != health_pb2.HealthCheckResponse.SERVING:
+            status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+            raise NotReadyError(f"{self.target} says {status}")
+
+
+def service_environment(
+    name: str,
+    state: StateFolder,
+    endpoints: Endpoints,
+    processes: int,
+    metrics_listen: str,
+    changes: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the settings of one service as environment variables.
+
+    Variables of the supervisor's own environment with the service's prefix are passed on, so
+    that `PAYCORE_COMMAND_LOG_LEVEL=debug make up` works; what the stack decides wins over
+    them, and `changes` (names without the prefix) over both.
+    """
+    files = endpoints.tls[name]
+    values = {
+        "ENVIRONMENT": "local",
+        "LISTEN": endpoints.target(name),
+        "METRICS_LISTEN": metrics_listen,
+        "TLS_CERTIFICATE": str(files.certificate),
+        "TLS_KEY": str(files.key),
+        "TLS_CA": str(files.ca),
+        "REFLECTION": "true",
+        "ACCESS_FILE": str(ACCESS_FILE),
+        "SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
+        **_own_settings(name, state, endpoints, processes),
+        **changes,
+    }
+    prefix = f"PAYCORE_{name.upper()}_"
+    inherited = {key: value for key, value in os.environ.items() if key.startswith(prefix)}
+    return {**inherited, **{prefix + key: value for key, value in values.items()}}
+
+
+def _own_settings(
+    name: str, state: StateFolder, endpoints: Endpoints, processes: int
+) -> dict[str, str]:
+    elasticsearch = {
+        "ELASTICSEARCH_URL": endpoints.elasticsearch_url,
+        "ELASTICSEARCH_USER": endpoints.elasticsearch_user,
+        "ELASTICSEARCH_PASSWORD": endpoints.elasticsearch_password,
+        "INDEX_PREFIX": endpoints.index_prefix,
+    }
+    match name:
+        case "command":
+            return {
+                "POSTGRES_DSN": endpoints.postgres_dsn["paycore_command"],
+                "REDIS_URL": endpoints.redis_url,
+                "SIGNING_TARGET": endpoints.signing_target,
+                "PROCESSES": str(processes),
+                "HASH_KEY_FILE": str(state.hash_key_file),
+            }
+        case "signing":
+            return {
+                "POSTGRES_DSN": endpoints.postgres_dsn["paycore_signing"],
+                "KEYSTORE_FILE": str(state.keystore_file),
+                "KEYSTORE_PASSPHRASE_FILE": str(state.keystore_passphrase_file),
+            }
+        case "projector":
+            return {"POSTGRES_DSN": endpoints.postgres_dsn["paycore_projector"], **elasticsearch}
+        case "query":
+            return {"PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file), **elasticsearch}
+        case _:
+            raise ValueError(f"no service {name!r}")
+
+
+def _python_path() -> str:
+    # The services run in the state folder and must import this checkout all the same.
+    inherited = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(CHECKOUT), *([inherited] if inherited else [])])

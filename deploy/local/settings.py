@@ -1,0 +1,30 @@
+"""Settings of the local stack itself, from environment variables `PAYCORE_STACK_*`."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class StackSettings(BaseSettings):
+    """Which parts run already elsewhere, and where the stack keeps its cache.
+
+    A store whose address is given is used as it is and not embedded.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PAYCORE_STACK_", extra="ignore")
+
+    postgres_dsn: SecretStr | None = None
+    """DSN of an administrator of a PostgreSQL 18 server: may create roles and a database."""
+
+    redis_url: SecretStr | None = None
+
+    elasticsearch_url: str | None = None
+    elasticsearch_user: str = "elastic"
+    elasticsearch_password: SecretStr = SecretStr("")
+
+    cache: Path | None = None
+    """Where downloads are kept; see `deploy.local.cache`."""
+
+    run_as: str = "nobody"
+    """User the stores run as when the stack is started by root."""
