@@ -1,0 +1,91 @@
+"""Runs the query service: python -m query_service."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import structlog
+
+import database
+from paycore.runtime import logs, metrics, process
+from paycore.runtime.clock import SystemClock
+from paycore.runtime.server import Server
+from paycore.v1 import analytics_service_pb2, history_service_pb2
+from query_service import metrics as query_metrics
+from query_service.access import Access
+from query_service.grants import GrantsLoader
+from query_service.page_token import PageTokens
+from query_service.positions import PositionTracker
+from query_service.readers.elastic.connection import Connection, open_client
+from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
+from query_service.servicers.analytics import AnalyticsServicer
+from query_service.servicers.history import HistoryServicer
+from query_service.settings import QuerySettings
+
+log = structlog.get_logger()
+
+
+async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then drain. SERVING once grants and the index have answered."""
+    clock = SystemClock()
+    tokens = PageTokens(settings.page_token_key())
+    grants = GrantsLoader(settings.postgres_dsn.get_secret_value(), database.load("query"), clock)
+    client = open_client(
+        settings.elasticsearch_url,
+        settings.elasticsearch_user,
+        settings.elasticsearch_password.get_secret_value(),
+        None if settings.elasticsearch_ca is None else str(settings.elasticsearch_ca),
+    )
+    connection = Connection(client, clock)
+    positions = PositionTracker(ElasticPositions(connection, settings.index_prefix), clock)
+    reader = ElasticReader(connection, positions, settings.index_prefix)
+    access = Access(grants, reader)
+    server = Server(settings)
+    server.add(
+        history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"],
+        HistoryServicer(reader, access, tokens),
+    )
+    server.add(
+        analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"],
+        AnalyticsServicer(reader, access),
+    )
+    query_metrics.watch(positions, connection, grants)
+    endpoint = metrics.serve(settings.metrics_listen)
+    try:
+        port = await server.start()
+        log.info("listening", port=port)
+        async with asyncio.TaskGroup() as background:
+            tasks = [
+                background.create_task(grants.run()),
+                background.create_task(positions.run()),
+                background.create_task(_announce(server, grants, positions)),
+            ]
+            await stop.wait()
+            await server.stop()
+            for task in tasks:
+                task.cancel()
+    finally:
+        await server.stop(grace_s=0)
+        await client.close()
+        await grants.close()
+        endpoint.shutdown()
+    log.info("stopped")
+
+
+async def _announce(server: Server, grants: GrantsLoader, positions: PositionTracker) -> None:
+    await grants.loaded.wait()
+    await positions.answered.wait()
+    await server.set_serving(True)
+    log.info("serving")
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code."""
+    settings = QuerySettings()
+    logs.configure("query", settings.log_level)
+    return process.run(lambda stop: serve(settings, stop))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The readers' port on Elasticsearch."""

@@ -1,0 +1,96 @@
+"""From documents and buckets of the index to records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from paycore.domain.accounts import AccountId
+from paycore.domain.money import Currency, Minor
+from paycore.domain.position import Position
+from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
+from query_service.positions import IndexPosition
+from query_service.readers.elastic.requests import LIMBS
+from query_service.readers.records import AccountRecord, Side, TransferRecord, VolumeTotal
+
+_LIMB_BITS = 21
+_MICROSECONDS_A_MILLISECOND = 1_000
+_NOTHING: Mapping[str, str] = {}
+
+
+def transfer(source: Mapping[str, Any]) -> TransferRecord:
+    """The record of a document of the transfers index."""
+    get = source.get
+    step_up = get("step_up")
+    return TransferRecord(
+        id=TransferId(source["id"]),
+        kind=TransferKind(source["kind"]),
+        state=TransferState(source["state"]),
+        debit_account=AccountId(source["debit_account"]),
+        credit_account=AccountId(source["credit_account"]),
+        debit_side=Side(get("debit_opened_by") or "", get("debit_institution") or ""),
+        credit_side=Side(get("credit_opened_by") or "", get("credit_institution") or ""),
+        amount=Minor(source["amount"]),
+        currency=Currency(source["currency"]),
+        debit_version=get("debit_version") or 0,
+        credit_version=get("credit_version") or 0,
+        debit_balance_after=get("debit_balance_after"),
+        credit_balance_after=get("credit_balance_after"),
+        client=source["client"],
+        reference=get("reference") or "",
+        step_up=None if step_up is None else StepUpBasis(step_up),
+        authorization_id=get("authorization_id") or 0,
+        created_at_us=source["created_at_us"],
+        effective_at_us=get("effective_at_us"),
+        description=get("description") or "",
+        metadata=get("metadata") or _NOTHING,
+        user_id=get("user_id") or "",
+        device_id=get("device_id") or "",
+        ip_address=get("ip_address") or "",
+        decline_reason=get("decline_reason") or "",
+        decline_figures=get("decline_figures") or _NOTHING,
+    )
+
+
+def account(source: Mapping[str, Any]) -> AccountRecord:
+    """The record of a document of the accounts index."""
+    return AccountRecord(
+        id=AccountId(source["id"]),
+        currency=Currency(source["currency"]),
+        opened_by=source["opened_by"],
+        institution=source["institution"],
+        balance=Minor(source["balance"]),
+        held=Minor(source["held"]),
+        overdraft_limit=Minor(source["overdraft_limit"]),
+        version=source["version"],
+    )
+
+
+def position(source: Mapping[str, Any]) -> IndexPosition:
+    """The position in the document that the projector writes after a refresh."""
+    return IndexPosition(
+        Position(source["epoch"], source["xid"], source["journal_id"]), source["source_time_us"]
+    )
+
+
+def volume_total(bucket: Mapping[str, Any]) -> VolumeTotal:
+    """The total in a bucket of `requests.volume`."""
+    key = bucket["key"]
+    return VolumeTotal(
+        start_us=key["start"] * _MICROSECONDS_A_MILLISECOND,
+        currency=Currency(key["currency"]),
+        kind=TransferKind(key["kind"]),
+        transfers=bucket["doc_count"],
+        total=exact_sum(bucket),
+    )
+
+
+def exact_sum(bucket: Mapping[str, Any]) -> int:
+    """The sum of amounts, joined from the sums of their limbs.
+
+    Elasticsearch sums in doubles, exact below 2**53: a limb is below 2**21, so the parts are exact
+    for fewer than 2**32 transfers, more than one shard can hold.
+    """
+    return sum(
+        int(bucket[limb]["value"]) << (_LIMB_BITS * place) for place, limb in enumerate(LIMBS)
+    )

@@ -1,0 +1,152 @@
+"""What the servicers need of a reader, and the terms on which they ask.
+
+Every method may raise PaycoreError: INDEX_BEHIND when `min_position` is not reached in time,
+INDEX_UNAVAILABLE or DATABASE_UNAVAILABLE when the source does not answer in time, OVERLOADED when
+too much is under way, INVALID_FIELD when `min_position` is of a history that was replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from paycore.domain.accounts import AccountId
+from paycore.domain.grants import Reach
+from paycore.domain.position import Position
+from paycore.domain.transfers import TransferId, TransferKind
+from query_service.readers.records import (
+    AccountRecord,
+    CounterpartyTotal,
+    TransferRecord,
+    VolumeTotal,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTerms:
+    """Until when an answer is awaited (monotonic seconds), and what it must at least include."""
+
+    deadline_s: float
+    min_position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Everything up to `position` is in the answer; None where the source has not said yet.
+
+    `lag_us` is the age of that position: how far the source was behind when last measured.
+    """
+
+    source: str
+    position: Position | None
+    lag_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T_co]):
+    """A value and how fresh it is."""
+
+    value: T_co
+    freshness: Freshness
+
+
+class PageKey(NamedTuple):
+    """Where a transfer stands in a list. Both parts are immutable, so pages need no snapshot."""
+
+    created_at_us: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFilter:
+    """Which transfers of an account; times are [start, end) in microseconds, amounts inclusive."""
+
+    account: AccountId
+    start_us: int | None = None
+    end_us: int | None = None
+    kinds: frozenset[TransferKind] = frozenset()
+    counterparty: AccountId | None = None
+    min_amount: int | None = None
+    max_amount: int | None = None
+    reference: str | None = None
+    include_declines: bool = False
+    """Adds the stored declines of the account's debits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks, and which accounts that client reaches with READ."""
+
+    client: str
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFilter:
+    """Posted transfers in [start, end) microseconds, in intervals aligned to UTC."""
+
+    start_us: int
+    end_us: int
+    interval_s: int
+    currency: str | None = None
+    kinds: frozenset[TransferKind] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CounterpartyFilter:
+    """Posted transfers of `account` in [start, end) microseconds; the `limit` largest."""
+
+    account: AccountId
+    start_us: int | None
+    end_us: int | None
+    limit: int
+
+
+class AccountReader(Protocol):
+    """Finds an account."""
+
+    async def account(
+        self, account: AccountId, terms: ReadTerms
+    ) -> Answer[AccountRecord | None]: ...
+
+
+class HistoryReader(AccountReader, Protocol):
+    """Answers what happened. Visibility is the caller's business."""
+
+    async def transfer(
+        self, transfer: TransferId, terms: ReadTerms
+    ) -> Answer[TransferRecord | None]: ...
+
+    async def transfers(
+        self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms
+    ) -> Answer[list[TransferRecord]]:
+        """At most `limit` transfers below `after`, by (created_at_us, id) descending."""
+        ...
+
+
+class AnalyticsReader(AccountReader, Protocol):
+    """Answers how much, exactly."""
+
+    async def volume(
+        self, wanted: VolumeFilter, viewer: Viewer, terms: ReadTerms
+    ) -> Answer[list[VolumeTotal]]:
+        """Totals over what `viewer` may see, by (start, currency, kind); empty ones left out.
+
+        Raises INVALID_FIELD when there are more than MAX_VOLUME_TOTALS.
+        """
+        ...
+
+    async def counterparties(
+        self, wanted: CounterpartyFilter, terms: ReadTerms
+    ) -> Answer[list[CounterpartyTotal]]:
+        """The other accounts by sent + received descending, then by id.
+
+        Raises INVALID_FIELD when the account has more than MAX_COUNTERPARTIES in the time asked.
+        """
+        ...
+
+
+MAX_VOLUME_TOTALS = 20_000
+MAX_COUNTERPARTIES = 50_000

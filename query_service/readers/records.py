@@ -1,0 +1,86 @@
+"""What readers return. Amounts are minor units of the record's currency, times microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from paycore.domain.accounts import AccountId
+from paycore.domain.money import Currency, Minor
+from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
+
+
+class Side(NamedTuple):
+    """Who holds one of a transfer's accounts; empty where a decline's account is unknown."""
+
+    opened_by: str
+    institution: str
+
+
+class TransferRecord(NamedTuple):
+    """A transfer or a stored decline. A tuple, not a dataclass: a page makes hundreds of them."""
+
+    id: TransferId
+    kind: TransferKind
+    state: TransferState
+    debit_account: AccountId
+    credit_account: AccountId
+    debit_side: Side
+    credit_side: Side
+    amount: Minor
+    currency: Currency
+    debit_version: int
+    """Zero in a decline, like `credit_version`."""
+    credit_version: int
+    debit_balance_after: Minor | None
+    """None in a decline, and where the viewer may not read the account."""
+    credit_balance_after: Minor | None
+    client: str
+    reference: str
+    step_up: StepUpBasis | None
+    authorization_id: int
+    """Zero where no authorization is stored."""
+    created_at_us: int
+    effective_at_us: int | None
+    description: str
+    metadata: Mapping[str, str]
+    user_id: str
+    device_id: str
+    ip_address: str
+    decline_reason: str
+    decline_figures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """An account with its figures at `version`."""
+
+    id: AccountId
+    currency: Currency
+    opened_by: str
+    institution: str
+    balance: Minor
+    held: Minor
+    overdraft_limit: Minor
+    version: int
+
+
+class VolumeTotal(NamedTuple):
+    """Transfers of one kind and currency that began within one interval."""
+
+    start_us: int
+    currency: Currency
+    kind: TransferKind
+    transfers: int
+    total: int
+    """Exact; may exceed int64."""
+
+
+class CounterpartyTotal(NamedTuple):
+    """What an account exchanged with one other; exact, and may exceed int64."""
+
+    account: AccountId
+    transfers: int
+    sent: int
+    received: int
