@@ -138,7 +138,11 @@ def _own_settings(
         case "projector":
             return {"POSTGRES_DSN": endpoints.postgres_dsn["paycore_projector"], **elasticsearch}
         case "query":
-            return {"PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file), **elasticsearch}
+            return {
+                "POSTGRES_DSN": endpoints.postgres_dsn["paycore_query"],
+                "PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file),
+                **elasticsearch,
+            }
         case _:
             raise ValueError(f"no service {name!r}")
 
