@@ -32,10 +32,13 @@ log = structlog.get_logger()
 
 
 class IndexPosition(NamedTuple):
-    """Everything up to `position` is searchable; it was so of the ledger at `source_time_us`."""
+    """Everything up to `position` is searchable; it was so of the ledger at `source_time_us`.
+
+    The time is None while the index holds nothing of the journal yet.
+    """
 
     position: Position
-    source_time_us: int
+    source_time_us: int | None
 
 
 class PositionSource(Protocol):
@@ -69,7 +72,7 @@ class PositionTracker:
 
     def lag_us(self) -> int | None:
         """Age of the position seen, in microseconds: an upper bound of the index's lag."""
-        if self.seen is None:
+        if self.seen is None or self.seen.source_time_us is None:
             return None
         return max(0, self._clock.now_us() - self.seen.source_time_us)
 

@@ -68,9 +68,8 @@ def account(source: Mapping[str, Any]) -> AccountRecord:
 
 def position(source: Mapping[str, Any]) -> IndexPosition:
     """The position in the document that the projector writes after a refresh."""
-    return IndexPosition(
-        Position(source["epoch"], source["xid"], source["journal_id"]), source["source_time_us"]
-    )
+    place = Position(source["epoch"], source["xid"], source["journal_id"])
+    return IndexPosition(place, source["source_time_us"] or None)
 
 
 def volume_total(bucket: Mapping[str, Any]) -> VolumeTotal:
