@@ -24,6 +24,8 @@ WHERE instance = :instance::smallint AND holder = :holder::uuid
   AND expires_at > clock_timestamp()
 RETURNING instance
 
--- name: release(instance, holder)!
-UPDATE ledger.id_leases SET expires_at = clock_timestamp() - interval '1 second'
+-- name: release(instance, holder, rest_s)!
+-- The number rests for a while, so that its next holder cannot issue an id of the same millisecond.
+UPDATE ledger.id_leases
+SET expires_at = least(expires_at, clock_timestamp() + make_interval(secs => :rest_s::float8))
 WHERE instance = :instance::smallint AND holder = :holder::uuid

@@ -27,6 +27,9 @@ SAFETY_S = 10.0
 
 RENEW_EVERY_S = 5.0
 
+LEASE_TRIES = 10
+"""Tries to lease a number: each can lose its pick to another process that starts now."""
+
 MAX_WAIT_S = 2.0
 """How long one call waits for the generator (sequence used up, clock stepped back), in seconds."""
 
@@ -76,7 +79,10 @@ class IdSource:
             try:
                 async with self._pool.acquire() as connection:
                     await self._queries.release(
-                        connection, instance=term.instance, holder=self._holder
+                        connection,
+                        instance=term.instance,
+                        holder=self._holder,
+                        rest_s=SAFETY_S,
                     )
             except DISCONNECTED as error:
                 log.warning("id lease left to expire", error=type(error).__name__)
@@ -116,13 +122,18 @@ class IdSource:
             await asyncio.sleep(0.0005)
 
     async def _lease(self) -> None:
-        asked_s = self._clock.monotonic_s()
-        async with self._pool.acquire() as connection:
-            instance = await self._queries.lease(connection, holder=self._holder, lease_s=LEASE_S)
-        if instance is None:
+        for _ in range(LEASE_TRIES):
+            asked_s = self._clock.monotonic_s()
+            async with self._pool.acquire() as connection:
+                instance = await self._queries.lease(
+                    connection, holder=self._holder, lease_s=LEASE_S
+                )
+            if instance is not None:
+                break
+        else:
             raise PaycoreError(Reason.OVERLOADED, "all 1,024 id instance numbers are leased")
-        # The generator starts a millisecond from now at the earliest: a former holder of the number
-        # stopped SAFETY_S before its lease ended, so no id of it can come again.
+        # A former holder of the number stopped SAFETY_S before its lease ended, so as long as
+        # clocks differ by less, no id of it can come again.
         self._term = _Term(
             SnowflakeGenerator(instance, epoch=EPOCH_MS), instance, asked_s + LEASE_S - SAFETY_S
         )

@@ -182,7 +182,7 @@ CREATE TABLE ledger.grants (
   CONSTRAINT grants_institution_named CHECK ((scope = 'INSTITUTION') = (institution <> ''))
 );
 
--- From which amount on a payment needs step-up. A currency without a row always needs it.
+-- Above which amount a payment needs step-up. A currency without a row always needs it.
 CREATE TABLE ledger.step_up_policies (
   currency  text PRIMARY KEY CHECK (currency ~ '^[A-Z]{3}$'),
   threshold bigint NOT NULL CHECK (threshold >= 0)

@@ -1,0 +1,1 @@
+"""The command service: accepts commands, decides, posts; the only writer of money."""

@@ -1,0 +1,1 @@
+"""Opening accounts and changing what may happen on them."""

@@ -1,0 +1,1 @@
+"""The posting engine: queue, batches, and the transaction that writes them."""

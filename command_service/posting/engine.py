@@ -1,0 +1,296 @@
+"""The posting engine: natural group commit over a bounded queue.
+
+Commands wait in the queue; as soon as a batch may start, it takes what is there. There is no timer:
+a lone payment pays no delay, and a flood pays one commit for hundreds. Batches in flight touch
+disjoint accounts. A command that must wait reserves its accounts, so that later ones queue behind
+it and it cannot starve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import structlog
+
+from command_service.posting import metrics
+from command_service.posting.store import (
+    ConflictError,
+    LedgerStore,
+    OutcomeUnknownError,
+    RejectedError,
+    UnreachableError,
+)
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.planning import BatchState, Plan, Rules, plan_batch
+from paycore.domain.transfers import Declined, Outcome, Posted, Refused, TransferCommand
+from paycore.runtime.clock import Clock
+from paycore.runtime.snowflake import IdSource
+
+RETRY_BACKOFF_S = (0.01, 0.02, 0.04, 0.08, 0.16)
+"""Waits before a batch is decided anew, in seconds, each with as much jitter again."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """Bounds of the engine."""
+
+    queue: int = 20_000
+    """Commands that may wait; beyond it callers get OVERLOADED."""
+    batch: int = 500
+    """Commands in one transaction."""
+    in_flight: int = 2
+    """Transactions at once, each on its own connection."""
+    scan: int = 4_000
+    """Waiting commands that are looked at for one batch."""
+
+
+@dataclass(slots=True)
+class _Submission:
+    """Commands of one call, answered together."""
+
+    outcomes: list[Outcome | None]
+    missing: int
+    done: asyncio.Future[None]
+    deadline_s: float
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One command in the queue, and where its outcome goes."""
+
+    command: TransferCommand
+    submission: _Submission
+    index: int
+
+
+@dataclass(slots=True)
+class _Reservations:
+    """Accounts that a new batch must leave alone."""
+
+    busy: set[int] = field(default_factory=set)
+
+    def hold(self, batch: Sequence[_Waiting]) -> set[int]:
+        accounts = {item.command.debit_account for item in batch}
+        accounts.update(item.command.credit_account for item in batch)
+        self.busy |= accounts
+        return set(accounts)
+
+
+class PostingEngine:
+    """Takes commands, posts them in batches, and answers each with its own outcome."""
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        rules: Callable[[], Rules],
+        ids: IdSource,
+        clock: Clock,
+        limits: EngineLimits | None = None,
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._ids = ids
+        self._clock = clock
+        self._limits = limits or EngineLimits()
+        self._queue: deque[_Waiting] = deque()
+        self._reserved = _Reservations()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._pump_scheduled = False
+        self._closing = False
+
+    async def submit(self, commands: Sequence[TransferCommand], deadline_s: float) -> list[Outcome]:
+        """The outcome of each command, in order.
+
+        A command that has not been taken into a batch by the monotonic time `deadline_s` is not
+        posted. Raises PaycoreError OVERLOADED when the queue is full and SHUTTING_DOWN when intake
+        has stopped; then none of the commands was taken. Cancelling the caller cancels nothing.
+        """
+        if self._closing:
+            raise PaycoreError(Reason.SHUTTING_DOWN, "this process is shutting down")
+        if len(self._queue) + len(commands) > self._limits.queue:
+            metrics.OVERLOADED.inc()
+            raise PaycoreError(
+                Reason.OVERLOADED,
+                "the queue is full",
+                {"limit": str(self._limits.queue)},
+                retry_after_ms=200,
+            )
+        loop = asyncio.get_running_loop()
+        submission = _Submission(
+            [None] * len(commands), len(commands), loop.create_future(), deadline_s
+        )
+        self._queue.extend(
+            _Waiting(command, submission, index) for index, command in enumerate(commands)
+        )
+        metrics.QUEUE_DEPTH.set(len(self._queue))
+        self._schedule_pump()
+        await asyncio.shield(submission.done)
+        return [outcome for outcome in submission.outcomes if outcome is not None]
+
+    async def stop(self) -> None:
+        """Stop intake and wait until everything taken in has its outcome."""
+        self._closing = True
+        while self._queue or self._batches:
+            self._pump()
+            if self._batches:
+                await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
+
+    def _schedule_pump(self) -> None:
+        # Not at once: commands that arrive in the same turn of the loop belong in one batch.
+        if not self._pump_scheduled and len(self._batches) < self._limits.in_flight:
+            self._pump_scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Start batches while there is room and something that may run."""
+        self._pump_scheduled = False
+        while self._queue and len(self._batches) < self._limits.in_flight:
+            batch = self._take()
+            if not batch:
+                break
+            accounts = self._reserved.hold(batch)
+            task = asyncio.create_task(self._run(batch, accounts), name="posting-batch")
+            self._batches.add(task)
+            task.add_done_callback(self._finished)
+        metrics.QUEUE_DEPTH.set(len(self._queue))
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._pump()
+
+    def _take(self) -> list[_Waiting]:
+        """The next commands, in order of arrival, whose accounts no batch in flight touches."""
+        batch: list[_Waiting] = []
+        passed_over: list[_Waiting] = []
+        blocked = set(self._reserved.busy)
+        now_s = self._clock.monotonic_s()
+        queue = self._queue
+        for _ in range(min(len(queue), self._limits.scan)):
+            if len(batch) >= self._limits.batch:
+                break
+            item = queue.popleft()
+            command = item.command
+            if item.submission.deadline_s <= now_s:
+                _answer(item, _deadline_passed())
+            elif command.debit_account in blocked or command.credit_account in blocked:
+                blocked.add(command.debit_account)
+                blocked.add(command.credit_account)
+                passed_over.append(item)
+            else:
+                batch.append(item)
+        queue.extendleft(reversed(passed_over))
+        return batch
+
+    async def _run(self, batch: list[_Waiting], accounts: set[int]) -> None:
+        started = perf_counter()
+        try:
+            await self._post(batch)
+        except Exception:
+            log.exception("batch failed", size=len(batch))
+            for item in batch:
+                if item.submission.outcomes[item.index] is None:
+                    _answer(item, _internal())
+        finally:
+            self._reserved.busy -= accounts
+            metrics.BATCH_SIZE.observe(len(batch))
+            metrics.BATCH_SECONDS.observe(perf_counter() - started)
+
+    async def _post(self, batch: list[_Waiting]) -> None:
+        """Post `batch`, again after conflicts; answers every command in it."""
+        commands = [item.command for item in batch]
+        failure = _contention()
+        for wait_s in (*RETRY_BACKOFF_S, None):
+            try:
+                outcomes = await self._attempt(commands)
+            except ConflictError as conflict:
+                metrics.RETRIES.labels("conflict").inc()
+                log.info("batch decided anew", cause=str(conflict), size=len(batch))
+                failure = _contention()
+            except UnreachableError as unreachable:
+                metrics.RETRIES.labels("unreachable").inc()
+                log.warning("database unreachable", cause=str(unreachable), size=len(batch))
+                failure = database_unavailable()
+            except OutcomeUnknownError as unknown:
+                log.error("outcome unknown", xid=str(unknown), size=len(batch))
+                failure = database_unavailable()
+                break
+            except RejectedError as rejected:
+                await self._split(batch, rejected)
+                return
+            except PaycoreError as error:
+                failure = Refused(error)
+                break
+            else:
+                for item, outcome in zip(batch, outcomes, strict=True):
+                    metrics.count(outcome)
+                    _answer(item, outcome)
+                return
+            if wait_s is not None:
+                await asyncio.sleep(wait_s * (1 + random.random()))  # noqa: S311  # jitter
+        for item in batch:
+            metrics.count(failure)
+            _answer(item, failure)
+
+    async def _attempt(self, commands: Sequence[TransferCommand]) -> list[Outcome]:
+        journal_id, *ids = await self._ids.take(len(commands) + 1)
+        rules = self._rules()
+        now_us = self._clock.now_us()
+
+        def decide(state: BatchState) -> Plan:
+            return plan_batch(state, commands, rules, now_us, ids)
+
+        return await self._store.post(commands, journal_id, decide)
+
+    async def _split(self, batch: list[_Waiting], rejected: RejectedError) -> None:
+        """The tables refused a row: post in halves until only the offender is left."""
+        if len(batch) == 1:
+            log.error("the database refused a planned row", cause=str(rejected))
+            metrics.REJECTED_ROWS.inc()
+            _answer(batch[0], _internal())
+            return
+        middle = len(batch) // 2
+        await self._post(batch[:middle])
+        await self._post(batch[middle:])
+
+
+def _answer(item: _Waiting, outcome: Outcome) -> None:
+    submission = item.submission
+    submission.outcomes[item.index] = outcome
+    submission.missing -= 1
+    if submission.missing == 0 and not submission.done.done():
+        submission.done.set_result(None)
+
+
+def _deadline_passed() -> Refused:
+    return Refused(
+        PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed in the queue; nothing was done")
+    )
+
+
+def _contention() -> Refused:
+    return Refused(PaycoreError(Reason.CONTENTION, "the accounts are contended", retry_after_ms=50))
+
+
+def database_unavailable() -> Refused:
+    """The refusal when the database cannot be reached or a commit's outcome is not known yet."""
+    return Refused(
+        PaycoreError(
+            Reason.DATABASE_UNAVAILABLE,
+            "the ledger cannot be reached; try again with the same key",
+            retry_after_ms=250,
+        )
+    )
+
+
+def _internal() -> Refused:
+    return Refused(PaycoreError(Reason.INTERNAL, "the payment could not be written"))
+
+
+__all__ = ["Declined", "EngineLimits", "Posted", "PostingEngine", "database_unavailable"]

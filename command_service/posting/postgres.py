@@ -1,0 +1,165 @@
+"""The ledger in PostgreSQL: a batch is read, decided and written in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+import database
+from command_service.posting import rows
+from command_service.posting.store import NO_POSITION, ConflictError, Decide, UnreachableError
+from command_service.transactions import Transactions
+from paycore.domain.accounts import AccountId
+from paycore.domain.planning import BatchState, Key, Plan, StoredOutcome
+from paycore.domain.position import Position
+from paycore.domain.transfers import Decline, Details, Outcome, Refused, Transfer, TransferCommand
+from paycore.runtime.clock import Clock
+from paycore.runtime.database import DISCONNECTED
+
+_POLL_S = 0.02
+
+
+class PostgresLedger:
+    """LedgerStore on PostgreSQL 15 and later."""
+
+    def __init__(self, pool: asyncpg.Pool, transactions: Transactions, clock: Clock) -> None:
+        self._pool = pool
+        self._transactions = transactions
+        self._clock = clock
+        self._queries: Any = database.load("posting")
+
+    async def post(
+        self, commands: Sequence[TransferCommand], journal_id: int, decide: Decide
+    ) -> list[Outcome]:
+        async def work(connection: asyncpg.Connection) -> tuple[list[Outcome], int | None]:
+            plan = decide(await self._read(connection, commands))
+            xid = await self._write(connection, plan, journal_id) if plan.keys else None
+            return plan.outcomes, xid
+
+        outcomes, position = await self._transactions.run(journal_id, work)
+        if position is not None:
+            _place(outcomes, position)
+        return outcomes
+
+    async def _read(
+        self, connection: asyncpg.Connection, commands: Sequence[TransferCommand]
+    ) -> BatchState:
+        wanted: set[AccountId] = set()
+        keys: set[Key] = set()
+        for command in commands:
+            wanted.add(command.debit_account)
+            wanted.add(command.credit_account)
+            keys.add((command.client, command.key))
+        found = await self._queries.lock_accounts(connection, ids=list(wanted))
+        accounts = {row[0]: rows.account(row) for row in found}
+        return BatchState(accounts, await self._stored(connection, list(keys)))
+
+    async def _stored(
+        self, connection: asyncpg.Connection, keys: Sequence[Key]
+    ) -> dict[Key, StoredOutcome]:
+        found = await self._queries.find_keys(
+            connection, clients=[client for client, _ in keys], keys=[key for _, key in keys]
+        )
+        if not found:
+            return {}
+        posted = [row["outcome_id"] for row in found if row["outcome"] == "TRANSFER"]
+        declined = [row["outcome_id"] for row in found if row["outcome"] == "DECLINE"]
+        records = await self._records(connection, posted, declined)
+        stored: dict[Key, StoredOutcome] = {}
+        for row in found:
+            record, details = records.get(row["outcome_id"], (None, None))
+            position = Position(self._transactions.epoch, row["journal_xid"], row["journal_id"])
+            stored[(row["client"], row["key"])] = StoredOutcome(
+                row["request_hash"], record, details, position
+            )
+        return stored
+
+    async def _records(
+        self, connection: asyncpg.Connection, posted: Sequence[int], declined: Sequence[int]
+    ) -> dict[int, tuple[Transfer | Decline, Details | None]]:
+        records: list[Transfer | Decline] = []
+        if posted:
+            found = await self._queries.find_transfers(connection, ids=posted)
+            records.extend(rows.transfer(row) for row in found)
+        if declined:
+            found = await self._queries.find_declines(connection, ids=declined)
+            records.extend(rows.decline(row) for row in found)
+        with_details = [record.id for record in records if record.details_hash is not None]
+        details: dict[int, Details] = {}
+        if with_details:
+            for row in await self._queries.find_details(connection, ids=with_details):
+                details[row["id"]] = rows.details(row)
+        return {record.id: (record, details.get(record.id)) for record in records}
+
+    async def _write(self, connection: asyncpg.Connection, plan: Plan, journal_id: int) -> int:
+        plan.keys.sort()
+        written = await self._queries.write_batch(
+            connection, **rows.batch_arguments(plan, journal_id, self._clock.now_us())
+        )
+        if written["moved"] != len(plan.accounts):
+            raise ConflictError("an account changed under the batch")
+        if plan.declines:
+            await self._queries.write_declines(connection, **rows.decline_arguments(plan))
+        if plan.details:
+            await self._queries.write_details(connection, **rows.details_arguments(plan))
+        if plan.authorizations:
+            await self._queries.write_authorizations(
+                connection, **rows.authorization_arguments(plan)
+            )
+        xid: int = written["xid"]
+        return xid
+
+    async def find(self, client: str, key: str) -> StoredOutcome | None:
+        try:
+            async with self._pool.acquire() as connection:
+                stored = await self._stored(connection, [(client, key)])
+        except DISCONNECTED as error:
+            raise UnreachableError(type(error).__name__) from error
+        return stored.get((client, key))
+
+    async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
+        try:
+            async with self._pool.acquire() as connection:
+                bounds = await self._queries.snapshot_bounds(connection)
+                running_until: int = bounds["next"]
+                while True:
+                    horizon: int = (await self._queries.snapshot_bounds(connection))["horizon"]
+                    stored = await self._stored(connection, [(client, key)])
+                    if stored:
+                        return stored[(client, key)]
+                    if horizon >= running_until:
+                        return None
+                    if self._clock.monotonic_s() >= give_up_s:
+                        raise UnreachableError(
+                            "transactions that may store the key are still running"
+                        )
+                    await asyncio.sleep(_POLL_S)
+        except DISCONNECTED as error:
+            raise UnreachableError(type(error).__name__) from error
+
+    async def find_by_reference(
+        self, client: str, reference: str, most: int
+    ) -> list[StoredOutcome]:
+        try:
+            async with self._pool.acquire() as connection:
+                found = await self._queries.find_by_reference(
+                    connection, client=client, reference=reference, most=most
+                )
+                records = await self._records(
+                    connection,
+                    [row["id"] for row in found if not row["declined"]],
+                    [row["id"] for row in found if row["declined"]],
+                )
+        except DISCONNECTED as error:
+            raise UnreachableError(type(error).__name__) from error
+        return [StoredOutcome(b"", *records[row["id"]], NO_POSITION) for row in found]
+
+
+def _place(outcomes: Sequence[Outcome], position: Position) -> None:
+    """Give `position` to every outcome that this transaction stored."""
+    for outcome in outcomes:
+        if not isinstance(outcome, Refused) and outcome.position is None:
+            outcome.position = position

@@ -1,0 +1,160 @@
+"""Between the domain's records and the rows and arrays of the queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paycore.domain.accounts import Account, AccountKind, AccountStatus
+from paycore.domain.planning import Plan
+from paycore.domain.transfers import (
+    Decline,
+    Details,
+    StepUpBasis,
+    Transfer,
+    TransferKind,
+)
+
+_ACCOUNT_KINDS = {kind.value: kind for kind in AccountKind}
+_STATUSES = {status.value: status for status in AccountStatus}
+_KINDS = {kind.value: kind for kind in TransferKind}
+_BASES = {basis.value: basis for basis in StepUpBasis}
+
+
+def account(row: Any) -> Account:
+    """The account in a row of `lock_accounts` or `read_accounts`."""
+    (
+        account_id, kind, status, currency, owner, institution, opened_by, balance, held,
+        overdraft_limit, version, revision, last_entry_us, created_at_us,
+    ) = row  # fmt: skip
+    return Account(
+        account_id, _ACCOUNT_KINDS[kind], _STATUSES[status], currency, owner, institution,
+        opened_by, balance, held, overdraft_limit, version, revision, last_entry_us, created_at_us,
+    )  # fmt: skip
+
+
+def transfer(row: Any) -> Transfer:
+    """The transfer in a row of `find_transfers`."""
+    found = Transfer(*row)
+    return found._replace(kind=_KINDS[found.kind], step_up=_BASES[found.step_up])
+
+
+def decline(row: Any) -> Decline:
+    """The decline in a row of `find_declines`."""
+    found = Decline(*row)
+    return found._replace(kind=_KINDS[found.kind], figures=json.loads(row["figures"]))
+
+
+def details(row: Any) -> Details:
+    """The personal data in a row of `find_details`."""
+    metadata = row["metadata"]
+    return Details(
+        row["user_id"] or "",
+        row["device_id"] or "",
+        row["ip_address"] or "",
+        row["description"] or "",
+        None if metadata is None else json.loads(metadata),
+    )
+
+
+def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, Any]:
+    """Arguments of `write_batch`: a column each."""
+    updates = _columns(plan.accounts, 6)
+    transfers = _columns(plan.transfers, 18)
+    keys = _columns(plan.keys, 5)
+    return {
+        "account_ids": updates[0],
+        "versions_read": updates[1],
+        "revisions_read": updates[2],
+        "balances": updates[3],
+        "versions": updates[4],
+        "last_entries_us": updates[5],
+        "ids": transfers[0],
+        "debits": transfers[1],
+        "credits": transfers[2],
+        "amounts": transfers[3],
+        "debit_versions": transfers[4],
+        "credit_versions": transfers[5],
+        "debit_balances": transfers[6],
+        "credit_balances": transfers[7],
+        "debit_helds": transfers[8],
+        "created_us": transfers[9],
+        "effective_us": transfers[10],
+        "authorization_ids": transfers[11],
+        "kinds": transfers[12],
+        "step_ups": transfers[13],
+        "currencies": transfers[14],
+        "clients": transfers[15],
+        "refs": transfers[16],
+        "details_hashes": transfers[17],
+        "key_clients": keys[0],
+        "key_keys": keys[1],
+        "key_outcome_ids": keys[2],
+        "key_outcomes": ["DECLINE" if declined else "TRANSFER" for declined in keys[3]],
+        "key_hashes": keys[4],
+        "journal_id": journal_id,
+        "journal_us": journal_us,
+        "declines": [row.id for row in plan.declines],
+    }
+
+
+def decline_arguments(plan: Plan) -> dict[str, Any]:
+    """Arguments of `write_declines`."""
+    columns = _columns(plan.declines, 13)
+    return {
+        "ids": columns[0],
+        "debits": columns[1],
+        "credits": columns[2],
+        "amounts": columns[3],
+        "created_us": columns[4],
+        "effective_us": columns[5],
+        "kinds": columns[6],
+        "currencies": columns[7],
+        "clients": columns[8],
+        "reasons": columns[9],
+        "figures": [json.dumps(dict(figures)) for figures in columns[10]],
+        "refs": columns[11],
+        "details_hashes": columns[12],
+    }
+
+
+def details_arguments(plan: Plan) -> dict[str, Any]:
+    """Arguments of `write_details`."""
+    records = [record for _, record in plan.details]
+    return {
+        "ids": [row_id for row_id, _ in plan.details],
+        "users": [record.user_id or None for record in records],
+        "devices": [record.device_id or None for record in records],
+        "addresses": [record.ip_address or None for record in records],
+        "descriptions": [record.description or None for record in records],
+        "metadata": [_json_or_none(record.metadata) for record in records],
+    }
+
+
+def authorization_arguments(plan: Plan) -> dict[str, Any]:
+    """Arguments of `write_authorizations`."""
+    rows = plan.authorizations
+    signed = [row.authorization for row in rows]
+    return {
+        "ids": [one.id for one in signed],
+        "transfer_ids": [row.transfer_id for row in rows],
+        "signed_us": [one.signed_at_us for one in signed],
+        "issued_us": [one.issued_at_us for one in signed],
+        "expires_us": [one.expires_at_us for one in signed],
+        "users": [one.user_id for one in signed],
+        "methods": [one.method.value for one in signed],
+        "clients": [row.client for row in rows],
+        "keys": [row.key for row in rows],
+        "key_ids": [one.key_id for one in signed],
+        "digests": [one.digest for one in signed],
+        "signatures": [one.signature for one in signed],
+    }
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _json_or_none(metadata: Mapping[str, str] | None) -> str | None:
+    return json.dumps(dict(metadata)) if metadata else None

@@ -1,0 +1,64 @@
+"""The port between the posting engine and the database that holds the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from paycore.domain.planning import BatchState, Plan, StoredOutcome
+from paycore.domain.position import Position
+from paycore.domain.transfers import Outcome, TransferCommand
+
+Decide = Callable[[BatchState], Plan]
+"""Pure: decides a batch from the state that was read under lock."""
+
+
+class ConflictError(Exception):
+    """Nothing was written, and the same batch decided anew may succeed."""
+
+
+class UnreachableError(Exception):
+    """Nothing was written: the database is gone, or not ready."""
+
+
+class OutcomeUnknownError(Exception):
+    """The commit's outcome could not be learnt within bounds; it may have been written."""
+
+
+class RejectedError(Exception):
+    """The database refused the rows for good: a rule of the tables that the plan broke."""
+
+
+class LedgerStore(Protocol):
+    """What the engine needs of a database."""
+
+    async def post(
+        self, commands: Sequence[TransferCommand], journal_id: int, decide: Decide
+    ) -> list[Outcome]:
+        """Read under lock, decide, write and commit `commands` in one transaction.
+
+        The outcomes are in the order of the commands; those stored now carry their position.
+        Raises ConflictError, UnreachableError, OutcomeUnknownError or RejectedError.
+        """
+        ...
+
+    async def find(self, client: str, key: str) -> StoredOutcome | None:
+        """What `client`'s `key` stored, or None. Raises UnreachableError."""
+        ...
+
+    async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
+        """As `find`, but None only when no transaction that ran at the call can still store it.
+
+        Raises UnreachableError when that is not certain by the monotonic time `give_up_s`.
+        """
+        ...
+
+    async def find_by_reference(
+        self, client: str, reference: str, most: int
+    ) -> list[StoredOutcome]:
+        """`client`'s outcomes with `reference`, newest first. Raises UnreachableError."""
+        ...
+
+
+NO_POSITION = Position(0, 0, 0)
+"""Stands for the position of a row that was found otherwise than by its key."""

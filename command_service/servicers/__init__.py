@@ -1,0 +1,1 @@
+"""Translation between messages and domain commands, one servicer a file."""

@@ -1,0 +1,124 @@
+-- Reading and writing of one posting transaction. Every statement is set-based: a batch costs the
+-- same number of round trips whatever its size.
+
+-- name: lock_accounts(ids)
+-- In order of id, so that two batches never wait for each other in a circle.
+SELECT id, kind, status, currency, owner, institution, opened_by, balance, held, overdraft_limit,
+       version, revision, last_entry_us, created_at_us
+FROM ledger.accounts
+WHERE id = ANY(:ids::bigint[])
+ORDER BY id
+FOR NO KEY UPDATE
+
+-- name: find_keys(clients, keys)
+-- Run after the locks: a later statement has a later snapshot, and sees what their holders stored.
+SELECT used.client, used.key, used.request_hash, used.outcome, used.outcome_id, used.journal_xid,
+       used.journal_id
+FROM unnest(:clients::text[], :keys::text[]) AS wanted (client, key)
+JOIN ledger.idempotency_keys AS used USING (client, key)
+
+-- name: find_transfers(ids)
+SELECT id, debit_account, credit_account, amount, debit_version, credit_version,
+       debit_balance_after, credit_balance_after, debit_held_after, created_at_us, effective_at_us,
+       authorization_id, kind, step_up, currency, client, reference, details_hash
+FROM ledger.transfers
+WHERE id = ANY(:ids::bigint[])
+
+-- name: find_declines(ids)
+SELECT id, debit_account, credit_account, amount, created_at_us, effective_at_us, kind, currency,
+       client, reason, figures, reference, details_hash
+FROM ledger.declines
+WHERE id = ANY(:ids::bigint[])
+
+-- name: find_details(ids)
+SELECT id, user_id, device_id, ip_address, description, metadata
+FROM ledger.transfer_details
+WHERE id = ANY(:ids::bigint[])
+
+-- name: write_batch(account_ids, versions_read, revisions_read, balances, versions, last_entries_us, ids, debits, credits, amounts, debit_versions, credit_versions, debit_balances, credit_balances, debit_helds, created_us, effective_us, authorization_ids, kinds, step_ups, currencies, clients, refs, details_hashes, key_clients, key_keys, key_outcomes, key_outcome_ids, key_hashes, journal_id, journal_us, declines)^
+-- Accounts, transfers, keys and the journal row in one statement. `moved` counts the accounts whose
+-- version and revision still were those that the batch was decided from.
+WITH moved AS (
+  UPDATE ledger.accounts AS account
+  SET balance = new.balance, version = new.version, last_entry_us = new.last_entry_us
+  FROM unnest(
+    :account_ids::bigint[], :versions_read::bigint[], :revisions_read::bigint[],
+    :balances::bigint[], :versions::bigint[], :last_entries_us::bigint[]
+  ) AS new (id, version_read, revision_read, balance, version, last_entry_us)
+  WHERE account.id = new.id AND account.version = new.version_read
+    AND account.revision = new.revision_read
+  RETURNING 1
+), posted AS (
+  INSERT INTO ledger.transfers (
+    id, debit_account, credit_account, amount, debit_version, credit_version,
+    debit_balance_after, credit_balance_after, debit_held_after, created_at_us, effective_at_us,
+    authorization_id, kind, step_up, currency, client, reference, details_hash
+  )
+  SELECT * FROM unnest(
+    :ids::bigint[], :debits::bigint[], :credits::bigint[], :amounts::bigint[],
+    :debit_versions::bigint[], :credit_versions::bigint[], :debit_balances::bigint[],
+    :credit_balances::bigint[], :debit_helds::bigint[], :created_us::bigint[],
+    :effective_us::bigint[], :authorization_ids::bigint[], :kinds::ledger.transfer_kind[],
+    :step_ups::ledger.step_up_basis[], :currencies::text[], :clients::text[], :refs::text[],
+    :details_hashes::bytea[]
+  )
+), remembered AS (
+  INSERT INTO ledger.idempotency_keys
+    (client, key, outcome, outcome_id, request_hash, journal_id)
+  SELECT client, key, outcome, outcome_id, request_hash, :journal_id::bigint
+  FROM unnest(
+    :key_clients::text[], :key_keys::text[], :key_outcomes::ledger.outcome_kind[],
+    :key_outcome_ids::bigint[], :key_hashes::bytea[]
+  ) AS used (client, key, outcome, outcome_id, request_hash)
+), noted AS (
+  INSERT INTO ledger.journal (id, created_at_us, transfers, declines)
+  VALUES (:journal_id::bigint, :journal_us::bigint, :ids::bigint[], :declines::bigint[])
+  RETURNING xid
+)
+SELECT (SELECT count(*) FROM moved) AS moved, (SELECT xid FROM noted) AS xid
+
+-- name: write_declines(ids, debits, credits, amounts, created_us, effective_us, kinds, currencies, clients, reasons, figures, refs, details_hashes)!
+INSERT INTO ledger.declines (
+  id, debit_account, credit_account, amount, created_at_us, effective_at_us, kind, currency, client,
+  reason, figures, reference, details_hash
+)
+SELECT * FROM unnest(
+  :ids::bigint[], :debits::bigint[], :credits::bigint[], :amounts::bigint[], :created_us::bigint[],
+  :effective_us::bigint[], :kinds::ledger.transfer_kind[], :currencies::text[], :clients::text[],
+  :reasons::text[], :figures::jsonb[], :refs::text[], :details_hashes::bytea[]
+)
+
+-- name: write_details(ids, users, devices, addresses, descriptions, metadata)!
+INSERT INTO ledger.transfer_details (id, user_id, device_id, ip_address, description, metadata)
+SELECT * FROM unnest(
+  :ids::bigint[], :users::text[], :devices::text[], :addresses::text[], :descriptions::text[],
+  :metadata::jsonb[]
+)
+
+-- name: write_authorizations(ids, transfer_ids, signed_us, issued_us, expires_us, users, methods, clients, keys, key_ids, digests, signatures)!
+INSERT INTO ledger.authorizations (
+  id, transfer_id, signed_at_us, issued_at_us, expires_at_us, user_id, method, client,
+  idempotency_key, key_id, digest, signature
+)
+SELECT * FROM unnest(
+  :ids::bigint[], :transfer_ids::bigint[], :signed_us::bigint[], :issued_us::bigint[],
+  :expires_us::bigint[], :users::text[], :methods::text[], :clients::text[], :keys::text[],
+  :key_ids::text[], :digests::bytea[], :signatures::bytea[]
+)
+
+-- name: snapshot_bounds()^
+-- `horizon`: every transaction below it has ended. `next`: none at or above it had begun to write.
+SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon,
+       pg_snapshot_xmax(pg_current_snapshot()) AS next
+
+-- name: find_by_reference(client, reference, most)
+-- Newest first, posted and declined alike.
+SELECT id, false AS declined
+FROM ledger.transfers
+WHERE client = :client AND reference = :reference
+UNION ALL
+SELECT id, true
+FROM ledger.declines
+WHERE client = :client AND reference = :reference
+ORDER BY id DESC
+LIMIT :most::int

@@ -1,0 +1,481 @@
+"""Deciding a batch of commands: a pure function from state to outcomes and rows.
+
+Commands are decided in order of arrival, each against the state as the one before left it. The
+checks of one command run in the order of `_decide`, so every outcome is deterministic: first the
+stored key, then whatever is decided afresh on retry, last the refusals that the ledger remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.grants import Grants
+from paycore.domain.money import MAX_MINOR, MIN_MINOR, Currency, Minor
+from paycore.domain.position import Position
+from paycore.domain.step_up import Authorization
+from paycore.domain.transfers import (
+    Decline,
+    Declined,
+    Details,
+    Outcome,
+    Posted,
+    Refused,
+    StepUpBasis,
+    Transfer,
+    TransferCommand,
+    TransferId,
+    TransferKind,
+    Visibility,
+)
+
+Key = tuple[str, str]
+"""Client and idempotency key."""
+
+ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind]] = {
+    TransferKind.TRANSFER: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
+    TransferKind.DEPOSIT: (AccountKind.EXTERNAL, AccountKind.CUSTOMER),
+    TransferKind.WITHDRAWAL: (AccountKind.CUSTOMER, AccountKind.EXTERNAL),
+}
+"""Which kinds of account each kind of transfer debits and credits."""
+
+PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL})
+"""Kinds that the payer sets in motion, and that step-up therefore guards (PSD2 RTS article 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is set by policy: grants, and per currency the amount above which step-up is needed."""
+
+    grants: Grants
+    step_up_thresholds: Mapping[str, int]
+
+    def step_up_basis(
+        self, command_client: str, kind: TransferKind, amount: int, currency: str, payer: Account
+    ) -> StepUpBasis | None:
+        """Why a payment needs no step-up, or None when it does. `amount` is in minor units."""
+        if kind not in PAYER_INITIATED:
+            return StepUpBasis.NOT_APPLICABLE
+        threshold = self.step_up_thresholds.get(currency)
+        if threshold is not None and amount <= threshold:
+            return StepUpBasis.BELOW_THRESHOLD
+        if self.grants.allows(
+            command_client,
+            "STEP_UP_EXEMPT",
+            opened_by=payer.opened_by,
+            institution=payer.institution,
+        ):
+            return StepUpBasis.CLIENT_EXEMPT
+        return None
+
+
+class StoredOutcome(NamedTuple):
+    """What an earlier use of a key left: no row when the key belongs to another kind of command."""
+
+    request_hash: bytes
+    row: Transfer | Decline | None
+    details: Details | None
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """What was read, under lock, for one batch."""
+
+    accounts: Mapping[AccountId, Account]
+    stored: Mapping[Key, StoredOutcome]
+
+
+class KeyRow(NamedTuple):
+    """An idempotency key to write."""
+
+    client: str
+    key: str
+    outcome_id: TransferId
+    declined: bool
+    request_hash: bytes
+
+
+class AccountUpdate(NamedTuple):
+    """New figures of an account, guarded by the version and revision that they were made from."""
+
+    id: AccountId
+    version_read: int
+    revision_read: int
+    balance: Minor
+    version: int
+    last_entry_us: int
+
+
+class AuthorizationRow(NamedTuple):
+    """An authorization to store with its transfer."""
+
+    transfer_id: TransferId
+    client: str
+    key: str
+    authorization: Authorization
+
+
+@dataclass(slots=True)
+class Plan:
+    """The outcome of each command, in order, and all rows to write for them."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+    declines: list[Decline] = field(default_factory=list)
+    details: list[tuple[TransferId, Details]] = field(default_factory=list)
+    authorizations: list[AuthorizationRow] = field(default_factory=list)
+    keys: list[KeyRow] = field(default_factory=list)
+    accounts: list[AccountUpdate] = field(default_factory=list)
+
+
+class _Working:
+    """An account's changing figures while a batch is planned."""
+
+    __slots__ = ("account", "balance", "changed", "last_entry_us", "version")
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.balance: int = account.balance
+        self.version = account.version
+        self.last_entry_us = account.last_entry_us
+        self.changed = False
+
+
+def plan_batch(
+    state: BatchState,
+    commands: Sequence[TransferCommand],
+    rules: Rules,
+    now_us: int,
+    ids: Sequence[int],
+) -> Plan:
+    """Decide `commands` in order.
+
+    `ids` holds at least one fresh, rising id per command. Never raises for a bad command: its
+    outcome is Refused, and its neighbours are not concerned.
+    """
+    return _Planner(state, rules, now_us).plan(commands, ids)
+
+
+class _Planner:
+    def __init__(self, state: BatchState, rules: Rules, now_us: int) -> None:
+        self._stored = state.stored
+        self._rules = rules
+        self._now_us = now_us
+        self._accounts = {
+            account_id: _Working(account) for account_id, account in state.accounts.items()
+        }
+        self._decided: dict[Key, tuple[bytes, Posted | Declined]] = {}
+        self._plan = Plan()
+
+    def plan(self, commands: Sequence[TransferCommand], ids: Sequence[int]) -> Plan:
+        plan = self._plan
+        for command, new_id in zip(commands, ids, strict=False):
+            try:
+                outcome = self._decide(command, TransferId(new_id))
+            except PaycoreError as error:
+                outcome = Refused(error)
+            plan.outcomes.append(outcome)
+        for account_id, working in self._accounts.items():
+            if working.changed:
+                account = working.account
+                plan.accounts.append(
+                    AccountUpdate(
+                        account_id,
+                        account.version,
+                        account.revision,
+                        Minor(working.balance),
+                        working.version,
+                        working.last_entry_us,
+                    )
+                )
+        return plan
+
+    def _decide(self, command: TransferCommand, new_id: TransferId) -> Outcome:
+        earlier = self._earlier(command)
+        if earlier is not None:
+            return earlier
+        if command.debit_account == command.credit_account:
+            raise PaycoreError(
+                Reason.SAME_ACCOUNT,
+                "debit and credit account are the same",
+                {"account": str(command.debit_account)},
+            )
+        debit = self._account(command.debit_account)
+        credit = self._account(command.credit_account)
+        self._check_grant(command, debit.account)
+        _check_endpoints(command, debit.account, credit.account)
+        _check_version("debit", command.expected_debit_version, debit)
+        _check_version("credit", command.expected_credit_version, credit)
+        basis = self._check_step_up(command, debit.account)
+        amount = command.amount
+        if credit.balance + amount > MAX_MINOR or debit.balance - amount < MIN_MINOR:
+            raise PaycoreError(
+                Reason.BALANCE_OVERFLOW,
+                "a balance would leave the range of int64",
+                {"requested": str(amount), "currency": command.currency},
+            )
+        refusal = _remembered_refusal(command, debit, credit)
+        if refusal is not None:
+            return self._decline(command, new_id, *refusal)
+        return self._post(command, new_id, debit, credit, basis)
+
+    def _earlier(self, command: TransferCommand) -> Outcome | None:
+        """The outcome that the command's key already has, if it has one."""
+        key = (command.client, command.key)
+        decided = self._decided.get(key)
+        if decided is not None:
+            request_hash, outcome = decided
+            _check_same_request(command, request_hash)
+            if isinstance(outcome, Posted):
+                return Posted(outcome.transfer, outcome.details, outcome.visible, replayed=True)
+            return Declined(outcome.decline, outcome.details, replayed=True)
+        stored = self._stored.get(key)
+        if stored is None:
+            return None
+        _check_same_request(command, stored.request_hash)
+        if isinstance(stored.row, Transfer):
+            visible = self._visibility(
+                command.client,
+                self._account(stored.row.debit_account).account,
+                self._account(stored.row.credit_account).account,
+            )
+            return Posted(stored.row, stored.details, visible, True, stored.position)
+        if isinstance(stored.row, Decline):
+            return Declined(stored.row, stored.details, True, stored.position)
+        raise _key_reused(command)
+
+    def _account(self, account_id: AccountId) -> _Working:
+        account = self._accounts.get(account_id)
+        if account is None:
+            raise PaycoreError(
+                Reason.ACCOUNT_NOT_FOUND,
+                f"no account {account_id}",
+                {"id": str(account_id)},
+            )
+        return account
+
+    def _check_grant(self, command: TransferCommand, payer: Account) -> None:
+        if not self._rules.grants.allows(
+            command.client,
+            command.kind,
+            opened_by=payer.opened_by,
+            institution=payer.institution,
+        ):
+            raise PaycoreError(
+                Reason.NOT_PERMITTED,
+                f"{command.client} may not debit account {payer.id} with {command.kind}",
+                {"account": str(payer.id), "grant": command.kind},
+            )
+
+    def _check_step_up(self, command: TransferCommand, payer: Account) -> StepUpBasis:
+        authorization = command.authorization
+        if authorization is not None:
+            if authorization.user_id != payer.owner:
+                raise PaycoreError(
+                    Reason.AUTHORIZATION_INVALID,
+                    "the authorization is not by the owner of the debited account",
+                    {"account": str(payer.id), "why": "other user"},
+                )
+            if authorization.expires_at_us <= self._now_us:
+                raise PaycoreError(
+                    Reason.AUTHORIZATION_EXPIRED,
+                    "the authorization has expired",
+                    {"account": str(payer.id), "why": "expired"},
+                )
+            return StepUpBasis.AUTHORIZED
+        basis = self._rules.step_up_basis(
+            command.client, command.kind, command.amount, command.currency, payer
+        )
+        if basis is None:
+            raise step_up_required(command)
+        return basis
+
+    def _visibility(self, client: str, debit: Account, credit: Account) -> Visibility:
+        reach = self._rules.grants.reach(client, "READ")
+        if reach.all:
+            return Visibility(True, True)
+        return Visibility(
+            (reach.own and debit.opened_by == client) or debit.institution in reach.institutions,
+            (reach.own and credit.opened_by == client) or credit.institution in reach.institutions,
+        )
+
+    def _post(
+        self,
+        command: TransferCommand,
+        new_id: TransferId,
+        debit: _Working,
+        credit: _Working,
+        basis: StepUpBasis,
+    ) -> Posted:
+        created_at_us = max(self._now_us, debit.last_entry_us + 1, credit.last_entry_us + 1)
+        amount = command.amount
+        for side in (debit, credit):
+            side.version += 1
+            side.last_entry_us = created_at_us
+            side.changed = True
+        debit.balance -= amount
+        credit.balance += amount
+        authorization = command.authorization
+        transfer = Transfer(
+            new_id,
+            command.debit_account,
+            command.credit_account,
+            amount,
+            debit.version,
+            credit.version,
+            Minor(debit.balance),
+            Minor(credit.balance),
+            debit.account.held,
+            created_at_us,
+            command.effective_at_us,
+            None if authorization is None else authorization.id,
+            command.kind,
+            basis,
+            command.currency,
+            command.client,
+            command.reference,
+            command.details_hash,
+        )
+        plan = self._plan
+        plan.transfers.append(transfer)
+        if authorization is not None:
+            plan.authorizations.append(
+                AuthorizationRow(new_id, command.client, command.key, authorization)
+            )
+        visible = self._visibility(command.client, debit.account, credit.account)
+        posted = Posted(transfer, command.details, visible)
+        self._remember(command, new_id, posted, declined=False)
+        return posted
+
+    def _decline(
+        self,
+        command: TransferCommand,
+        new_id: TransferId,
+        reason: Reason,
+        figures: Mapping[str, str],
+    ) -> Declined:
+        decline = Decline(
+            new_id,
+            command.debit_account,
+            command.credit_account,
+            command.amount,
+            self._now_us,
+            command.effective_at_us,
+            command.kind,
+            command.currency,
+            command.client,
+            reason.value,
+            figures,
+            command.reference,
+            command.details_hash,
+        )
+        self._plan.declines.append(decline)
+        declined = Declined(decline, command.details)
+        self._remember(command, new_id, declined, declined=True)
+        return declined
+
+    def _remember(
+        self,
+        command: TransferCommand,
+        new_id: TransferId,
+        outcome: Posted | Declined,
+        *,
+        declined: bool,
+    ) -> None:
+        self._decided[(command.client, command.key)] = (command.request_hash, outcome)
+        self._plan.keys.append(
+            KeyRow(command.client, command.key, new_id, declined, command.request_hash)
+        )
+        if command.details is not None:
+            self._plan.details.append((new_id, command.details))
+
+
+def step_up_required(command: TransferCommand) -> PaycoreError:
+    """The refusal that tells what must be authorized."""
+    return PaycoreError(
+        Reason.STEP_UP_REQUIRED,
+        "the owner of the debited account must approve this payment",
+        {
+            "kind": command.kind,
+            "account": str(command.debit_account),
+            "payee": str(command.credit_account),
+            "amount": str(command.amount),
+            "currency": command.currency,
+        },
+    )
+
+
+def _check_same_request(command: TransferCommand, request_hash: bytes) -> None:
+    if command.request_hash != request_hash:
+        raise _key_reused(command)
+
+
+def _key_reused(command: TransferCommand) -> PaycoreError:
+    return PaycoreError(
+        Reason.IDEMPOTENCY_KEY_REUSED,
+        "the key was used for another request",
+        {"key": command.key},
+    )
+
+
+def _check_endpoints(command: TransferCommand, debit: Account, credit: Account) -> None:
+    """The accounts' kinds fit the transfer's, and both hold its currency."""
+    wanted = ENDPOINTS[command.kind]
+    for account, kind in ((debit, wanted[0]), (credit, wanted[1])):
+        if account.kind is not kind:
+            raise PaycoreError(
+                Reason.ACCOUNT_KIND_MISMATCH,
+                f"{command.kind} needs account {account.id} to be {kind}",
+                {"account": str(account.id), "expected": kind, "actual": account.kind},
+            )
+    currency: Currency = command.currency
+    for account in (debit, credit):
+        if account.currency != currency:
+            raise PaycoreError(
+                Reason.CURRENCY_MISMATCH,
+                f"account {account.id} holds {account.currency}",
+                {
+                    "account": str(account.id),
+                    "expected": account.currency,
+                    "actual": currency,
+                },
+            )
+
+
+def _check_version(side: str, expected: int | None, working: _Working) -> None:
+    if expected is not None and expected != working.version:
+        raise PaycoreError(
+            Reason.VERSION_MISMATCH,
+            f"the {side} account stands at version {working.version}",
+            {
+                "account": str(working.account.id),
+                "expected": str(expected),
+                "actual": str(working.version),
+            },
+        )
+
+
+def _remembered_refusal(
+    command: TransferCommand, debit: _Working, credit: _Working
+) -> tuple[Reason, Mapping[str, str]] | None:
+    """The refusal by a rule of the ledger that is stored under the key, if one applies."""
+    payer, payee = debit.account, credit.account
+    for account in (payer, payee):
+        if account.status is AccountStatus.CLOSED:
+            return Reason.ACCOUNT_CLOSED, {"account": str(account.id), "state": account.status}
+    if payer.status is AccountStatus.FROZEN:
+        return Reason.ACCOUNT_FROZEN, {"account": str(payer.id), "state": payer.status}
+    if payer.kind is AccountKind.CUSTOMER:
+        available = debit.balance - payer.held + payer.overdraft_limit
+        if command.amount > available:
+            return Reason.INSUFFICIENT_FUNDS, {
+                "account": str(payer.id),
+                "currency": command.currency,
+                "available": str(available),
+                "requested": str(command.amount),
+            }
+    return None
