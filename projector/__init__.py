@@ -1,0 +1,1 @@
+"""Follows the ledger's journal and feeds it to sinks that answer reads."""

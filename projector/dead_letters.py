@@ -1,0 +1,67 @@
+"""Documents that a sink refused for good, kept by id so that they can be listed and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+
+import database
+from paycore.domain.position import Position
+from projector.errors import DeadLettersFullError
+from projector.metrics import DEAD_LETTERS
+from projector.sinks import Rejection
+
+_TYPE_LENGTH = 128
+_REASON_LENGTH = 512
+_LOGGED = 20
+"""Rejections of one batch that get a line of their own in the log."""
+
+log = structlog.get_logger()
+
+
+class DeadLetters:
+    """The dead letters of one sink, bounded: a flood of them is a fault, not an exception."""
+
+    def __init__(self, connection: asyncpg.Connection, sink: str, *, limit: int) -> None:
+        self._connection = connection
+        self._sink = sink
+        self._limit = limit
+        self._queries: Any = database.load("projector")
+
+    async def save(self, rejections: Sequence[Rejection], position: Position) -> None:
+        """Keep `rejections` of the batch that ends at `position`.
+
+        Raises DeadLettersFullError, having kept none, when there would be more than the limit.
+        """
+        held: int = await self._queries.count_dead_letters(self._connection, sink=self._sink)
+        if held + len(rejections) > self._limit:
+            raise DeadLettersFullError(
+                f"sink {self._sink} refused {len(rejections)} documents, and {held} of at most"
+                f" {self._limit} dead letters are there already"
+            )
+        await self._queries.save_dead_letters(
+            self._connection,
+            sink=self._sink,
+            kinds=[rejection.kind.value for rejection in rejections],
+            document_ids=[rejection.id for rejection in rejections],
+            versions=[rejection.version for rejection in rejections],
+            error_types=[rejection.error_type[:_TYPE_LENGTH] for rejection in rejections],
+            reasons=[rejection.reason[:_REASON_LENGTH] for rejection in rejections],
+            xid=position.xid,
+            journal_id=position.journal_id,
+        )
+        for rejection in rejections:
+            DEAD_LETTERS.labels(rejection.kind.value, rejection.error_type).inc()
+        for rejection in rejections[:_LOGGED]:
+            log.error(
+                "document refused for good",
+                sink=self._sink,
+                kind=rejection.kind.value,
+                document_id=rejection.id,
+                error_type=rejection.error_type,
+            )
+        if len(rejections) > _LOGGED:
+            log.error("more documents refused for good", more=len(rejections) - _LOGGED)

@@ -1,0 +1,103 @@
+"""Feeds a sink from the journal: read and decode, accept, move the checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from paycore.domain.position import Position
+from paycore.runtime.clock import Clock
+from projector.batch import Batch
+from projector.checkpoint import Checkpoints
+from projector.dead_letters import DeadLetters
+from projector.metrics import JOURNAL_TIME, JOURNAL_XID
+from projector.sinks import Sink
+from projector.source import JournalSource
+
+_ACTIVE_FOR_S = 2.0
+"""How long after a row the journal counts as active, in seconds."""
+
+_CONFIRM_EVERY_S = 1.0
+"""How often the lock's connection is tried while nothing is written on it, in seconds."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """Pauses between polls that found the journal's end, in seconds."""
+
+    active_s: float
+    idle_s: float
+
+
+class Pipeline:
+    """One sink's feed. The next page is read while the sink takes the present one."""
+
+    def __init__(
+        self,
+        source: JournalSource,
+        sink: Sink,
+        checkpoints: Checkpoints,
+        dead_letters: DeadLetters,
+        clock: Clock,
+        polling: Polling,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._checkpoints = checkpoints
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._polling = polling
+        self._active_until_s = 0.0
+        self._confirmed_s = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the journal until `stop`; raises what source, sink and checkpoints raise."""
+        position = await self._begin()
+        coming = asyncio.create_task(self._source.read(position))
+        try:
+            while not stop.is_set():
+                batch = await coming
+                coming = asyncio.create_task(self._next(batch))
+                await self._feed(batch)
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _begin(self) -> Position:
+        """Where to resume: at the checkpoint, unless the sink lost what it had."""
+        checkpoint = await self._checkpoints.load()
+        seen = await self._sink.start(checkpoint.epoch)
+        if seen.xid == 0 and checkpoint.xid > 0:
+            log.error("the sink is empty: filling it from the beginning", sink=self._sink.name)
+            checkpoint = seen
+            # Before anything is indexed: the sink must not look filled while the checkpoint still
+            # stands where the lost one was.
+            await self._checkpoints.save(checkpoint)
+        log.info("following the journal", sink=self._sink.name, xid=checkpoint.xid)
+        return checkpoint
+
+    async def _next(self, last: Batch) -> Batch:
+        if last.documents:
+            self._active_until_s = self._clock.monotonic_s() + _ACTIVE_FOR_S
+        if last.caught_up:
+            active = self._clock.monotonic_s() < self._active_until_s
+            await asyncio.sleep(self._polling.active_s if active else self._polling.idle_s)
+        return await self._source.read(last.position)
+
+    async def _feed(self, batch: Batch) -> None:
+        rejections = await self._sink.accept(batch)
+        if rejections:
+            await self._dead_letters.save(rejections, batch.position)
+        if batch.written_us:
+            await self._checkpoints.save(batch.position)
+            JOURNAL_XID.set(batch.position.xid)
+            JOURNAL_TIME.set(batch.written_us[-1] / 1e6)
+        elif self._clock.monotonic_s() - self._confirmed_s >= _CONFIRM_EVERY_S:
+            await self._checkpoints.confirm_connected()
+        else:
+            return
+        self._confirmed_s = self._clock.monotonic_s()

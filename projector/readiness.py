@@ -1,0 +1,67 @@
+"""Whether this process does what it is there for, as health checks and metrics see it."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from projector.metrics import BLOCKED, LEADER
+
+_LOG_AGAIN_S = 10.0
+
+log = structlog.get_logger()
+
+
+class Readiness:
+    """Knows what, if anything, keeps the process from leading or standing by."""
+
+    def __init__(self) -> None:
+        self._standing = False
+        self._obstacle: str | None = None
+        self._since_s = 0.0
+        self._logged_s = 0.0
+        BLOCKED.set(0)
+        LEADER.set(0)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it leads or stands by, and nothing is in its way."""
+        return self._standing and self._obstacle is None
+
+    def standing(self, *, leader: bool) -> None:
+        """It leads, or it stands by for the one that does."""
+        self._standing = True
+        LEADER.set(1 if leader else 0)
+
+    def not_standing(self) -> None:
+        """It neither leads nor stands by."""
+        self._standing = False
+        LEADER.set(0)
+
+    def obstructed(self, step: str, cause: str) -> None:
+        """`step` failed for `cause` and is being tried again."""
+        now_s = time.monotonic()
+        if self._obstacle is None:
+            self._since_s = now_s
+            BLOCKED.set(1)
+        if self._obstacle != step or now_s - self._logged_s >= _LOG_AGAIN_S:
+            self._logged_s = now_s
+            log.warning(
+                "waiting for a dependency",
+                step=step,
+                cause=cause,
+                for_s=round(now_s - self._since_s, 1),
+            )
+        self._obstacle = step
+
+    def cleared(self, step: str) -> None:
+        """`step` succeeded."""
+        if self._obstacle == step:
+            self._obstacle = None
+            BLOCKED.set(0)
+            log.info(
+                "dependency is back",
+                step=step,
+                after_s=round(time.monotonic() - self._since_s, 1),
+            )

@@ -1,0 +1,35 @@
+"""Settings of the projector, from environment variables `PAYCORE_PROJECTOR_*`."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from paycore.runtime.settings import DatabaseSettings
+
+
+class ProjectorSettings(DatabaseSettings):
+    """What the projector can be told from outside."""
+
+    model_config = SettingsConfigDict(env_prefix="PAYCORE_PROJECTOR_", extra="ignore")
+
+    elasticsearch_url: str
+    elasticsearch_user: str = ""
+    elasticsearch_password: SecretStr = SecretStr("")
+    index_prefix: str = Field(default="paycore", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+
+    page_entries: int = Field(default=4_000, ge=1, le=20_000)
+    """About how many transfers, declines and accounts are read at a time."""
+    bulk_documents: int = Field(default=2_500, ge=1, le=20_000)
+    bulk_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=50 * 1024 * 1024)
+    bulks_in_flight: int = Field(default=2, ge=1, le=8)
+    poll_active_s: float = Field(default=0.02, gt=0, le=1)
+    """Between polls while there was something in the last seconds."""
+    poll_idle_s: float = Field(default=0.05, gt=0, le=5)
+    refresh_gap_s: float = Field(default=0.1, ge=0, le=10)
+    """Shortest time between refreshes once caught up."""
+    refresh_gap_behind_s: float = Field(default=1.0, ge=0, le=60)
+    """Shortest time between refreshes while catching up."""
+    dead_letter_limit: int = Field(default=10_000, ge=0, le=1_000_000)
+    stand_by_poll_s: float = Field(default=0.5, gt=0, le=30)
+    """Between attempts to become the leader."""

@@ -1,0 +1,217 @@
+"""Elasticsearch as a sink: indexes, refreshes, and says up to where everything can be found."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from paycore.domain.position import Position
+from paycore.runtime.clock import Clock
+from projector.batch import Batch, Document
+from projector.metrics import BULK_SECONDS, DOCUMENTS, LAG_SECONDS, REFRESH_SECONDS
+from projector.readiness import Readiness
+from projector.sinks import Rejection
+from projector.sinks.elastic_bulk import REPLY_FIELDS, chunks, request_body, sort_items
+from projector.sinks.elastic_indices import Indices
+from projector.sinks.elastic_position import PositionDocument
+from projector.sinks.elastic_requests import AnswerIncompleteError, Persistence
+
+NAME = "elasticsearch"
+
+REQUEST_TIMEOUT_S = 30.0
+_SHARD_TIMEOUT = "20s"
+"""How long Elasticsearch itself waits for a shard before it answers 503."""
+
+POSITION_EVERY_S = 1.0
+"""How often the positions document is brought up to date while the journal rests, in seconds."""
+
+_BULK_HEADERS = {
+    "accept": "application/vnd.elasticsearch+json; compatible-with=9",
+    "content-type": "application/vnd.elasticsearch+x-ndjson; compatible-with=9",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticSettings:
+    """Where the index is, and the bounds on what is sent to it."""
+
+    url: str
+    user: str
+    password: str
+    prefix: str
+    bulk_documents: int
+    bulk_bytes: int
+    bulks_in_flight: int
+    refresh_gap_s: float
+    """Shortest time between refreshes once caught up, in seconds."""
+    refresh_gap_behind_s: float
+    """The same while catching up."""
+
+
+class ElasticSink:
+    """The indices of one prefix, for one session."""
+
+    def __init__(
+        self,
+        settings: ElasticSettings,
+        clock: Clock,
+        readiness: Readiness,
+        chance: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._persistence = Persistence(readiness, chance)
+        self._client = AsyncElasticsearch(
+            settings.url,
+            basic_auth=(settings.user, settings.password) if settings.user else None,
+            request_timeout=REQUEST_TIMEOUT_S,
+            connections_per_node=settings.bulks_in_flight + 1,
+            max_retries=0,
+            retry_on_timeout=False,
+        )
+        self._indices = Indices(self._client, settings.prefix)
+        self._position = PositionDocument(
+            self._client, self._persistence, self._indices.positions, NAME
+        )
+        self._seen = Position(0, 0, 0)
+        self._unseen_us: list[int] = []
+        # What an earlier session indexed may not have been refreshed.
+        self._refresh_needed = True
+        self._refreshed_s = 0.0
+        self._refreshed_us = 0
+        self._position_written_s = 0.0
+
+    @property
+    def name(self) -> str:
+        """The key of its checkpoint and its lock."""
+        return NAME
+
+    async def start(self, epoch: int) -> Position:
+        """Make the indices where absent; returns up to where they can be searched.
+
+        Raises EpochChangedError when they were filled from another epoch, SinkRefusedError when
+        their mappings cannot become those of the files.
+        """
+
+        async def begin() -> Position:
+            await self._indices.ensure(lambda: self._position.reset(epoch))
+            return await self._position.begin(epoch)
+
+        self._seen = await self._persistence.request("start", begin)
+        return self._seen
+
+    async def accept(self, batch: Batch) -> Sequence[Rejection]:
+        """Index `batch`; refresh and tell the position where it is time to.
+
+        Raises SinkLostError when an index is gone, SinkRefusedError when a request is refused.
+        """
+        rejections: Sequence[Rejection] = ()
+        if batch.documents:
+            rejections = await self._index(batch.documents)
+            self._refresh_needed = True
+            self._unseen_us.extend(batch.written_us)
+        now_s = self._clock.monotonic_s()
+        if self._refresh_needed:
+            gap_s = (
+                self._settings.refresh_gap_s
+                if batch.caught_up
+                else self._settings.refresh_gap_behind_s
+            )
+            if now_s - self._refreshed_s >= gap_s:
+                await self._refresh()
+                await self._tell(batch)
+        elif batch.caught_up and now_s - self._position_written_s >= POSITION_EVERY_S:
+            await self._tell(batch)
+        return rejections
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _index(self, documents: Sequence[Document]) -> list[Rejection]:
+        requests = chunks(documents, self._settings.bulk_documents, self._settings.bulk_bytes)
+        rejections: list[Rejection] = []
+
+        async def work_off() -> None:
+            for request in requests:
+                rejections.extend(await self._bulk(request))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._settings.bulks_in_flight):
+                    group.create_task(work_off())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return rejections
+
+    async def _bulk(self, documents: Sequence[Document]) -> list[Rejection]:
+        """Send `documents` until each is indexed, known already, or rejected for good."""
+        rejections: list[Rejection] = []
+        backoff = self._persistence.backoff()
+        while True:
+            body = request_body(documents, self._indices.aliases)
+            reply = await self._persistence.request("bulk", lambda body=body: self._post(body))  # type: ignore[misc]
+            outcome = sort_items(documents, reply)
+            _count(outcome.indexed, "indexed")
+            _count(outcome.already_applied, "already_applied")
+            _count(outcome.rejected, "dead_letter")
+            rejections.extend(outcome.rejected)
+            if not outcome.again:
+                self._persistence.cleared("bulk items")
+                return rejections
+            await self._persistence.pause("bulk items", min(outcome.causes), backoff)
+            documents = outcome.again
+
+    async def _post(self, body: bytes) -> Mapping[str, Any]:
+        begun = perf_counter()
+        # Without require_alias a write to a lost index would make a new one, of any mapping.
+        reply = await self._client.perform_request(
+            "POST",
+            "/_bulk",
+            params={
+                "require_alias": "true",
+                "timeout": _SHARD_TIMEOUT,
+                "filter_path": REPLY_FIELDS,
+            },
+            headers=_BULK_HEADERS,
+            body=body,
+        )
+        BULK_SECONDS.observe(perf_counter() - begun)
+        content: Mapping[str, Any] = reply.body
+        return content
+
+    async def _refresh(self) -> None:
+        async def attempt() -> None:
+            reply = await self._client.indices.refresh(
+                index=list(self._indices.aliases.values()), allow_no_indices=False
+            )
+            if reply["_shards"]["failed"]:
+                raise AnswerIncompleteError("not every shard was refreshed")
+
+        begun = perf_counter()
+        await self._persistence.request("refresh", attempt)
+        REFRESH_SECONDS.observe(perf_counter() - begun)
+        self._refresh_needed = False
+        self._refreshed_s = self._clock.monotonic_s()
+        self._refreshed_us = self._clock.now_us()
+        for written_us in self._unseen_us:
+            LAG_SECONDS.observe(max(0, self._refreshed_us - written_us) / 1e6)
+        self._unseen_us.clear()
+
+    async def _tell(self, batch: Batch) -> None:
+        """Write the positions document: everything up to `batch` was refreshed."""
+        # A session that begins before the position told last indexes again what is there.
+        self._seen = max(self._seen, batch.position)
+        await self._position.write(self._seen, self._refreshed_us, batch.source_time_us)
+        self._position_written_s = self._clock.monotonic_s()
+
+
+def _count(documents: Sequence[Document] | Sequence[Rejection], result: str) -> None:
+    for document in documents:
+        DOCUMENTS.labels(document.kind.value, result).inc()

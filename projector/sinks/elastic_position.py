@@ -1,0 +1,92 @@
+"""The document that tells readers up to where everything can be found."""
+
+from __future__ import annotations
+
+from elasticsearch import AsyncElasticsearch, ConflictError, NotFoundError
+
+from paycore.domain.position import Position
+from projector.errors import EpochChangedError, SinkLostError
+from projector.sinks.elastic_requests import Persistence
+
+
+class PositionDocument:
+    """One sink's positions document, which only its leader replaces.
+
+    Each write names the sequence number of the copy it replaces. It fails where another projector
+    wrote meanwhile, and where the index is gone.
+    """
+
+    def __init__(
+        self, client: AsyncElasticsearch, persistence: Persistence, index: str, sink: str
+    ) -> None:
+        self._client = client
+        self._persistence = persistence
+        self._index = index
+        self._sink = sink
+        self._seq_no = 0
+        self._primary_term = 0
+
+    async def begin(self, epoch: int) -> Position:
+        """The position in the document, which is made, at the journal's beginning, when absent.
+
+        Raises EpochChangedError when the document belongs to another history.
+        """
+        found = await self._find()
+        if found is None:
+            await self.reset(epoch)
+            return Position(epoch, 0, 0)
+        position = Position(found["epoch"], found["xid"], found["journal_id"])
+        if position.epoch != epoch:
+            raise EpochChangedError(
+                f"the index was filled from epoch {position.epoch} of the ledger, which is now in"
+                f" epoch {epoch}: rebuild the index"
+            )
+        return position
+
+    async def reset(self, epoch: int) -> None:
+        """Say that nothing of the journal can be found yet."""
+        reply = await self._client.index(
+            index=self._index, id=self._sink, document=_document(Position(epoch, 0, 0), 0, 0)
+        )
+        self._seq_no, self._primary_term = reply["_seq_no"], reply["_primary_term"]
+
+    async def write(self, position: Position, refreshed_at_us: int, source_time_us: int) -> None:
+        """Replace the document. Raises SinkLostError when another copy is in its place, or none."""
+        document = _document(position, refreshed_at_us, source_time_us)
+
+        async def attempt() -> None:
+            try:
+                reply = await self._client.index(
+                    index=self._index,
+                    id=self._sink,
+                    document=document,
+                    if_seq_no=self._seq_no,
+                    if_primary_term=self._primary_term,
+                )
+            except ConflictError as error:
+                # An earlier attempt may have been carried out and its reply lost.
+                if await self._find() != document:
+                    raise SinkLostError("the positions document is not as last written") from error
+            else:
+                self._seq_no, self._primary_term = reply["_seq_no"], reply["_primary_term"]
+
+        await self._persistence.request("position", attempt)
+
+    async def _find(self) -> dict[str, int] | None:
+        try:
+            found = await self._client.get(index=self._index, id=self._sink, realtime=True)
+        except NotFoundError:
+            return None
+        self._seq_no, self._primary_term = found["_seq_no"], found["_primary_term"]
+        source: dict[str, int] = found["_source"]
+        return source
+
+
+def _document(position: Position, refreshed_at_us: int, source_time_us: int) -> dict[str, int]:
+    return {
+        "epoch": position.epoch,
+        "xid": position.xid,
+        "journal_id": position.journal_id,
+        "refreshed_at_us": refreshed_at_us,
+        "source_time_us": source_time_us,
+    }
