@@ -188,7 +188,7 @@ class Elasticsearch:
             "ES_TMPDIR": str(self._folder / "tmp"),
             "HOME": str(self._folder),
             # For the small Java program that starts the node.
-            "CLI_JAVA_OPTS": "-Xmx64m -XX:+UseSerialGC -XX:-UsePerfData",
+            "CLI_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:-UsePerfData",
         }
 
     def _reaches(self, home: Path) -> list[Path]:

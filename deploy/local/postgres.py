@@ -6,14 +6,13 @@ Durable as in production: what a caller was told is committed survives a power c
 import importlib.util
 import shutil
 import signal
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import psycopg
 
 from deploy.local.errors import PartStartError, StateUnreadableError
 from deploy.local.files import private_folder, tail, write_private
+from deploy.local.identity import all_processes, wait_gone
 from deploy.local.part import NotReadyError, Preparation
 from deploy.local.ports import LOOPBACK
 from deploy.local.privileges import RunAs, own
@@ -154,14 +153,9 @@ class Postgres:
 
         They notice within moments and end; every process of a server works in its data folder.
         """
-        orphans = [process for process in psutil.process_iter() if self._is_ours(process)]
-        _, alive = psutil.wait_procs(orphans, timeout=ORPHAN_GRACE_S)
-        kill_all(alive)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return process.name() == "postgres" and Path(process.cwd()) == self._data.resolve()
-        return False
+        place = self._data.resolve()
+        orphans = [process for process in all_processes() if _serves(process.pid, place)]
+        kill_all(wait_gone(orphans, ORPHAN_GRACE_S))
 
     def _environment(self) -> dict[str, str]:
         return {"LC_ALL": "C", "HOME": str(self._folder), "TZ": "UTC"}
@@ -180,6 +174,16 @@ def ping(dsn: str) -> None:
             connection.execute("SELECT 1")
     except psycopg.Error as error:
         raise NotReadyError(str(error).strip()) from error
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Return whether a process is one of a PostgreSQL server on the folder `data`."""
+    try:
+        program = Path(f"/proc/{pid}/exe").readlink()
+        place = Path(f"/proc/{pid}/cwd").readlink()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    return program.name == "postgres" and place == data
 
 
 def _programs() -> Path:

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from io import BufferedWriter
 from pathlib import Path
 
-import psutil
-
-from deploy.local.identity import ProcessIdentity, session_members
+from deploy.local.identity import ProcessIdentity, family, wait_gone
 from deploy.local.privileges import RunAs, capability_needed
 
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -93,61 +91,54 @@ class ManagedProcess:
         ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
         if all(descriptor != self._descriptor for descriptor, _ in ready):
             return None
-        return self._child.wait()
+        # It stays in the process table until `close`, so its id means nobody else till then.
+        ended = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process itself; one that has ended is left in peace."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)
 
-    def family(self) -> tuple[int, ...]:
-        """Return the ids of the process and everything under it, the process first."""
-        pids = [self.pid]
-        with suppress(psutil.NoSuchProcess):
-            pids += [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
-        pids += [pid for pid in session_members(self.pid) if pid not in pids]
-        return tuple(pids)
+    def pids(self) -> tuple[int, ...]:
+        """Return its id and, after it, those of everything under it."""
+        return (self.pid, *(process.pid for process in family(self.pid)))
 
-    def stop(self, grace_s: float) -> int:
+    def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it and what it started after `grace_s`."""
-        family = _handles(self.family()[1:])
+        helpers = family(self.pid)
         self.signal(self._stop_signal)
-        code = self.wait(grace_s)
-        if code is None:
+        if self.wait(grace_s) is None:
             self.signal(signal.SIGKILL)
-            code = self._child.wait()
-        self._end(family)
-        return code
+            self.wait()
+        # Helpers of a process that ended in order follow by themselves; give them a moment.
+        kill_all(wait_gone(helpers, HELPERS_WAIT_S))
+        self.sweep()
 
-    def kill(self) -> int:
+    def kill(self) -> None:
         """End it and everything under it with SIGKILL."""
-        family = _handles(self.family()[1:])
-        self.signal(signal.SIGKILL)
-        kill_all(family)
-        code = self._child.wait()
-        self._end(family)
-        return code
+        helpers = self.strike()
+        self.wait()
+        kill_all(helpers)
+        self.sweep()
 
-    def strike(self) -> None:
+    def strike(self) -> list[ProcessIdentity]:
         """Send SIGKILL to it and everything under it, without waiting for the end."""
-        for process in _handles(self.family()[1:]):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        helpers = family(self.pid)
         self.signal(signal.SIGKILL)
+        for helper in helpers:
+            helper.send(signal.SIGKILL)
+        return helpers
 
     def sweep(self) -> None:
         """Kill what an ended process left running in its session."""
-        kill_all(_handles(session_members(self.pid)))
+        kill_all(family(self.pid))
 
     def close(self) -> None:
-        """Give the descriptor back, once the process has been waited for."""
+        """Let the kernel forget the process, which must have ended."""
+        self._child.wait()
         os.close(self._descriptor)
-
-    def _end(self, family: list[psutil.Process]) -> None:
-        # Helpers of a process that ended in order follow by themselves; give them a moment.
-        _, alive = psutil.wait_procs(family, timeout=HELPERS_WAIT_S)
-        kill_all(alive)
-        self.sweep()
 
 
 def stop_leftover(leftover: ProcessIdentity, stop_signal: signal.Signals, grace_s: float) -> bool:
@@ -157,35 +148,26 @@ def stop_leftover(leftover: ProcessIdentity, stop_signal: signal.Signals, grace_
     rest of the session is found even when its leader is gone, because the kernel gives no new
     process the id of a session that still has members.
     """
-    found = False
     if leftover.is_alive():
-        found = True
-        handles = _handles([leftover.pid])
-        family = handles + [child for handle in handles for child in _children(handle)]
-        for handle in handles:
-            with suppress(psutil.NoSuchProcess):
-                handle.send_signal(stop_signal)
-        psutil.wait_procs(handles, timeout=grace_s)
-        kill_all(family)
-    elif ProcessIdentity.of(leftover.pid) is not None:
+        helpers = family(leftover.pid)
+        leftover.send(stop_signal)
+        kill_all(wait_gone([leftover], grace_s))
+        kill_all(wait_gone(helpers, HELPERS_WAIT_S))
+        return True
+    if ProcessIdentity.of(leftover.pid) is not None:
         return False
-    orphans = _handles(session_members(leftover.pid))
-    if orphans:
-        found = True
-        for orphan in orphans:
-            with suppress(psutil.NoSuchProcess):
-                orphan.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(orphans, timeout=grace_s)
-        kill_all(alive)
-    return found
+    orphans = family(leftover.pid)
+    for orphan in orphans:
+        orphan.send(signal.SIGTERM)
+    kill_all(wait_gone(orphans, grace_s))
+    return bool(orphans)
 
 
-def kill_all(processes: Sequence[psutil.Process]) -> None:
+def kill_all(processes: Sequence[ProcessIdentity]) -> None:
     """Send SIGKILL and wait, bounded, until all are gone."""
     for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=KILL_WAIT_S)
+        process.send(signal.SIGKILL)
+    wait_gone(processes, KILL_WAIT_S)
 
 
 def run_once(launch: Launch, log: Path, timeout_s: float) -> int | None:
@@ -212,17 +194,3 @@ def _open_log(path: Path) -> BufferedWriter:
             path.replace(path.with_suffix(".log.1"))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "ab")
-
-
-def _handles(pids: Sequence[int]) -> list[psutil.Process]:
-    handles = []
-    for pid in pids:
-        with suppress(psutil.NoSuchProcess):
-            handles.append(psutil.Process(pid))
-    return handles
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return list(process.children(recursive=True))
-    return []

@@ -63,7 +63,7 @@ class PartRunner:
     def pids(self) -> tuple[int, ...]:
         """Return its process ids, the main one first; empty while it is down."""
         with self._lock:
-            return self._process.family() if self._process else ()
+            return self._process.pids() if self._process else ()
 
     def start(self) -> None:
         """Start it and return once it is ready; nothing happens if it runs already.

@@ -43,7 +43,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "signing": (SCHEMA,),
     "command": (SCHEMA, "redis", "signing"),
     "projector": (SCHEMA, "elasticsearch"),
-    "query": (SCHEMA, "elasticsearch", "projector"),
+    "query": (SCHEMA, "elasticsearch"),
 }
 
 # Callers go before those they call.
