@@ -1,0 +1,1 @@
+"""Holds PINs and keys, and signs what payers approve. Isolated: own process, role and schema."""

@@ -1,0 +1,1 @@
+"""Where secret keys are: a port, and its adapters."""

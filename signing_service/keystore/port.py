@@ -1,0 +1,70 @@
+"""What the signing service needs of whatever holds its secret keys."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from paycore.domain.pin import Pin
+
+
+class KeyPurpose(StrEnum):
+    """What a key is for; a key never serves two purposes."""
+
+    SEALING = "SEALING"
+    """X25519: PINs are sealed to it."""
+    AUTHORIZATION = "AUTHORIZATION"
+    """Ed25519: signs authorizations."""
+    PEPPER = "PEPPER"
+    """32 random bytes: keys the HMAC of a PIN before it is hashed. Never published."""
+
+
+class PublicKey(NamedTuple):
+    """A key as everybody may know it: raw 32 bytes; `current` ones are in use for what is new."""
+
+    key_id: str
+    purpose: KeyPurpose
+    public_key: bytes
+    current: bool
+
+
+class KeystoreError(Exception):
+    """The keys cannot be used: the message says why and never holds key material."""
+
+
+class UnknownKeyError(KeystoreError):
+    """No key of that purpose has that id."""
+
+
+class SealBrokenError(Exception):
+    """A sealed PIN does not open: wrong key, wrong binding, altered, or no PIN inside."""
+
+
+class Keystore(Protocol):
+    """Uses secret keys without giving them out. Old keys stay and go on opening and verifying."""
+
+    @property
+    def signing_key_id(self) -> str:
+        """The current key of purpose AUTHORIZATION."""
+        ...
+
+    @property
+    def pepper_id(self) -> str:
+        """The current key of purpose PEPPER."""
+        ...
+
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        """All keys that others seal to or verify with, old ones included."""
+        ...
+
+    def sign(self, key_id: str, message: bytes) -> bytes:
+        """Ed25519 signature, 64 bytes. Raises UnknownKeyError."""
+        ...
+
+    def open_pin(self, key_id: str, ciphertext: bytes, binding: bytes) -> Pin:
+        """The PIN sealed to key `key_id` with `binding` as HPKE info. Raises SealBrokenError."""
+        ...
+
+    def pepper(self, key_id: str, message: bytes) -> bytes:
+        """HMAC-SHA256 of `message`, 32 bytes. Raises UnknownKeyError."""
+        ...
