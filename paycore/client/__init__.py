@@ -1,1 +1,75 @@
-"""What callers of paycore use."""
+"""What callers of paycore use: typed values in and out, retries that are safe, one error a reason.
+
+`PaycoreClient` is for callers with an event loop, `paycore.client.blocking` for those without.
+"""
+
+from paycore.client.asynchronous import PaycoreClient
+from paycore.client.core import Surroundings
+from paycore.client.model import (
+    Account,
+    AccountReceipt,
+    Actor,
+    Balance,
+    BulkReceipt,
+    Counterparties,
+    Counterparty,
+    Decline,
+    Freshness,
+    Interval,
+    KeyPurpose,
+    Money,
+    NewAccount,
+    PublicKey,
+    RefusedItem,
+    StepUpProof,
+    Transfer,
+    TransferFilter,
+    TransferOrder,
+    TransferPage,
+    TransferReceipt,
+    TransferView,
+    Volume,
+    VolumeBucket,
+)
+from paycore.client.retries import Timeouts
+from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.pin import Pin
+from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
+from paycore.runtime.tls import TlsFiles
+
+__all__ = [
+    "Account",
+    "AccountKind",
+    "AccountReceipt",
+    "AccountStatus",
+    "Actor",
+    "Balance",
+    "BulkReceipt",
+    "Counterparties",
+    "Counterparty",
+    "Decline",
+    "Freshness",
+    "Interval",
+    "KeyPurpose",
+    "Money",
+    "NewAccount",
+    "PaycoreClient",
+    "Pin",
+    "PublicKey",
+    "RefusedItem",
+    "StepUpBasis",
+    "StepUpProof",
+    "Surroundings",
+    "Timeouts",
+    "TlsFiles",
+    "Transfer",
+    "TransferFilter",
+    "TransferKind",
+    "TransferOrder",
+    "TransferPage",
+    "TransferReceipt",
+    "TransferState",
+    "TransferView",
+    "Volume",
+    "VolumeBucket",
+]

@@ -1,0 +1,196 @@
+"""Each call as a value: what to send, how to read the answer, how patiently to try.
+
+Both clients send these; nothing here knows whether the caller waits or awaits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from paycore.client import model, replies, requests, rpcs
+from paycore.client.retries import Patience
+from paycore.client.rpcs import Rpc
+from paycore.domain.accounts import AccountStatus
+from paycore.domain.pin import SealedPin
+from paycore.domain.transfers import TransferKind
+from paycore.signing.v1 import signing_service_pb2
+from paycore.v1 import account_service_pb2, history_service_pb2, transfer_service_pb2
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """One request. `repeatable` tells that doing it twice is doing it once."""
+
+    rpc: Rpc
+    request: Message
+    read: Callable[[Any], Answer]
+    patience: Patience = Patience.ORDINARY
+    repeatable: bool = True
+    idempotency_key: str | None = None
+
+
+def create_account(account: model.NewAccount, key: str) -> Call[model.AccountReceipt]:
+    return Call(
+        rpcs.CREATE_ACCOUNT,
+        requests.create_account(account, key),
+        partial(replies.account_receipt, key=key),
+        idempotency_key=key,
+    )
+
+
+def create_accounts(
+    wanted: list[tuple[str, account_service_pb2.CreateAccountRequest]],
+) -> Call[list[model.AccountReceipt | model.RefusedItem]]:
+    return Call(
+        rpcs.CREATE_ACCOUNTS,
+        account_service_pb2.CreateAccountsRequest(accounts=[request for _, request in wanted]),
+        partial(replies.account_outcomes, keys=[key for key, _ in wanted]),
+        Patience.BULK,
+    )
+
+
+def get_account(account: int) -> Call[model.Account]:
+    return Call(
+        rpcs.GET_ACCOUNT,
+        account_service_pb2.GetAccountRequest(account_id=account),
+        lambda reply: replies.account(reply.account),
+    )
+
+
+def set_account_status(
+    account: int,
+    status: AccountStatus,
+    reason: str,
+    expected_revision: int | None,
+    actor: model.Actor | None,
+    key: str,
+) -> Call[model.AccountReceipt]:
+    return Call(
+        rpcs.SET_ACCOUNT_STATUS,
+        requests.set_account_status(account, status, reason, expected_revision, actor, key),
+        partial(replies.account_receipt, key=key),
+        idempotency_key=key,
+    )
+
+
+def submit_transfer(
+    order: model.TransferOrder, key: str, proof: model.StepUpProof | None
+) -> Call[model.TransferReceipt]:
+    return Call(
+        rpcs.SUBMIT_TRANSFER,
+        requests.submit_transfer(order, key, proof),
+        partial(replies.transfer_receipt, key=key),
+        Patience.ORDINARY if proof is None else Patience.STEP_UP,
+        idempotency_key=key,
+    )
+
+
+def submit_transfers(
+    wanted: list[tuple[str, transfer_service_pb2.SubmitTransferRequest]],
+) -> Call[list[model.TransferReceipt | model.RefusedItem]]:
+    return Call(
+        rpcs.SUBMIT_TRANSFERS,
+        transfer_service_pb2.SubmitTransfersRequest(transfers=[request for _, request in wanted]),
+        partial(replies.transfer_outcomes, keys=[key for key, _ in wanted]),
+        Patience.BULK,
+    )
+
+
+def lookup_transfer(key: str) -> Call[model.TransferReceipt | model.RefusedItem]:
+    return Call(
+        rpcs.LOOKUP_TRANSFER,
+        transfer_service_pb2.LookupTransferRequest(idempotency_key=key),
+        partial(replies.looked_up, key=key),
+    )
+
+
+def lookup_transfers(
+    reference: str,
+) -> Call[tuple[model.TransferReceipt | model.RefusedItem, ...]]:
+    return Call(
+        rpcs.LOOKUP_TRANSFER,
+        transfer_service_pb2.LookupTransferRequest(reference=reference),
+        replies.looked_up_all,
+    )
+
+
+def get_transfer(transfer: int, min_position: str) -> Call[model.TransferView]:
+    return Call(
+        rpcs.GET_TRANSFER,
+        history_service_pb2.GetTransferRequest(transfer_id=transfer, min_position=min_position),
+        replies.transfer_view,
+    )
+
+
+def list_transfers(
+    wanted: model.TransferFilter, page_size: int, page_token: str, min_position: str
+) -> Call[model.TransferPage]:
+    return Call(
+        rpcs.LIST_TRANSFERS,
+        requests.list_transfers(wanted, page_size, page_token, min_position),
+        replies.transfer_page,
+    )
+
+
+def get_balance(account: int, min_position: str) -> Call[model.Balance]:
+    return Call(
+        rpcs.GET_BALANCE,
+        history_service_pb2.GetBalanceRequest(account_id=account, min_position=min_position),
+        replies.balance,
+    )
+
+
+def transfer_volume(
+    start: datetime,
+    end: datetime,
+    interval: model.Interval,
+    currency: str,
+    kinds: tuple[TransferKind, ...],
+    min_position: str,
+) -> Call[model.Volume]:
+    return Call(
+        rpcs.TRANSFER_VOLUME,
+        requests.transfer_volume(start, end, interval, currency, kinds, min_position),
+        replies.volume,
+    )
+
+
+def top_counterparties(
+    account: int,
+    start: datetime | None,
+    end: datetime | None,
+    limit: int,
+    min_position: str,
+) -> Call[model.Counterparties]:
+    return Call(
+        rpcs.TOP_COUNTERPARTIES,
+        requests.top_counterparties(account, start, end, limit, min_position),
+        replies.counterparties,
+    )
+
+
+def public_keys() -> Call[tuple[model.PublicKey, ...]]:
+    return Call(
+        rpcs.GET_PUBLIC_KEYS,
+        signing_service_pb2.GetPublicKeysRequest(),
+        replies.public_keys,
+    )
+
+
+def enroll_pin(user: str, sealed: SealedPin) -> Call[datetime]:
+    return Call(
+        rpcs.ENROLL_PIN,
+        signing_service_pb2.EnrollPinRequest(user_id=user, sealed_pin=requests.sealed_pin(sealed)),
+        replies.enrolled_at,
+        Patience.STEP_UP,
+        # Done twice it answers PIN_ALREADY_ENROLLED, which would hide that the first was done.
+        repeatable=False,
+    )

@@ -1,0 +1,29 @@
+"""From gRPC's errors to the client's."""
+
+from __future__ import annotations
+
+import grpc
+
+from paycore.client.errors import (
+    ClientError,
+    TimedOutError,
+    TransportError,
+    UnreachableError,
+    refusal,
+)
+from paycore.runtime.errors import from_rpc_error
+
+
+def failure_of(error: grpc.RpcError) -> ClientError:
+    """What a failed call means; the same for gRPC's async and blocking errors."""
+    carried = from_rpc_error(error)
+    if carried is not None:
+        return refusal(carried)
+    code, details = error.code(), error.details() or ""
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return UnreachableError(code, details)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimedOutError(code, details)
+        case _:
+            return TransportError(code, details)

@@ -1,0 +1,298 @@
+"""What goes in and comes out of the client: plain values, no protobuf.
+
+Amounts are integers in minor units of their currency, times are aware datetimes in UTC to the
+microsecond, positions are opaque texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from paycore.client.errors import RefusedError
+from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.pin import SealedPin
+from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+Receipt = TypeVar("Receipt", bound="AccountReceipt | TransferReceipt")
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units (cents, yen, fils) of an ISO 4217 currency."""
+
+    minor_units: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The end user in whose name a request is made. Personal data."""
+
+    user_id: str = ""
+    device_id: str = ""
+    ip_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account to open. Without `idempotency_key` the client makes one."""
+
+    owner: str
+    institution: str
+    currency: str
+    kind: AccountKind = AccountKind.CUSTOMER
+    overdraft_limit: int = 0
+    actor: Actor | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it stood in the primary when the reply was made; figures in minor units."""
+
+    id: int
+    owner: str
+    institution: str
+    currency: str
+    kind: AccountKind
+    status: AccountStatus
+    balance: int
+    held: int
+    overdraft_limit: int
+    available: int
+    version: int
+    revision: int
+    opened_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOrder:
+    """Money to move. Without `idempotency_key` the client makes one.
+
+    `description`, `metadata` and `actor` are personal data and may be erased later.
+    """
+
+    debit_account: int
+    credit_account: int
+    amount: Money
+    kind: TransferKind = TransferKind.TRANSFER
+    reference: str = ""
+    description: str = ""
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    actor: Actor | None = None
+    effective_at: datetime | None = None
+    expected_debit_version: int | None = None
+    expected_credit_version: int | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Why a stored refusal was made, with the figures of that moment."""
+
+    reason: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One movement of money, or (state FAILED) the record of a refusal, which moved none.
+
+    A balance is None where the caller may not read the account; versions are 0 in a refusal.
+    """
+
+    id: int
+    kind: TransferKind
+    state: TransferState
+    debit_account: int
+    credit_account: int
+    amount: Money
+    debit_version: int
+    credit_version: int
+    debit_balance_after: int | None
+    credit_balance_after: int | None
+    client: str
+    reference: str
+    step_up_basis: StepUpBasis | None
+    authorization_id: int | None
+    created_at: datetime
+    effective_at: datetime | None
+    description: str
+    metadata: Mapping[str, str]
+    actor: Actor | None
+    decline: Decline | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReceipt:
+    """An account was opened or changed; `replayed` when an earlier request with the key did it."""
+
+    account: Account
+    idempotency_key: str
+    position: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReceipt:
+    """Money moved; `replayed` when it was an earlier request with the key that moved it."""
+
+    transfer: Transfer
+    idempotency_key: str
+    position: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedItem:
+    """One item of a bulk request that was refused. `position` is empty when nothing was stored."""
+
+    error: RefusedError
+    idempotency_key: str
+    position: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReceipt(Generic[Receipt]):
+    """Outcomes in the order of the request, and the latest position among them."""
+
+    outcomes: tuple[Receipt | RefusedItem, ...]
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far the source of an answer had come: everything up to `position` is in it."""
+
+    source: str
+    position: str
+    lag: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TransferView:
+    """A transfer as the read side shows it."""
+
+    transfer: Transfer
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFilter:
+    """Which transfers of an account to list; bounds on the amount are inclusive, in minor units.
+
+    `start` is inclusive, `end` exclusive. `counterparty` is the other account.
+    """
+
+    account: int
+    start: datetime | None = None
+    end: datetime | None = None
+    kinds: tuple[TransferKind, ...] = ()
+    counterparty: int | None = None
+    min_amount: int | None = None
+    max_amount: int | None = None
+    reference: str = ""
+    include_declines: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPage:
+    """One page, newest first. `next_page_token` is empty on the last one."""
+
+    transfers: tuple[Transfer, ...]
+    next_page_token: str
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A balance as the read side shows it, at entry `version`; figures in minor units."""
+
+    account: int
+    balance: Money
+    held: int
+    available: int
+    version: int
+    freshness: Freshness
+
+
+class Interval(StrEnum):
+    """Width of a bucket of volume."""
+
+    MINUTE = "MINUTE"
+    HOUR = "HOUR"
+    DAY = "DAY"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeBucket:
+    """What moved in one interval, per currency and kind; `total` is exact and may exceed int64."""
+
+    start: datetime
+    kind: TransferKind
+    currency: str
+    count: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Buckets by time, currency, kind; intervals without transfers are left out."""
+
+    buckets: tuple[VolumeBucket, ...]
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Counterparty:
+    """What one account exchanged with another."""
+
+    account: int
+    count: int
+    sent: Money
+    received: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Counterparties:
+    """The largest first, both directions added."""
+
+    counterparties: tuple[Counterparty, ...]
+    freshness: Freshness
+
+
+class KeyPurpose(StrEnum):
+    """What a public key of the signing service is for."""
+
+    SEALING = "SEALING"
+    AUTHORIZATION = "AUTHORIZATION"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key of the signing service: 32 raw bytes of X25519 or Ed25519."""
+
+    key_id: str
+    purpose: KeyPurpose
+    public_key: bytes
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepUpProof:
+    """The payer's approval of one payment: a PIN sealed to the payment's digest.
+
+    Good for one payment under one idempotency key, within two minutes of `signed_at_us`
+    (microseconds since 1970, the payer's clock).
+    """
+
+    signed_at_us: int
+    sealed_pin: SealedPin

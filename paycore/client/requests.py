@@ -1,0 +1,168 @@
+"""From the client's values to protobuf messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from paycore.client import model
+from paycore.domain.accounts import AccountStatus
+from paycore.domain.pin import SealedPin
+from paycore.domain.transfers import TransferKind
+from paycore.v1 import (
+    account_pb2,
+    account_service_pb2,
+    actor_pb2,
+    analytics_service_pb2,
+    history_service_pb2,
+    money_pb2,
+    step_up_pb2,
+    transfer_pb2,
+    transfer_service_pb2,
+)
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """`moment` to the microsecond. Raises ValueError where it has no time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"a time without a zone is ambiguous: {moment}")
+    message = Timestamp()
+    message.FromDatetime(moment.astimezone(UTC))
+    return message
+
+
+def _at(moment: datetime | None) -> Timestamp | None:
+    return None if moment is None else timestamp(moment)
+
+
+def _kind(kind: TransferKind) -> transfer_pb2.TransferKind.ValueType:
+    return transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind.name}")
+
+
+def _actor(actor: model.Actor | None) -> actor_pb2.Actor | None:
+    if actor is None:
+        return None
+    return actor_pb2.Actor(
+        user_id=actor.user_id, device_id=actor.device_id, ip_address=actor.ip_address
+    )
+
+
+def create_account(account: model.NewAccount, key: str) -> account_service_pb2.CreateAccountRequest:
+    return account_service_pb2.CreateAccountRequest(
+        idempotency_key=key,
+        owner=account.owner,
+        institution=account.institution,
+        currency=account.currency,
+        kind=account_pb2.AccountKind.Value(f"ACCOUNT_KIND_{account.kind.name}"),
+        overdraft_limit_minor_units=account.overdraft_limit,
+        actor=_actor(account.actor),
+    )
+
+
+def set_account_status(
+    account: int,
+    status: AccountStatus,
+    reason: str,
+    expected_revision: int | None,
+    actor: model.Actor | None,
+    key: str,
+) -> account_service_pb2.SetAccountStatusRequest:
+    return account_service_pb2.SetAccountStatusRequest(
+        idempotency_key=key,
+        account_id=account,
+        status=account_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{status.name}"),
+        expected_revision=expected_revision,
+        reason=reason,
+        actor=_actor(actor),
+    )
+
+
+def submit_transfer(
+    order: model.TransferOrder, key: str, proof: model.StepUpProof | None
+) -> transfer_service_pb2.SubmitTransferRequest:
+    return transfer_service_pb2.SubmitTransferRequest(
+        idempotency_key=key,
+        kind=_kind(order.kind),
+        debit_account_id=order.debit_account,
+        credit_account_id=order.credit_account,
+        amount=money_pb2.Money(
+            minor_units=order.amount.minor_units, currency=order.amount.currency
+        ),
+        reference=order.reference,
+        description=order.description,
+        metadata=order.metadata,
+        actor=_actor(order.actor),
+        effective_time=_at(order.effective_at),
+        step_up=_step_up(proof),
+        expected_debit_version=order.expected_debit_version,
+        expected_credit_version=order.expected_credit_version,
+    )
+
+
+def _step_up(proof: model.StepUpProof | None) -> step_up_pb2.StepUp | None:
+    if proof is None:
+        return None
+    sign_time = Timestamp()
+    sign_time.FromMicroseconds(proof.signed_at_us)
+    return step_up_pb2.StepUp(
+        sign_time=sign_time,
+        sealed_pin=sealed_pin(proof.sealed_pin),
+    )
+
+
+def sealed_pin(sealed: SealedPin) -> step_up_pb2.SealedPin:
+    return step_up_pb2.SealedPin(key_id=sealed.key_id, ciphertext=sealed.ciphertext)
+
+
+def list_transfers(
+    wanted: model.TransferFilter, page_size: int, page_token: str, min_position: str
+) -> history_service_pb2.ListTransfersRequest:
+    return history_service_pb2.ListTransfersRequest(
+        account_id=wanted.account,
+        start_time=_at(wanted.start),
+        end_time=_at(wanted.end),
+        kinds=[_kind(kind) for kind in wanted.kinds],
+        counterparty_account_id=wanted.counterparty or 0,
+        min_minor_units=wanted.min_amount,
+        max_minor_units=wanted.max_amount,
+        reference=wanted.reference,
+        include_declines=wanted.include_declines,
+        page_size=page_size,
+        page_token=page_token,
+        min_position=min_position,
+    )
+
+
+def transfer_volume(
+    start: datetime,
+    end: datetime,
+    interval: model.Interval,
+    currency: str,
+    kinds: tuple[TransferKind, ...],
+    min_position: str,
+) -> analytics_service_pb2.TransferVolumeRequest:
+    return analytics_service_pb2.TransferVolumeRequest(
+        start_time=timestamp(start),
+        end_time=timestamp(end),
+        interval=analytics_service_pb2.VolumeInterval.Value(f"VOLUME_INTERVAL_{interval.name}"),
+        currency=currency,
+        kinds=[_kind(kind) for kind in kinds],
+        min_position=min_position,
+    )
+
+
+def top_counterparties(
+    account: int,
+    start: datetime | None,
+    end: datetime | None,
+    limit: int,
+    min_position: str,
+) -> analytics_service_pb2.TopCounterpartiesRequest:
+    return analytics_service_pb2.TopCounterpartiesRequest(
+        account_id=account,
+        start_time=_at(start),
+        end_time=_at(end),
+        limit=limit,
+        min_position=min_position,
+    )

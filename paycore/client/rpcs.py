@@ -1,0 +1,72 @@
+"""The calls that there are, and which service answers each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from paycore.signing.v1 import signing_service_pb2
+from paycore.v1 import (
+    account_service_pb2,
+    analytics_service_pb2,
+    history_service_pb2,
+    transfer_service_pb2,
+)
+
+
+class Service(StrEnum):
+    """A process that answers calls, each at an address of its own."""
+
+    COMMAND = "COMMAND"
+    QUERY = "QUERY"
+    SIGNING = "SIGNING"
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One unary call as the transport needs it."""
+
+    service: Service
+    path: str
+    request: Any
+    reply: Any
+
+
+def _rpc(service: Service, file: FileDescriptor, name: str) -> Rpc:
+    [declared] = file.services_by_name.values()
+    method: MethodDescriptor = declared.methods_by_name[name]
+    return Rpc(
+        service,
+        f"/{declared.full_name}/{name}",
+        GetMessageClass(method.input_type),
+        GetMessageClass(method.output_type),
+    )
+
+
+_ACCOUNTS = account_service_pb2.DESCRIPTOR
+CREATE_ACCOUNT = _rpc(Service.COMMAND, _ACCOUNTS, "CreateAccount")
+CREATE_ACCOUNTS = _rpc(Service.COMMAND, _ACCOUNTS, "CreateAccounts")
+GET_ACCOUNT = _rpc(Service.COMMAND, _ACCOUNTS, "GetAccount")
+SET_ACCOUNT_STATUS = _rpc(Service.COMMAND, _ACCOUNTS, "SetAccountStatus")
+
+_TRANSFERS = transfer_service_pb2.DESCRIPTOR
+SUBMIT_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "SubmitTransfer")
+SUBMIT_TRANSFERS = _rpc(Service.COMMAND, _TRANSFERS, "SubmitTransfers")
+LOOKUP_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "LookupTransfer")
+
+_HISTORY = history_service_pb2.DESCRIPTOR
+GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")
+LIST_TRANSFERS = _rpc(Service.QUERY, _HISTORY, "ListTransfers")
+GET_BALANCE = _rpc(Service.QUERY, _HISTORY, "GetBalance")
+
+_ANALYTICS = analytics_service_pb2.DESCRIPTOR
+TRANSFER_VOLUME = _rpc(Service.QUERY, _ANALYTICS, "TransferVolume")
+TOP_COUNTERPARTIES = _rpc(Service.QUERY, _ANALYTICS, "TopCounterparties")
+
+_SIGNING = signing_service_pb2.DESCRIPTOR
+ENROLL_PIN = _rpc(Service.SIGNING, _SIGNING, "EnrollPin")
+GET_PUBLIC_KEYS = _rpc(Service.SIGNING, _SIGNING, "GetPublicKeys")
