@@ -45,16 +45,13 @@ class JournalSource:
         LedgerIncompleteError, and what asyncpg raises.
         """
         asked_us = self._clock.now_us()
-        rows = [
-            row
-            async for row in self._queries.read_journal(
-                self._connection,
-                after_xid=after.xid,
-                after_id=after.journal_id,
-                max_rows=MAX_JOURNAL_ROWS,
-                max_entries=self._page_entries,
-            )
-        ]
+        rows = await self._queries.read_journal(
+            self._connection,
+            after_xid=after.xid,
+            after_id=after.journal_id,
+            max_rows=MAX_JOURNAL_ROWS,
+            max_entries=self._page_entries,
+        )
         first = rows[0]
         if first["epoch"] != self._epoch:
             raise EpochChangedError(
@@ -105,7 +102,7 @@ class JournalSource:
         if not keys:
             return {}
         load = getattr(self._queries, f"load_{table}")
-        rows = {row["id"]: row async for row in load(self._connection, ids=list(keys))}
+        rows = {row["id"]: row for row in await load(self._connection, ids=list(keys))}
         lacking = keys - rows.keys() - {*may_lack}
         if lacking:
             raise LedgerIncompleteError(
