@@ -47,3 +47,14 @@ class Account(NamedTuple):
     def available(self) -> int:
         """What may be debited now, in minor units; meaningless for EXTERNAL accounts."""
         return self.balance - self.held + self.overdraft_limit
+
+
+LEGAL_STATUS_MOVES: frozenset[tuple[AccountStatus, AccountStatus]] = frozenset(
+    {
+        (AccountStatus.ACTIVE, AccountStatus.FROZEN),
+        (AccountStatus.ACTIVE, AccountStatus.CLOSED),
+        (AccountStatus.FROZEN, AccountStatus.ACTIVE),
+        (AccountStatus.FROZEN, AccountStatus.CLOSED),
+    }
+)
+"""From which status to which an account may go. CLOSED is final."""

@@ -238,7 +238,8 @@ class _Planner:
             return None
         _check_same_request(command, stored.request_hash)
         if isinstance(stored.row, Transfer):
-            visible = self._visibility(
+            visible = visibility(
+                self._rules.grants,
                 command.client,
                 self._account(stored.row.debit_account).account,
                 self._account(stored.row.credit_account).account,
@@ -294,15 +295,6 @@ class _Planner:
             raise step_up_required(command)
         return basis
 
-    def _visibility(self, client: str, debit: Account, credit: Account) -> Visibility:
-        reach = self._rules.grants.reach(client, "READ")
-        if reach.all:
-            return Visibility(True, True)
-        return Visibility(
-            (reach.own and debit.opened_by == client) or debit.institution in reach.institutions,
-            (reach.own and credit.opened_by == client) or credit.institution in reach.institutions,
-        )
-
     def _post(
         self,
         command: TransferCommand,
@@ -346,7 +338,7 @@ class _Planner:
             plan.authorizations.append(
                 AuthorizationRow(new_id, command.client, command.key, authorization)
             )
-        visible = self._visibility(command.client, debit.account, credit.account)
+        visible = visibility(self._rules.grants, command.client, debit.account, credit.account)
         posted = Posted(transfer, command.details, visible)
         self._remember(command, new_id, posted, declined=False)
         return posted
@@ -392,6 +384,17 @@ class _Planner:
         )
         if command.details is not None:
             self._plan.details.append((new_id, command.details))
+
+
+def visibility(grants: Grants, client: str, debit: Account, credit: Account) -> Visibility:
+    """Which of a transfer's accounts `client` may read."""
+    reach = grants.reach(client, "READ")
+    if reach.all:
+        return Visibility(True, True)
+    return Visibility(
+        (reach.own and debit.opened_by == client) or debit.institution in reach.institutions,
+        (reach.own and credit.opened_by == client) or credit.institution in reach.institutions,
+    )
 
 
 def step_up_required(command: TransferCommand) -> PaycoreError:

@@ -1,0 +1,1 @@
+"""What is settled before a command reaches the queue: rules, limits, step-up."""

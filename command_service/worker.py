@@ -1,0 +1,137 @@
+"""One process of the command service: its parts, put together, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import structlog
+
+from command_service.accounts.ledger import AccountLedger
+from command_service.admission.rules import RulesCache
+from command_service.admission.signer import SignerClient
+from command_service.admission.step_up import StepUpAdmission
+from command_service.posting.engine import EngineLimits, PostingEngine
+from command_service.posting.postgres import PostgresLedger
+from command_service.servicers.accounts import AccountServicer
+from command_service.servicers.transfers import TransferServicer
+from command_service.settings import CommandSettings
+from command_service.transactions import Transactions
+from paycore.runtime import metrics
+from paycore.runtime.channel import open_channel
+from paycore.runtime.clock import SystemClock
+from paycore.runtime.database import open_pool
+from paycore.runtime.limits import RateLimit, SharedLimiter
+from paycore.runtime.server import Server
+from paycore.runtime.settings import split_address
+from paycore.runtime.snowflake import IdSource
+from paycore.runtime.tls import TlsFiles
+from paycore.v1 import account_service_pb2, transfer_service_pb2
+
+SPARE_CONNECTIONS = 3
+"""Connections beside those of the batches: reads, look-ups, leases, rules."""
+
+ORPHAN_POLL_S = 0.5
+"""How often a worker looks whether its fleet is still there, in seconds."""
+
+log = structlog.get_logger()
+
+
+async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then drain: whatever was taken in is answered."""
+    clock = SystemClock()
+    secret = settings.hash_key()
+    async with AsyncExitStack() as stack:
+        metrics.serve(_metrics_address(settings, worker))
+        pool = await open_pool(
+            settings.postgres_dsn.get_secret_value(),
+            size=settings.batches_in_flight + SPARE_CONNECTIONS,
+            application=f"paycore-command-{worker}",
+        )
+        stack.push_async_callback(pool.close)
+        transactions = Transactions(pool, clock)
+        await transactions.start()
+        ids = IdSource(pool, clock)
+        await ids.start()
+        stack.push_async_callback(ids.stop)
+        rules = RulesCache(pool, clock)
+        await rules.start()
+        stack.push_async_callback(rules.stop)
+        limiter = SharedLimiter(
+            settings.redis_url.get_secret_value(),
+            "client",
+            RateLimit(settings.client_rate_per_s, settings.client_burst),
+            clock,
+        )
+        await limiter.start()
+        stack.push_async_callback(limiter.stop)
+        channel = open_channel(settings.signing_target, TlsFiles.of(settings))
+        stack.push_async_callback(channel.close, None)
+        store = PostgresLedger(pool, transactions, clock)
+        accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
+        engine = PostingEngine(
+            store,
+            rules.current,
+            ids,
+            clock,
+            EngineLimits(
+                queue=settings.queue_limit,
+                batch=settings.batch_limit,
+                in_flight=settings.batches_in_flight,
+            ),
+        )
+        step_up = StepUpAdmission(store, accounts, SignerClient(channel, clock), rules.current)
+        server = Server(settings, limiter=limiter, clock=clock)
+        server.add(
+            transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],
+            TransferServicer(engine, store, accounts, step_up, rules.current, secret),
+            {"SubmitTransfers": lambda request: max(1, len(request.transfers))},
+        )
+        server.add(
+            account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
+            AccountServicer(accounts, rules.current, secret),
+            {"CreateAccounts": lambda request: max(1, len(request.accounts))},
+        )
+        await server.start()
+        await server.set_serving(True)
+        log.info("serving", listen=settings.listen, worker=worker)
+        await stop.wait()
+        log.info("draining", worker=worker)
+        await _drain(server, engine, settings.shutdown_grace_s)
+
+
+async def _drain(server: Server, engine: PostingEngine, grace_s: float) -> None:
+    """Refuse new calls, answer those under way, and leave nothing in the queue."""
+    await server.stop(grace_s)
+    async with asyncio.timeout(grace_s):
+        await engine.stop()
+
+
+async def _stop_when_orphaned(parent: int | None, stop: asyncio.Event) -> None:
+    while parent is not None and os.getppid() == parent:
+        await asyncio.sleep(ORPHAN_POLL_S)
+    if parent is not None:
+        log.error("the fleet is gone: stopping")
+        stop.set()
+
+
+def _metrics_address(settings: CommandSettings, worker: int) -> str:
+    host, port = split_address(settings.metrics_listen)
+    return f"{host}:{port + worker}"
+
+
+def main(
+    settings: CommandSettings, worker: int, parent: int | None
+) -> Callable[[asyncio.Event], Awaitable[None]]:
+    """A function for `process.run`; a worker stops when the process `parent` is gone."""
+
+    async def framed(stop: asyncio.Event) -> None:
+        orphaned = asyncio.create_task(_stop_when_orphaned(parent, stop), name="orphan-watch")
+        try:
+            await serve(settings, worker, stop)
+        finally:
+            orphaned.cancel()
+
+    return framed

@@ -1,0 +1,7 @@
+-- What policy sets, read by every process that decides.
+
+-- name: all_grants()
+SELECT client, action, scope, institution FROM ledger.grants
+
+-- name: all_step_up_policies()
+SELECT currency, threshold FROM ledger.step_up_policies
