@@ -1,0 +1,110 @@
+"""Every bad field is named, all of them at once, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from paycore.domain.errors import Reason
+from paycore.v1 import analytics_service_pb2 as analytics
+from paycore.v1 import history_service_pb2 as history
+from tests.integration.query_service.calls import Caller, at, named, refused
+
+Connect = Callable[[str], grpc.aio.Channel]
+TRANSFER: Any = history.GetTransferRequest
+BALANCE: Any = history.GetBalanceRequest
+LIST: Any = history.ListTransfersRequest
+VOLUME: Any = analytics.TransferVolumeRequest
+TOP: Any = analytics.TopCounterpartiesRequest
+MINUTE = analytics.VOLUME_INTERVAL_MINUTE
+NEVER = Timestamp(seconds=-(2**40))
+CROOKED = Timestamp(seconds=1, nanos=1_000_000_000)
+TIMES: dict[str, Any] = {"start_time": at(0), "end_time": at(60_000_000), "interval": MINUTE}
+
+BAD: list[tuple[Any, set[str]]] = [
+    (TRANSFER(), {"transfer_id"}),
+    (TRANSFER(transfer_id=-1), {"transfer_id"}),
+    (
+        TRANSFER(min_position="nonsense"),
+        {"transfer_id", "min_position"},
+    ),
+    (TRANSFER(transfer_id=1, min_position="A" * 9_000), {"min_position"}),
+    (TRANSFER(transfer_id=1, min_position="é\x00"), {"min_position"}),
+    (BALANCE(), {"account_id"}),
+    (BALANCE(account_id=-(2**63)), {"account_id"}),
+    (LIST(), {"account_id"}),
+    (LIST(account_id=1, page_size=-1), {"page_size"}),
+    (LIST(account_id=1, page_size=501), {"page_size"}),
+    (LIST(account_id=1, page_token="x"), {"page_token"}),
+    (LIST(account_id=1, page_token="x" * 100_000), {"page_token"}),
+    (LIST(account_id=1, start_time=NEVER), {"start_time"}),
+    (LIST(account_id=1, end_time=CROOKED), {"end_time"}),
+    (LIST(account_id=1, start_time=at(5), end_time=at(5)), {"end_time"}),
+    (LIST(account_id=1, kinds=[1, 0]), {"kinds[1]"}),
+    (LIST(account_id=1, kinds=[99]), {"kinds[0]"}),
+    (LIST(account_id=1, kinds=[1] * 17), {"kinds"}),
+    (LIST(account_id=1, counterparty_account_id=-1), {"counterparty_account_id"}),
+    (LIST(account_id=1, counterparty_account_id=1), {"counterparty_account_id"}),
+    (LIST(account_id=1, min_minor_units=-1), {"min_minor_units"}),
+    (LIST(account_id=1, max_minor_units=-1), {"max_minor_units"}),
+    (LIST(account_id=1, min_minor_units=5, max_minor_units=4), {"max_minor_units"}),
+    (LIST(account_id=1, reference="a" * 129), {"reference"}),
+    (LIST(account_id=1, reference="a\x00b"), {"reference"}),
+    (LIST(account_id=1, reference="a\nb"), {"reference"}),
+    (
+        LIST(kinds=[0], reference="\t", page_size=-1, min_position="?", max_minor_units=-9),
+        {"account_id", "kinds[0]", "reference", "page_size", "min_position", "max_minor_units"},
+    ),
+    (VOLUME(), {"start_time", "end_time", "interval"}),
+    (VOLUME(**{**TIMES, "interval": 9}), {"interval"}),
+    (VOLUME(**{**TIMES, "end_time": at(0)}), {"end_time"}),
+    (VOLUME(**{**TIMES, "end_time": at(2_000 * 60_000_000 + 1)}), {"end_time"}),
+    # 2,000 minutes, but begun within one: 2,001 buckets.
+    (VOLUME(start_time=at(1), end_time=at(120_000_000_001), interval=MINUTE), {"end_time"}),
+    (VOLUME(currency="eur", **TIMES), {"currency"}),
+    (VOLUME(currency="ZZZ", **TIMES), {"currency"}),
+    (VOLUME(currency="EUR ", **TIMES), {"currency"}),
+    (VOLUME(kinds=[7], **TIMES), {"kinds[0]"}),
+    (VOLUME(min_position="x", **TIMES), {"min_position"}),
+    (TOP(), {"account_id"}),
+    (TOP(account_id=1, limit=101), {"limit"}),
+    (TOP(account_id=1, limit=-1), {"limit"}),
+    (TOP(account_id=1, start_time=at(9), end_time=at(8)), {"end_time"}),
+    (TOP(limit=101, min_position="x", start_time=CROOKED),
+     {"account_id", "limit", "min_position", "start_time"}),
+]  # fmt: skip
+
+
+def send(caller: Caller, request: Any) -> Any:
+    methods = {
+        TRANSFER: caller.history.GetTransfer,
+        BALANCE: caller.history.GetBalance,
+        LIST: caller.history.ListTransfers,
+        VOLUME: caller.analytics.TransferVolume,
+        TOP: caller.analytics.TopCounterparties,
+    }
+    return methods[type(request)](request, timeout=10)
+
+
+@pytest.mark.parametrize(("request_", "fields"), BAD, ids=lambda value: str(value)[:60])
+async def test_a_bad_request_names_every_bad_field(
+    connect: Connect, request_: Any, fields: set[str]
+) -> None:
+    error = await refused(send(Caller.on(connect("analyst")), request_))
+    assert (error.reason, named(error)) == (Reason.INVALID_FIELD, fields)
+
+
+async def test_the_widest_request_is_answered(connect: Connect) -> None:
+    analyst = Caller.on(connect("analyst"))
+    widest = VOLUME(start_time=at(0), end_time=at(2_000 * 60_000_000), interval=MINUTE)
+    assert list((await send(analyst, widest)).buckets) == []
+
+
+async def test_a_call_without_a_deadline_is_refused(connect: Connect) -> None:
+    analyst = Caller.on(connect("analyst"))
+    error = await refused(analyst.history.GetBalance(BALANCE(account_id=1)))
+    assert error.reason is Reason.DEADLINE_REQUIRED
