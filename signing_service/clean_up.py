@@ -1,0 +1,42 @@
+"""Removes recorded verdicts once their proof is too old to be accepted anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from paycore.domain.errors import PaycoreError
+from signing_service.metrics import REMOVED
+from signing_service.store import Store
+
+EVERY_S = 60.0
+MARGIN_US = 5 * 60 * 1_000_000
+"""More than the clocks of signing processes may differ: none may still find the proof fresh."""
+BATCH = 1_000
+MAX_BATCHES = 100
+"""In one round; the rest waits for the next."""
+
+log = structlog.get_logger()
+
+
+async def keep_clean(store: Store) -> None:
+    """Clean up now and then, until cancelled."""
+    while True:
+        try:
+            await clean_up(store)
+        except PaycoreError as error:
+            log.warning("verdicts were not cleaned up", reason=error.reason.value)
+        await asyncio.sleep(EVERY_S)
+
+
+async def clean_up(store: Store, margin_us: int = MARGIN_US) -> int:
+    """Remove stale verdicts, in small transactions; returns how many. Raises PaycoreError."""
+    total = 0
+    for _ in range(MAX_BATCHES):
+        removed = await store.remove_stale(margin_us, BATCH)
+        REMOVED.inc(removed)
+        total += removed
+        if removed < BATCH:
+            break
+    return total

@@ -1,0 +1,35 @@
+"""Metrics of the signing service."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from paycore.runtime.metrics import LATENCY_BUCKETS_S
+
+VERDICTS = Counter(
+    "paycore_signing_verdicts_total",
+    "Answers to proofs, by outcome: AUTHORIZED, or the reason of the refusal.",
+    ["outcome"],
+)
+ENROLMENTS = Counter(
+    "paycore_signing_enrolments_total",
+    "Answers to enrolments, by outcome: ENROLLED, or the reason of the refusal.",
+    ["outcome"],
+)
+HASHING_DEPTH = Gauge(
+    "paycore_signing_hashing_depth", "Calls that hold a place in the hashing pool."
+)
+HASHING_CAPACITY = Gauge(
+    "paycore_signing_hashing_capacity", "Places in the hashing pool; beyond them: OVERLOADED."
+)
+HASH_SECONDS = Histogram(
+    "paycore_signing_hash_seconds",
+    "Time of one argon2id hash, waiting for a thread included, in seconds.",
+    buckets=LATENCY_BUCKETS_S,
+)
+WAITING = Gauge(
+    "paycore_signing_waiting_calls", "Calls that wait for earlier attempts of the same user."
+)
+REMOVED = Counter(
+    "paycore_signing_verdicts_removed_total", "Recorded verdicts removed after their proof expired."
+)
