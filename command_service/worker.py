@@ -110,7 +110,7 @@ async def _drain(server: Server, engine: PostingEngine, grace_s: float) -> None:
 
 
 async def _stop_when_orphaned(parent: int | None, stop: asyncio.Event) -> None:
-    while parent is not None and os.getppid() == parent:
+    while parent is not None and os.getppid() == parent:  # noqa: ASYNC110  # nothing tells it
         await asyncio.sleep(ORPHAN_POLL_S)
     if parent is not None:
         log.error("the fleet is gone: stopping")
