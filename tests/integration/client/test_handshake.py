@@ -1,0 +1,112 @@
+"""Certificates that can never match end a call at once; a server that is away does not."""
+
+import datetime
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.certificates import ensure_certificates, issue
+from paycore.client import PaycoreClient, TlsFiles
+from paycore.client.blocking import BlockingPaycoreClient
+from paycore.client.errors import HandshakeError
+from tests.integration.client.samples import ORDER, submitted
+from tests.integration.client.scripted import Script, serving
+
+Files = dict[str, TlsFiles]
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return ensure_certificates(tmp_path_factory.mktemp("ours"), datetime.datetime.now(datetime.UTC))
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("foreign")
+    return ensure_certificates(folder, datetime.datetime.now(datetime.UTC))
+
+
+@pytest.fixture
+async def secure_target(script: Script, ours: Files) -> AsyncIterator[str]:
+    script.play(submitted())
+    async with serving(script, ours["command"]) as target:
+        yield target
+
+
+async def fails_fast(target: str, tls: TlsFiles) -> HandshakeError:
+    began = time.monotonic()
+    async with PaycoreClient(target, tls=tls) as client:
+        with pytest.raises(HandshakeError) as caught:
+            await client.submit_transfer(ORDER)
+    assert time.monotonic() - began < 3
+    assert not caught.value.outcome_unknown
+    return caught.value
+
+
+async def test_matching_certificates_let_a_call_through(secure_target: str, ours: Files) -> None:
+    async with PaycoreClient(secure_target, tls=ours["app"]) as client:
+        assert client.identity == "app"
+        assert (await client.submit_transfer(ORDER)).transfer.id == 99
+
+
+async def test_a_server_of_another_authority_is_not_trusted(
+    secure_target: str, ours: Files, foreign: Files
+) -> None:
+    app = ours["app"]
+    error = await fails_fast(secure_target, TlsFiles(app.certificate, app.key, foreign["app"].ca))
+    assert "certificate is not trusted" in str(error)
+
+
+async def test_a_certificate_of_another_authority_is_not_accepted(
+    secure_target: str, ours: Files, foreign: Files, script: Script
+) -> None:
+    app = foreign["app"]
+    error = await fails_fast(secure_target, TlsFiles(app.certificate, app.key, ours["app"].ca))
+    assert "does not accept this client's certificate" in str(error)
+    assert script.requests == []
+
+
+async def test_an_expired_certificate_is_not_accepted(secure_target: str, ours: Files) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    expired = issue(Path(ours["app"].certificate).parent, "expired", now - 2 * day, now - day)
+    await fails_fast(secure_target, expired)
+
+
+async def test_a_plain_text_server_is_not_spoken_to(script: Script, ours: Files) -> None:
+    script.play(submitted())
+    async with serving(script) as target:
+        error = await fails_fast(target, ours["app"])
+    assert "TLS handshake failed" in str(error)
+
+
+async def test_a_key_of_another_certificate_is_seen_before_connecting(ours: Files) -> None:
+    mixed = TlsFiles(ours["app"].certificate, ours["analyst"].key, ours["app"].ca)
+    with pytest.raises(HandshakeError, match="cannot be used"):
+        PaycoreClient("127.0.0.1:1", tls=mixed)
+
+
+async def test_missing_files_are_seen_before_connecting(ours: Files, tmp_path: Path) -> None:
+    missing = TlsFiles(tmp_path / "none.pem", ours["app"].key, ours["app"].ca)
+    with pytest.raises(HandshakeError, match=r"none\.pem"):
+        PaycoreClient("127.0.0.1:1", tls=missing)
+
+
+async def test_the_blocking_client_fails_fast_too(
+    secure_target: str, ours: Files, foreign: Files
+) -> None:
+    import asyncio
+
+    app = foreign["app"]
+    tls = TlsFiles(app.certificate, app.key, ours["app"].ca)
+
+    def call() -> None:
+        with BlockingPaycoreClient.connect(secure_target, tls=tls) as client:
+            client.submit_transfer(ORDER)
+
+    began = time.monotonic()
+    with pytest.raises(HandshakeError):
+        await asyncio.to_thread(call)
+    assert time.monotonic() - began < 3
