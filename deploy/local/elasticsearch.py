@@ -92,6 +92,7 @@ class Elasticsearch:
         self,
         folder: Path,
         cache: Path,
+        mirror: str | None,
         http_port: int,
         transport_port: int,
         password: str,
@@ -99,6 +100,7 @@ class Elasticsearch:
     ) -> None:
         self._folder = folder
         self._cache = cache
+        self._mirror = mirror
         self._http_port = http_port
         self._transport_port = transport_port
         self._password = password
@@ -107,7 +109,7 @@ class Elasticsearch:
 
     def prepare(self, preparation: Preparation) -> None:
         """Fetch the distribution if need be, write the configuration, keep the password."""
-        self._home = ensure_distribution(self._cache, preparation)
+        self._home = ensure_distribution(self._cache, self._mirror, preparation)
         for folder in (self._folder, self._config, *map(self._folder.joinpath, WRITTEN_FOLDERS)):
             own(private_folder(folder), self._user)
         self._empty_temporary_folder()

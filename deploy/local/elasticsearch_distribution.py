@@ -29,17 +29,18 @@ SHA256 = "44d43090e4e17147500ed1601c1f5688ba9a4806c8111e2367f2953235335dd9"
 
 REQUEST_TIMEOUT_S = 30
 DOWNLOAD_ATTEMPTS = 3
-RETRY_PAUSE_S = 2.0
+RETRY_PAUSE_S = 1.0
 LOCK_TIMEOUT_S = 900.0
 LOCK_INTERVAL_S = 0.2
 READ_BYTES = 1024 * 1024
 
 
-def ensure_distribution(cache: Path, preparation: Preparation) -> Path:
+def ensure_distribution(cache: Path, mirror: str | None, preparation: Preparation) -> Path:
     """Return the unpacked distribution, fetching it at the first use on this machine.
 
-    Raises DownloadError where it cannot be had or is not the pinned one, StartCancelledError
-    when the stack is told to stop meanwhile.
+    `mirror` is the URL of a Maven repository to ask instead of Maven Central. Raises
+    DownloadError where the distribution cannot be had or is not the pinned one,
+    StartCancelledError when the stack is told to stop meanwhile.
     """
     home = cache / f"{ARTIFACT}-{VERSION}"
     if home.exists():
@@ -48,19 +49,22 @@ def ensure_distribution(cache: Path, preparation: Preparation) -> Path:
         if not home.exists():
             with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=cache) as name:
                 work = Path(name)
-                archive = _fetch(work, preparation)
+                archive = _fetch(work, mirror, preparation)
                 _check(archive)
                 _unpack(archive, work / "unpacked", preparation)
                 (work / "unpacked" / home.name).rename(home)
     return home
 
 
-def _fetch(work: Path, preparation: Preparation) -> Path:
+def _fetch(work: Path, mirror: str | None, preparation: Preparation) -> Path:
     resolver = PythonResolver(progress_callback=_progress(preparation))
     for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
         # A fresh folder each time: the resolver takes a partial file for a whole one.
         context = MavenContext(
-            resolver=resolver, repo_cache=work / f"maven-{attempt}", timeout=REQUEST_TIMEOUT_S
+            resolver=resolver,
+            repo_cache=work / f"maven-{attempt}",
+            remote_repos={"mirror": mirror} if mirror is not None else None,
+            timeout=REQUEST_TIMEOUT_S,
         )
         component = context.project(GROUP, ARTIFACT).at_version(VERSION)
         try:
@@ -71,9 +75,10 @@ def _fetch(work: Path, preparation: Preparation) -> Path:
             if attempt < DOWNLOAD_ATTEMPTS:
                 time.sleep(RETRY_PAUSE_S * attempt)
     raise DownloadError(
-        f"Elasticsearch {VERSION} could not be fetched from Maven Central"
+        f"Elasticsearch {VERSION} could not be fetched from {mirror or 'Maven Central'}"
         f" ({GROUP}:{ARTIFACT}:{VERSION}:zip) in {DOWNLOAD_ATTEMPTS} attempts: {reason}."
-        " Check the network and the proxy settings, or name a server that runs already in"
+        " Check the network and the proxy settings, name a mirror in"
+        " PAYCORE_STACK_MAVEN_MIRROR, or a server that runs already in"
         " PAYCORE_STACK_ELASTICSEARCH_URL"
     ) from reason
 

@@ -151,6 +151,8 @@ def stop_leftover(leftover: ProcessIdentity, stop_signal: signal.Signals, grace_
     if leftover.is_alive():
         helpers = family(leftover.pid)
         leftover.send(stop_signal)
+        # One that was suspended must run to see the signal.
+        leftover.send(signal.SIGCONT)
         kill_all(wait_gone([leftover], grace_s))
         kill_all(wait_gone(helpers, HELPERS_WAIT_S))
         return True
@@ -159,6 +161,7 @@ def stop_leftover(leftover: ProcessIdentity, stop_signal: signal.Signals, grace_
     orphans = family(leftover.pid)
     for orphan in orphans:
         orphan.send(signal.SIGTERM)
+        orphan.send(signal.SIGCONT)
     kill_all(wait_gone(orphans, grace_s))
     return bool(orphans)
 

@@ -26,5 +26,8 @@ class StackSettings(BaseSettings):
     cache: Path | None = None
     """Where downloads are kept; see `deploy.local.cache`."""
 
+    maven_mirror: str | None = None
+    """URL of a Maven repository to fetch Elasticsearch from, instead of Maven Central."""
+
     run_as: str = "nobody"
     """User the stores run as when the stack is started by root."""

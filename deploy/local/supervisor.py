@@ -234,6 +234,7 @@ class LocalStack:
                 elasticsearch.Elasticsearch(
                     folder("elasticsearch"),
                     cache_folder(self._settings),
+                    self._settings.maven_mirror,
                     layout.port("elasticsearch"),
                     layout.port("elasticsearch-transport"),
                     secrets.elasticsearch,
