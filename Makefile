@@ -1,0 +1,69 @@
+# paycore: each target does its own set-up; nothing is needed before but Python 3.11+ and make.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; \
+	done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := paycore database command_service signing_service projector query_service operations deploy tests tools
+
+.PHONY: help
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY) ## Install the locked dependencies into .venv
+
+$(READY): requirements/dev.txt pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or later is needed"; exit 1; fi
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on \
+		--require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	@touch $(READY)
+
+.PHONY: demo
+demo: $(READY) ## Start the local stack and watch 20,000 payments take the whole path
+	@$(BIN)/paycore demo
+
+.PHONY: up
+up: $(READY) ## Run the local stack in the foreground until Ctrl-C
+	@$(BIN)/paycore up
+
+.PHONY: test
+test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## Format, lint, types, import rules, generated stubs
+	@$(BIN)/python tools/check.py
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what the linter can
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: protos
+protos: $(READY) ## Generate the stubs from protos/
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/generate_stubs.py
+
+.PHONY: lock
+lock: $(READY) ## Pin the newest allowed dependencies, with hashes
+	@$(BIN)/python -m pip install --quiet uv
+	@for set in runtime dev; do $(BIN)/uv pip compile --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--quiet requirements/$$set.in --output-file requirements/$$set.txt; done
+
+.PHONY: bench
+bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
+	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv and build products (not the state in .paycore)
+	@rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
