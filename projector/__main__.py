@@ -29,7 +29,7 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     """
     clock, readiness = SystemClock(), Readiness()
     chance = random.Random()  # noqa: S311 - spreads retries
-    elastic = _elastic_settings(settings)
+    elastic = elastic_settings(settings)
 
     def make_sink() -> ElasticSink:
         return ElasticSink(elastic, clock, readiness, chance)
@@ -59,7 +59,8 @@ async def _publish(readiness: Readiness, server: Server) -> None:
         await asyncio.sleep(_HEALTH_EVERY_S)
 
 
-def _elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
+def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
+    """The part of `settings` that the sink needs."""
     return ElasticSettings(
         url=settings.elasticsearch_url,
         user=settings.elasticsearch_user,

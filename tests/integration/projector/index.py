@@ -1,0 +1,106 @@
+"""Reads the index as it can be searched, and holds it against the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from paycore.domain.position import Position
+from tests.integration.projector.ledger import TestLedger
+
+TRANSFER_COLUMNS = (
+    "id", "debit_account", "credit_account", "amount", "debit_version", "credit_version",
+    "debit_balance_after", "credit_balance_after", "created_at_us", "currency", "client",
+)  # fmt: skip
+ACCOUNT_COLUMNS = (
+    "id", "currency", "owner", "institution", "opened_by", "balance", "held", "overdraft_limit",
+    "version", "revision", "created_at_us",
+)  # fmt: skip
+
+
+class TestIndex:
+    """The indices of one prefix."""
+
+    __test__ = False
+
+    def __init__(self, client: AsyncElasticsearch, prefix: str) -> None:
+        self.client = client
+        self.prefix = prefix
+
+    async def documents(self, kind: str) -> dict[int, dict[str, Any]]:
+        """Every searchable document by id. Fails when one is found twice."""
+        found: dict[int, dict[str, Any]] = {}
+        after: list[Any] | None = None
+        while True:
+            page = await self.client.search(
+                index=f"{self.prefix}-{kind}",
+                size=2_000,
+                sort=[{"id": "asc"}],
+                search_after=after,
+            )
+            hits = page["hits"]["hits"]
+            if not hits:
+                return found
+            for hit in hits:
+                key = hit["_source"]["id"]
+                assert hit["_id"] == str(key)
+                assert key not in found
+                found[key] = hit["_source"]
+            after = hits[-1]["sort"]
+
+    async def position(self) -> dict[str, int] | None:
+        try:
+            found = await self.client.get(index=f"{self.prefix}-positions", id="elasticsearch")
+        except ApiError as error:
+            # An index that was made this moment has no shard to ask yet.
+            if error.status_code not in (404, 503):
+                raise
+            return None
+        source: dict[str, int] = found["_source"]
+        return source
+
+    async def await_position(self, ledger: TestLedger, timeout_s: float = 60.0) -> None:
+        """Return once everything in the journal can be searched."""
+        last = (
+            await ledger.rows(
+                "SELECT epoch, xid, id FROM ledger.journal, ledger.epoch"
+                " ORDER BY xid DESC, id DESC LIMIT 1"
+            )
+        )[0]
+        wanted = Position(last["epoch"], last["xid"], last["id"])
+
+        async def reached() -> bool:
+            told = await self.position()
+            return (
+                told is not None
+                and Position(told["epoch"], told["xid"], told["journal_id"]) >= wanted
+            )
+
+        await until(reached, timeout_s)
+
+    async def assert_equals(self, ledger: TestLedger) -> None:
+        """Every transfer, decline and account is there once, as the ledger has it."""
+        transfers = await self.documents("transfers")
+        posted = {key: doc for key, doc in transfers.items() if doc["state"] == "POSTED"}
+        failed = {key: doc for key, doc in transfers.items() if doc["state"] == "FAILED"}
+        rows = await ledger.rows(f"SELECT {', '.join(TRANSFER_COLUMNS)} FROM ledger.transfers")
+        assert sorted(posted) == sorted(row["id"] for row in rows)
+        for row in rows:
+            assert {name: posted[row["id"]][name] for name in TRANSFER_COLUMNS} == row
+        declines = await ledger.rows("SELECT id FROM ledger.declines")
+        assert sorted(failed) == sorted(row["id"] for row in declines)
+        accounts = await self.documents("accounts")
+        rows = await ledger.rows(f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM ledger.accounts")
+        assert sorted(accounts) == sorted(row["id"] for row in rows)
+        for row in rows:
+            assert {name: accounts[row["id"]][name] for name in ACCOUNT_COLUMNS} == row
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    """Await `condition()` being true, asked every 20 ms. Raises TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while not await condition():  # noqa: ASYNC110 - polls another process
+            await asyncio.sleep(0.02)
