@@ -63,7 +63,7 @@ class TestIndex:
         return source
 
     async def await_position(self, ledger: TestLedger, timeout_s: float = 60.0) -> None:
-        """Return once everything in the journal can be searched."""
+        """Return once all of the journal can be searched and the checkpoint has followed."""
         last = (
             await ledger.rows(
                 "SELECT epoch, xid, id FROM ledger.journal, ledger.epoch"
@@ -79,7 +79,11 @@ class TestIndex:
                 and Position(told["epoch"], told["xid"], told["journal_id"]) >= wanted
             )
 
+        async def followed() -> bool:
+            return await ledger.checkpoint_xid() >= wanted.xid
+
         await until(reached, timeout_s)
+        await until(followed, timeout_s)
 
     async def assert_equals(self, ledger: TestLedger) -> None:
         """Every transfer, decline and account is there once, as the ledger has it."""
@@ -102,5 +106,5 @@ class TestIndex:
 async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
     """Await `condition()` being true, asked every 20 ms. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
-        while not await condition():  # noqa: ASYNC110 - polls another process
+        while not await condition():
             await asyncio.sleep(0.02)

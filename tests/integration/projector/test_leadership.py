@@ -1,0 +1,91 @@
+"""One projector leads; another takes over; none goes on with another ledger's history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from deploy.local import Endpoints
+from projector.errors import EpochChangedError
+from projector.settings import ProjectorSettings
+from tests.integration.projector.conftest import Running
+from tests.integration.projector.index import TestIndex, until
+from tests.integration.projector.ledger import Payment, TestLedger
+
+Start = Callable[[ProjectorSettings], Running]
+
+LOCK_HOLDERS = """
+    SELECT pid FROM pg_locks
+    WHERE locktype = 'advisory' AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+async def test_one_leads_and_the_other_takes_over_when_it_dies(
+    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
+) -> None:
+    first = start(settings)
+    accounts = await ledger.open_accounts(2)
+    await index.await_position(ledger)
+    second = start(settings)
+
+    async def stands_by() -> bool:
+        return second.readiness.ready
+
+    await until(stands_by)
+    [holder] = await ledger.rows(LOCK_HOLDERS)
+    await first.cut()
+    await ledger.post([Payment(*accounts, 1)])
+    await index.await_position(ledger)
+    [successor] = await ledger.rows(LOCK_HOLDERS)
+    assert successor != holder
+    assert not second.task.done()
+    await index.assert_equals(ledger)
+
+
+async def test_a_leader_whose_lock_is_gone_stops_and_stands_by(
+    endpoints: Endpoints,
+    ledger: TestLedger,
+    index: TestIndex,
+    settings: ProjectorSettings,
+    start: Start,
+) -> None:
+    first = start(settings)
+    accounts = await ledger.open_accounts(2)
+    await index.await_position(ledger)
+    second = start(settings)
+
+    async def both_ready() -> bool:
+        return first.readiness.ready and second.readiness.ready
+
+    await until(both_ready)
+    [holder] = await ledger.rows(LOCK_HOLDERS)
+    with psycopg.connect(endpoints.postgres_admin_dsn) as administrator:
+        administrator.execute("SELECT pg_terminate_backend(%s)", (holder["pid"],))
+    for amount in range(1, 6):
+        await ledger.post([Payment(*accounts, amount)])
+        assert len(await ledger.rows(LOCK_HOLDERS)) <= 1
+        await asyncio.sleep(0.1)
+    await index.await_position(ledger)
+    await until(both_ready)
+    assert len(await ledger.rows(LOCK_HOLDERS)) == 1
+    await index.assert_equals(ledger)
+
+
+async def test_another_epoch_ends_the_process_at_once_and_at_the_next_start(
+    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
+) -> None:
+    running = start(settings)
+    await ledger.open_accounts(1)
+    await index.await_position(ledger)
+    before = await ledger.checkpoint_xid()
+    await ledger.execute("UPDATE ledger.epoch SET epoch = epoch + 1")
+    with pytest.raises(EpochChangedError, match="epoch changed from 1 to 2"):
+        await asyncio.wait_for(running.task, 10)
+    again = start(settings)
+    with pytest.raises(EpochChangedError, match=r"fed from epoch 1 .* epoch 2: rebuild"):
+        await asyncio.wait_for(again.task, 10)
+    assert await ledger.checkpoint_xid() == before

@@ -1,0 +1,154 @@
+"""The process as it is deployed: mTLS health, metrics, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local import Endpoints
+from paycore.runtime.channel import open_channel
+from projector.settings import ProjectorSettings
+from tests.integration.projector.index import TestIndex, until
+from tests.integration.projector.ledger import Payment, TestLedger, random_payments
+
+ROOT = Path(__file__).parents[3]
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_kill_9_in_the_middle_of_the_load_loses_and_doubles_nothing(
+    endpoints: Endpoints,
+    ledger: TestLedger,
+    index: TestIndex,
+    settings: ProjectorSettings,
+    rng: random.Random,
+) -> None:
+    accounts = await ledger.open_accounts(20)
+    environment = variables(settings, endpoints) | {"PAYCORE_PROJECTOR_PAGE_ENTRIES": "25"}
+    for _ in range(3):
+        process = await launch(environment)
+        begun = await ledger.checkpoint_xid()
+
+        async def moved(begun: int = begun) -> bool:
+            await ledger.post(random_payments(rng, accounts, 5))
+            return await ledger.checkpoint_xid() > begun
+
+        await until(moved)
+        for _ in range(rng.randint(1, 30)):
+            await ledger.post(random_payments(rng, accounts, 5))
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL
+    process = await launch(environment)
+    await index.await_position(ledger)
+    await index.assert_equals(ledger)
+    process.terminate()
+    assert await process.wait() == 0
+
+
+async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_sigterm(
+    endpoints: Endpoints, ledger: TestLedger, index: TestIndex, settings: ProjectorSettings
+) -> None:
+    environment = variables(settings, endpoints)
+    process = await launch(environment, output=PIPE)
+    accounts = await ledger.open_accounts(2)
+    details = {"user_id": "canary-user", "description": "canary-text"}
+    await ledger.post([Payment(*accounts, 1, "canary" * 6_000, details)])
+    await ledger.post([Payment(*accounts, 1, None, details)])
+    await index.await_position(ledger)
+    async with open_channel(
+        environment["PAYCORE_PROJECTOR_LISTEN"], endpoints.tls["projector"]
+    ) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        reply = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert reply.status == SERVING
+    async with open_channel(environment["PAYCORE_PROJECTOR_LISTEN"], None) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        try:
+            await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+        else:
+            raise AssertionError("served a caller without a certificate")
+    shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
+    assert shown["paycore_projector_leader"] == 1
+    assert shown["paycore_projector_blocked"] == 0
+    assert shown["paycore_projector_journal_xid"] == await ledger.last_xid()
+    assert shown["paycore_projector_lag_seconds_count"] == 3
+    assert shown['paycore_projector_documents_total{kind="transfers",result="indexed"}'] == 1
+    assert shown['paycore_projector_documents_total{kind="transfers",result="dead_letter"}'] == 1
+    process.terminate()
+    logged, _ = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0
+    assert b"document refused for good" in logged
+    assert b"canary" not in logged
+
+
+async def test_another_epoch_is_told_and_ends_the_process_with_an_error(
+    endpoints: Endpoints, ledger: TestLedger, settings: ProjectorSettings
+) -> None:
+    await ledger.execute(
+        "INSERT INTO projection.checkpoints (sink, epoch, xid, journal_id)"
+        " VALUES ('elasticsearch', 9, '5', 5)"
+    )
+    process = await launch(variables(settings, endpoints), output=PIPE)
+    logged, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 1
+    assert b"fed from epoch 9 of the ledger, which is now in epoch 1: rebuild the sink" in logged
+
+
+def variables(settings: ProjectorSettings, endpoints: Endpoints) -> dict[str, str]:
+    tls = endpoints.tls["projector"]
+    own = {
+        "ENVIRONMENT": "local",
+        "LISTEN": f"127.0.0.1:{free_port()}",
+        "METRICS_LISTEN": f"127.0.0.1:{free_port()}",
+        "TLS_CERTIFICATE": str(tls.certificate),
+        "TLS_KEY": str(tls.key),
+        "TLS_CA": str(tls.ca),
+        "POSTGRES_DSN": settings.postgres_dsn.get_secret_value(),
+        "ELASTICSEARCH_URL": settings.elasticsearch_url,
+        "ELASTICSEARCH_USER": settings.elasticsearch_user,
+        "ELASTICSEARCH_PASSWORD": settings.elasticsearch_password.get_secret_value(),
+        "INDEX_PREFIX": settings.index_prefix,
+        "STAND_BY_POLL_S": "0.1",
+        "SHUTDOWN_GRACE_S": "4",
+    }
+    return {f"PAYCORE_PROJECTOR_{name}": value for name, value in own.items()}
+
+
+async def launch(environment: Mapping[str, str], output: int = DEVNULL) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "projector",
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=output,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+
+async def metrics(listen: str) -> dict[str, float]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{listen}/metrics") as reply,
+    ):
+        text = await reply.text()
+    lines = re.findall(r"^(paycore_\S+) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in lines}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
