@@ -31,6 +31,14 @@ from paycore.runtime.tls import TlsFiles, identity_of
 PLAIN_TEXT_CLIENT = "anonymous"
 """The identity of every caller where the transport is plain text."""
 
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 1),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+"""How every server of ours is set up."""
+
 _REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID_MAX = 64
 _ARBITRARILY_FAR_S = 10 * 365 * 86_400.0
@@ -170,14 +178,7 @@ class Server:
     ) -> None:
         self._settings = settings
         self._gate = _Gate(AccessTable.load(settings.access_file), limiter, clock or SystemClock())
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.so_reuseport", 1),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-            )
-        )
+        self._server = grpc.aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack aio
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._services: list[str] = []

@@ -1,0 +1,1 @@
+"""Generated stubs of the echo that the benchmark compares with."""
