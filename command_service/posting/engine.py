@@ -47,6 +47,12 @@ class EngineLimits:
     """Commands in one transaction."""
     in_flight: int = 2
     """Transactions at once, each on its own connection."""
+    overlap: int = 100
+    """Waiting commands from which on a batch starts beside one in flight: below it, the commands
+    are better off in one larger batch a moment later."""
+    patience_s: float = 0.02
+    """Age of the newest batch in flight, in seconds, at which the next starts beside it anyway: one
+    that waits for locks must not hold up payments between other accounts."""
     scan: int = 4_000
     """Waiting commands that are looked at for one batch."""
 
@@ -103,6 +109,7 @@ class PostingEngine:
         self._reserved = _Reservations()
         self._batches: set[asyncio.Task[None]] = set()
         self._pump_scheduled = False
+        self._latest_start_s = 0.0
         self._closing = False
 
     async def submit(self, commands: Sequence[TransferCommand], deadline_s: float) -> list[Outcome]:
@@ -144,22 +151,33 @@ class PostingEngine:
 
     def _schedule_pump(self) -> None:
         # Not at once: commands that arrive in the same turn of the loop belong in one batch.
-        if not self._pump_scheduled and len(self._batches) < self._limits.in_flight:
+        if not self._pump_scheduled and self._may_start():
             self._pump_scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
         """Start batches while there is room and something that may run."""
         self._pump_scheduled = False
-        while self._queue and len(self._batches) < self._limits.in_flight:
+        while self._queue and self._may_start():
             batch = self._take()
             if not batch:
                 break
             accounts = self._reserved.hold(batch)
+            self._latest_start_s = self._clock.monotonic_s()
             task = asyncio.create_task(self._run(batch, accounts), name="posting-batch")
             self._batches.add(task)
             task.add_done_callback(self._finished)
         metrics.QUEUE_DEPTH.set(len(self._queue))
+
+    def _may_start(self) -> bool:
+        """Whether a batch may start now, alone or beside those in flight."""
+        running = len(self._batches)
+        if running == 0:
+            return True
+        if running >= self._limits.in_flight:
+            return False
+        waited_s = self._clock.monotonic_s() - self._latest_start_s
+        return len(self._queue) >= self._limits.overlap or waited_s >= self._limits.patience_s
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)

@@ -1,6 +1,8 @@
 """Rate limits per client: GCRA shared through Redis, with a stricter in-process fallback.
 
-Calls that wait together share one round trip. When Redis is away or slow, the fallback decides at
+Calls that wait together share one round trip, and a busy client's process takes some units ahead,
+in proportion to the rate: slow limits stay exact, and fast ones do not cost a round trip a call.
+When Redis is away or slow, the fallback decides at
 once and a probe looks for its return, so no call ever waits for a dead Redis more than once.
 """
 
@@ -26,6 +28,12 @@ REPLY_WITHIN_S = 0.05
 PROBE_EVERY_S = 0.25
 """How often the way to Redis is tried while it is away, in seconds."""
 
+AHEAD_S = 0.01
+"""How much of a client's rate one process takes ahead, in seconds of that rate."""
+
+AHEAD_FOR_S = 0.1
+"""How long units taken ahead may be used, in seconds."""
+
 FALLBACK_SHARE = 0.5
 """Part of a client's rate that one process allows on its own."""
 
@@ -37,6 +45,8 @@ _US = 1_000_000
 
 LIMITED = Counter("paycore_rate_limited_total", "Calls refused by a rate limit.", ["client"])
 DECIDED = Counter("paycore_limit_decisions_total", "Rate limit decisions.", ["by"])
+_BY_REDIS = DECIDED.labels("redis")
+_BY_FALLBACK = DECIDED.labels("fallback")
 SHARED = Gauge("paycore_limits_shared", "1 while Redis decides, 0 while the fallback does.")
 
 log = structlog.get_logger()
@@ -87,6 +97,14 @@ class _Asked:
     decision: asyncio.Future[float]
 
 
+@dataclass(slots=True)
+class _Ahead:
+    """Units of one client that Redis has already counted."""
+
+    units: int
+    until_s: float
+
+
 class SharedLimiter:
     """The limiter of a service process. `start` before use, `stop` at the end."""
 
@@ -105,6 +123,9 @@ class SharedLimiter:
             RateLimit(limit.per_s * FALLBACK_SHARE, max(1, int(limit.burst * FALLBACK_SHARE))),
             clock,
         )
+        self._clock = clock
+        self._ahead_units = min(int(limit.per_s * AHEAD_S), limit.burst // 10)
+        self._ahead: dict[str, _Ahead] = {}
         self._waiting: list[_Asked] = []
         self._wake = asyncio.Event()
         self._shared = False
@@ -124,8 +145,10 @@ class SharedLimiter:
 
     async def admit(self, client: str, cost: int) -> None:
         """Raise PaycoreError RATE_LIMITED when `client` has used up its rate; `cost` >= 1."""
+        if self._use_ahead(client, cost):
+            return
         if not self._shared:
-            DECIDED.labels("fallback").inc()
+            _BY_FALLBACK.inc()
             wait_us = self._fallback.wait_us(client, cost)
         else:
             asked = _Asked(client, cost, asyncio.get_running_loop().create_future())
@@ -140,6 +163,13 @@ class SharedLimiter:
                 {"limit": self._name, "per_s": f"{self._limit.per_s:g}"},
                 retry_after_ms=max(1, int(wait_us / 1_000)),
             )
+
+    def _use_ahead(self, client: str, cost: int) -> bool:
+        ahead = self._ahead.get(client)
+        if ahead is None or ahead.units < cost or ahead.until_s <= self._clock.monotonic_s():
+            return False
+        ahead.units -= cost
+        return True
 
     async def _decide_for_ever(self) -> None:
         while True:
@@ -162,18 +192,30 @@ class SharedLimiter:
 
     async def _ask(self, batch: list[_Asked]) -> None:
         keys = [f"limit:{self._name}:{asked.client}" for asked in batch]
-        arguments: list[str | float] = []
+        arguments: list[str | int] = []
+        eager: set[str] = set()
         for asked in batch:
-            arguments += [repr(self._limit.interval_us), self._limit.burst, asked.cost]
+            ahead = 0 if asked.client in eager else self._ahead_units
+            eager.add(asked.client)
+            arguments += [repr(self._limit.interval_us), self._limit.burst, asked.cost, ahead]
         async with asyncio.timeout(REPLY_WITHIN_S):
-            waits = await self._script(keys=keys, args=arguments)
-        DECIDED.labels("redis").inc(len(batch))
-        for asked, wait_us in zip(batch, waits, strict=True):
+            decisions = await self._script(keys=keys, args=arguments)
+        _BY_REDIS.inc(len(batch))
+        until_s = self._clock.monotonic_s() + AHEAD_FOR_S
+        for asked, (wait_us, ahead) in zip(batch, decisions, strict=True):
+            if ahead:
+                self._remember(asked.client, _Ahead(ahead, until_s))
             if not asked.decision.done():
                 asked.decision.set_result(float(wait_us))
 
+    def _remember(self, client: str, ahead: _Ahead) -> None:
+        self._ahead.pop(client, None)
+        self._ahead[client] = ahead
+        if len(self._ahead) > MOST_CLIENTS:
+            del self._ahead[next(iter(self._ahead))]
+
     def _lose(self, batch: list[_Asked]) -> None:
-        DECIDED.labels("fallback").inc(len(batch))
+        _BY_FALLBACK.inc(len(batch))
         for asked in batch:
             if not asked.decision.done():
                 asked.decision.set_result(self._fallback.wait_us(asked.client, asked.cost))
