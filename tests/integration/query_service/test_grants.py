@@ -1,0 +1,72 @@
+"""Grants are followed while the service runs, and count only while they are fresh."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+
+import database
+from deploy.local import Endpoints, LocalStack
+from paycore.domain.errors import PaycoreError, Reason
+from query_service.grants import MAX_AGE_S, GrantsLoader
+
+
+@dataclass
+class ManualClock:
+    """Stands still unless told."""
+
+    at_s: float = 1_000.0
+
+    def now_us(self) -> int:
+        return int(self.at_s * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        return self.at_s
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def loader(
+    stack: LocalStack, endpoints: Endpoints, clock: ManualClock
+) -> AsyncIterator[GrantsLoader]:
+    loader = GrantsLoader(endpoints.postgres_dsn["paycore_query"], database.load("query"), clock)
+    yield loader
+    await loader.close()
+
+
+def may_read(loader: GrantsLoader, client: str) -> bool:
+    return loader.current().allows(client, "READ", opened_by="x", institution="nowhere")
+
+
+async def test_a_grant_counts_after_the_next_load_and_so_does_its_end(
+    loader: GrantsLoader, endpoints: Endpoints
+) -> None:
+    owner = await asyncpg.connect(endpoints.postgres_dsn["paycore_owner"])
+    assert await loader.refresh()
+    assert not may_read(loader, "newcomer")
+    await owner.execute("INSERT INTO ledger.grants VALUES ('newcomer', 'READ', 'ALL', '')")
+    await loader.refresh()
+    assert may_read(loader, "newcomer")
+    await owner.execute("DELETE FROM ledger.grants WHERE client = 'newcomer'")
+    await loader.refresh()
+    assert not may_read(loader, "newcomer")
+    await owner.close()
+
+
+async def test_old_grants_count_no_more(loader: GrantsLoader, clock: ManualClock) -> None:
+    await loader.refresh()
+    clock.at_s += MAX_AGE_S
+    assert may_read(loader, "analyst")
+    clock.at_s += 0.001
+    with pytest.raises(PaycoreError) as caught:
+        loader.current()
+    assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+    await loader.refresh()
+    assert may_read(loader, "analyst")
