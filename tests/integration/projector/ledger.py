@@ -53,6 +53,10 @@ class TestLedger:
             await self._journal(connection, accounts=accounts)
         return accounts
 
+    async def open_pair(self) -> tuple[int, int]:
+        debit, credit = await self.open_accounts(2)
+        return debit, credit
+
     async def post(self, payments: Sequence[Payment], *, hold_s: float = 0.0) -> list[int]:
         """Post in one transaction that stays open for `hold_s` after its rows were written."""
         async with self.pool.acquire() as connection, connection.transaction():

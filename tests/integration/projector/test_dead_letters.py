@@ -21,7 +21,7 @@ async def test_a_document_that_the_mapping_refuses_is_kept_by_id_and_the_feed_go
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
     start(settings)
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     [good] = await ledger.post([Payment(*accounts, 1)])
     [bad] = await ledger.post([Payment(*accounts, 2, TOO_LONG)])
     [after] = await ledger.post([Payment(*accounts, 3)])
@@ -38,7 +38,7 @@ async def test_a_document_that_the_mapping_refuses_is_kept_by_id_and_the_feed_go
 async def test_a_letter_that_comes_again_is_counted_and_not_doubled(
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     [bad] = await ledger.post([Payment(*accounts, 2, TOO_LONG)])
     first = start(settings)
     await index.await_position(ledger)
@@ -58,7 +58,7 @@ async def test_a_flood_of_refusals_halts_the_feed(
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
     running = start(settings.model_copy(update={"dead_letter_limit": 2}))
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     await index.await_position(ledger)
     before = await ledger.checkpoint_xid()
     await ledger.post([Payment(*accounts, 2, TOO_LONG)] * 3)

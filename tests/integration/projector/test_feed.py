@@ -23,7 +23,7 @@ async def test_a_transfer_a_decline_and_both_accounts_can_be_found(
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
     start(settings)
-    debit, credit = await ledger.open_accounts(2)
+    debit, credit = await ledger.open_pair()
     details = {"user_id": "u-1", "description": "rent", "metadata": {"a": "b"}}
     [posted] = await ledger.post([Payment(debit, credit, 5_000_000_000_000_000, "r-1", details)])
     declined = await ledger.decline(Payment(debit, credit, 7))
@@ -89,7 +89,7 @@ async def test_an_open_transaction_holds_the_feed_and_its_rows_come_when_it_ends
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
     start(settings)
-    slow, fast = await ledger.open_accounts(2), await ledger.open_accounts(2)
+    slow, fast = await ledger.open_pair(), await ledger.open_pair()
     await index.await_position(ledger)
     held = asyncio.create_task(ledger.post([Payment(*slow, 1)], hold_s=1.5))
     await asyncio.sleep(0.2)
@@ -111,7 +111,7 @@ async def test_the_position_moves_only_after_a_refresh(
 ) -> None:
     async with FaultyProxy(settings.elasticsearch_url) as proxy:
         running = start(settings.model_copy(update={"elasticsearch_url": proxy.url}))
-        accounts = await ledger.open_accounts(2)
+        accounts = await ledger.open_pair()
         await index.await_position(ledger)
         before = await index.position()
         proxy.fault = gate = Gate("/_refresh")
@@ -190,7 +190,7 @@ async def test_an_index_that_is_lost_is_filled_from_the_beginning(
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start, kind: str
 ) -> None:
     start(settings)
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     await ledger.post([Payment(*accounts, 3)])
     await index.await_position(ledger)
     await index.client.indices.delete(index=f"{index.prefix}-{kind}-v1")
@@ -217,7 +217,7 @@ async def test_an_index_that_is_lost_is_filled_from_the_beginning(
 async def test_all_indices_lost_while_down_are_filled_from_the_beginning(
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     await ledger.post([Payment(*accounts, 3)])
     first = start(settings)
     await index.await_position(ledger)

@@ -28,7 +28,7 @@ async def test_one_leads_and_the_other_takes_over_when_it_dies(
     ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
 ) -> None:
     first = start(settings)
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     await index.await_position(ledger)
     second = start(settings)
 
@@ -54,7 +54,7 @@ async def test_a_leader_whose_lock_is_gone_stops_and_stands_by(
     start: Start,
 ) -> None:
     first = start(settings)
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     await index.await_position(ledger)
     second = start(settings)
 

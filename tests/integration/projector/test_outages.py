@@ -55,7 +55,7 @@ async def test_the_checkpoint_stays_while_a_bulk_is_not_accepted(
 ) -> None:
     async with FaultyProxy(settings.elasticsearch_url) as proxy:
         running = start(settings.model_copy(update={"elasticsearch_url": proxy.url}))
-        accounts = await ledger.open_accounts(2)
+        accounts = await ledger.open_pair()
         await index.await_position(ledger)
         before = await ledger.checkpoint_xid()
         assert before == await ledger.last_xid()
@@ -120,7 +120,7 @@ async def test_replies_that_are_lost_double_nothing(
 ) -> None:
     async with FaultyProxy(settings.elasticsearch_url) as proxy:
         running = start(settings.model_copy(update={"elasticsearch_url": proxy.url}))
-        accounts = await ledger.open_accounts(2)
+        accounts = await ledger.open_pair()
         await index.await_position(ledger)
         applied = results("transfers", "already_applied")
         proxy.drop_replies = 2
@@ -191,7 +191,7 @@ async def test_a_stop_while_elasticsearch_does_not_answer_ends_in_time(
 ) -> None:
     async with FaultyProxy(settings.elasticsearch_url) as proxy:
         running = start(settings.model_copy(update={"elasticsearch_url": proxy.url}))
-        accounts = await ledger.open_accounts(2)
+        accounts = await ledger.open_pair()
         await index.await_position(ledger)
         proxy.fault = gate = Gate("/_bulk")
         await ledger.post([Payment(*accounts, 1)])

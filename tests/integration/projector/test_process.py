@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import Endpoints
@@ -61,7 +62,7 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
 ) -> None:
     environment = variables(settings, endpoints)
     process = await launch(environment, output=PIPE)
-    accounts = await ledger.open_accounts(2)
+    accounts = await ledger.open_pair()
     details = {"user_id": "canary-user", "description": "canary-text"}
     await ledger.post([Payment(*accounts, 1, "canary" * 6_000, details)])
     await ledger.post([Payment(*accounts, 1, None, details)])
@@ -74,12 +75,9 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
         assert reply.status == SERVING
     async with open_channel(environment["PAYCORE_PROJECTOR_LISTEN"], None) as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        try:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
             await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
-        except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-        else:
-            raise AssertionError("served a caller without a certificate")
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
     assert shown["paycore_projector_leader"] == 1
     assert shown["paycore_projector_blocked"] == 0

@@ -1,0 +1,104 @@
+"""Rows become documents that the mappings know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import projector
+from paycore.domain.money import MAX_MINOR
+from projector.batch import DocumentKind
+from projector.documents import (
+    LIMB_BITS,
+    account_document,
+    decline_document,
+    transfer_document,
+)
+
+MAPPINGS = Path(projector.__file__).parent / "mappings"
+
+DETAILS = {
+    "user_id": "u", "device_id": "d", "ip_address": "10.0.0.1", "description": "two\nlines",
+    "metadata": '{"k": "v"}',
+}  # fmt: skip
+NO_DETAILS = dict.fromkeys(DETAILS)
+COMMON = {
+    "id": 1, "kind": "TRANSFER", "debit_account": 10, "credit_account": 11, "amount": 5,
+    "currency": "USD", "client": "app", "reference": "r", "created_at_us": 1_700_000_000_123_456,
+    "effective_at_us": 1_600_000_000_000_000,
+}  # fmt: skip
+TRANSFER = {
+    **COMMON, **DETAILS, "debit_version": 3, "credit_version": 4, "debit_balance_after": -5,
+    "credit_balance_after": 5, "step_up": "AUTHORIZED", "authorization_id": 99,
+}  # fmt: skip
+DECLINE = {**COMMON, **DETAILS, "reason": "ACCOUNT_FROZEN", "figures": '{"account": "10"}'}
+ACCOUNT = {
+    "id": 10, "kind": "CUSTOMER", "status": "ACTIVE", "currency": "USD", "owner": "o",
+    "institution": "i", "opened_by": "app", "balance": 1, "held": 0, "overdraft_limit": 0,
+    "version": 3, "revision": 2, "created_at_us": 5,
+}  # fmt: skip
+ACCOUNTS = {10: ACCOUNT, 11: {**ACCOUNT, "id": 11, "owner": "p"}}
+
+
+def known_fields(kind: DocumentKind) -> set[str]:
+    definition: dict[str, Any] = json.loads((MAPPINGS / f"{kind.value}.json").read_text())
+    assert definition["mappings"]["dynamic"] == "strict"
+    return set(definition["mappings"]["properties"])
+
+
+def test_every_field_of_a_transfer_and_a_decline_is_mapped_and_none_is_forgotten() -> None:
+    transfer = transfer_document(TRANSFER, ACCOUNTS, 7, 8)
+    decline = decline_document(DECLINE, ACCOUNTS, 7, 8)
+    written = json.loads(transfer.body).keys() | json.loads(decline.body).keys()
+    assert written == known_fields(DocumentKind.TRANSFER)
+
+
+def test_every_field_of_an_account_is_mapped_and_none_is_forgotten() -> None:
+    assert json.loads(account_document(ACCOUNT).body).keys() == known_fields(DocumentKind.ACCOUNT)
+
+
+def test_a_body_is_one_line() -> None:
+    assert b"\n" not in transfer_document(TRANSFER, ACCOUNTS, 7, 8).body
+
+
+def test_what_is_absent_is_left_out() -> None:
+    row = {**TRANSFER, **NO_DETAILS, "reference": None, "effective_at_us": None}
+    row |= {"step_up": "BELOW_THRESHOLD", "authorization_id": None}
+    fields = json.loads(transfer_document(row, ACCOUNTS, 7, 8).body)
+    assert None not in fields.values()
+    assert not fields.keys() & {*DETAILS, "reference", "effective_at_us", "authorization_id"}
+
+
+def test_a_decline_of_unknown_accounts_says_nothing_of_them() -> None:
+    fields = json.loads(decline_document(DECLINE, {}, 7, 8).body)
+    assert not [name for name in fields if name.endswith(("owner", "institution", "opened_by"))]
+    assert fields["state"] == "FAILED"
+
+
+def test_versions_rise_with_entries_and_other_changes_and_begin_at_one() -> None:
+    assert account_document({**ACCOUNT, "version": 0, "revision": 0}).version == 1
+    assert account_document(ACCOUNT).version == 6
+    assert transfer_document(TRANSFER, ACCOUNTS, 7, 8).version == 1
+
+
+def test_time_is_told_in_microseconds_and_in_milliseconds() -> None:
+    fields = json.loads(transfer_document(TRANSFER, ACCOUNTS, 7, 8).body)
+    assert (fields["created_at_us"], fields["created_at"]) == (
+        1_700_000_000_123_456,
+        1_700_000_000_123,
+    )
+
+
+@pytest.mark.parametrize("amount", [1, MAX_MINOR])
+@given(random=st.integers(1, MAX_MINOR))
+def test_limbs_join_to_the_amount(amount: int, random: int) -> None:
+    for value in (amount, random):
+        fields = json.loads(transfer_document({**TRANSFER, "amount": value}, {}, 7, 8).body)
+        limbs = [fields[f"amount_limb{place}"] for place in range(3)]
+        assert all(0 <= limb < 2**LIMB_BITS for limb in limbs)
+        assert sum(limb << LIMB_BITS * place for place, limb in enumerate(limbs)) == value
