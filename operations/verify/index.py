@@ -1,0 +1,123 @@
+"""What the search index holds, added up: to be held against the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from elasticsearch import AsyncElasticsearch, NotFoundError
+
+from operations.verify.report import Total
+from paycore.domain.position import Position
+
+SINK = "elasticsearch"
+POLL_S = 0.1
+REQUEST_TIMEOUT_S = 30.0
+LIMB_BITS = 21
+"""Amounts are indexed in three limbs of 21 bits too, for sums of doubles to stay exact."""
+
+MAX_CURRENCIES = 500
+
+
+class IndexBehindError(Exception):
+    """The index did not come to the ledger's position in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAddress:
+    """Where Elasticsearch is and how long to wait for it to catch up, in seconds."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+    prefix: str = "paycore"
+    wait_s: float = 60.0
+
+
+class Index:
+    """Reads one prefix's indices; use it as an async context manager."""
+
+    def __init__(self, address: IndexAddress) -> None:
+        self._address = address
+        self._client = AsyncElasticsearch(
+            address.url,
+            basic_auth=(address.user, address.password) if address.user else None,
+            request_timeout=REQUEST_TIMEOUT_S,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    async def wait_for(self, position: Position) -> None:
+        """Return once everything up to `position` can be found.
+
+        Raises IndexBehindError when that takes longer than the address's `wait_s`.
+        """
+        end_s = time.monotonic() + self._address.wait_s
+        while (reached := await self._reached()) is None or reached < position:
+            if time.monotonic() > end_s:
+                raise IndexBehindError(
+                    f"after {self._address.wait_s:g} s the index stands at {_words(reached)}, "
+                    f"the ledger at {_words(position)}"
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def totals(self, before_us: int) -> list[Total]:
+        """Count and exact sum per state and currency of what was recorded before a time."""
+        reply = await self._client.search(
+            index=f"{self._address.prefix}-transfers",
+            size=0,
+            track_total_hits=True,
+            query={"range": {"created_at_us": {"lt": before_us}}},
+            aggs={
+                "states": {
+                    "terms": {"field": "state"},
+                    "aggs": {
+                        "currencies": {
+                            "terms": {"field": "currency", "size": MAX_CURRENCIES},
+                            "aggs": {
+                                f"limb{number}": {"sum": {"field": f"amount_limb{number}"}}
+                                for number in range(3)
+                            },
+                        }
+                    },
+                }
+            },
+        )
+        totals = [
+            Total(state["key"], currency["key"], currency["doc_count"], _joined(currency))
+            for state in reply["aggregations"]["states"]["buckets"]
+            for currency in state["currencies"]["buckets"]
+        ]
+        return sorted(totals, key=lambda total: (total.state, total.currency))
+
+    async def _reached(self) -> Position | None:
+        try:
+            found = await self._client.get(
+                index=f"{self._address.prefix}-positions", id=SINK, realtime=True
+            )
+        except NotFoundError:
+            return None
+        source = found["_source"]
+        return Position(source["epoch"], source["xid"], source["journal_id"])
+
+
+def _joined(bucket: Any) -> int:
+    return sum(int(bucket[f"limb{number}"]["value"]) << (LIMB_BITS * number) for number in range(3))
+
+
+def _words(position: Position | None) -> str:
+    if position is None:
+        return "no position"
+    return f"transaction {position.xid} of epoch {position.epoch}"

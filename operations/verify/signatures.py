@@ -1,0 +1,76 @@
+"""Are the stored authorizations genuine, and for exactly the payments that they let through?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from operations.verify.report import Check
+from paycore.domain.step_up import (
+    Authorization,
+    AuthorizationMethod,
+    PaymentIntent,
+    payment_digest,
+    signed_bytes,
+)
+
+RULE = "authorizations are signed by the signing service for their payment"
+PAGE = 500
+
+
+async def check_signatures(
+    connection: asyncpg.Connection, queries: Any, keys: Mapping[str, bytes]
+) -> Check:
+    """Verify every authorization with `keys`: key id to raw Ed25519 public key."""
+    public = {key_id: Ed25519PublicKey.from_public_bytes(raw) for key_id, raw in keys.items()}
+    examined = violations = 0
+    first: dict[str, object] | None = None
+    after = 0
+    while rows := await queries.read_authorizations(connection, after=after, most=PAGE):
+        for row in rows:
+            examined += 1
+            fault = _fault(row, public)
+            if fault is not None:
+                violations += 1
+                found = {"authorization": row["id"], "transfer": row["transfer"], "fault": fault}
+                first = first or found
+        after = rows[-1]["id"]
+    return Check(RULE, examined, "authorizations", violations, first)
+
+
+def _fault(row: asyncpg.Record, keys: Mapping[str, Ed25519PublicKey]) -> str | None:
+    authorization = Authorization(
+        id=row["id"],
+        user_id=row["user_id"],
+        method=AuthorizationMethod(row["method"]),
+        digest=row["digest"],
+        issued_at_us=row["issued_at_us"],
+        expires_at_us=row["expires_at_us"],
+        key_id=row["key_id"],
+        signature=row["signature"],
+        signed_at_us=row["signed_at_us"],
+    )
+    intent = PaymentIntent(
+        kind=row["kind"],
+        debit_account=row["debit_account"],
+        credit_account=row["credit_account"],
+        amount=row["amount"],
+        currency=row["currency"],
+        client=row["client"],
+        idempotency_key=row["idempotency_key"],
+        signed_at_us=row["signed_at_us"],
+    )
+    if payment_digest(intent) != authorization.digest:
+        return "the digest is that of another payment"
+    key = keys.get(authorization.key_id)
+    if key is None:
+        return f"the signing service has no key {authorization.key_id}"
+    try:
+        key.verify(authorization.signature, signed_bytes(authorization))
+    except InvalidSignature:
+        return "the signature is not genuine"
+    return None

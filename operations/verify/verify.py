@@ -1,0 +1,128 @@
+"""One run: the ledger in one snapshot, then the index against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+import database
+from operations.verify.index import Index, IndexAddress, IndexBehindError
+from operations.verify.report import Check, Report, Total
+from operations.verify.rules import check_tables
+from operations.verify.signatures import check_signatures
+from paycore.domain.money import MAX_MINOR
+from paycore.domain.position import Position
+from paycore.runtime.clock import Clock, SystemClock
+
+INDEX_RULE = "index and ledger agree in count and in sum per currency"
+ALL_TIME_US = int(MAX_MINOR)
+"""Later than any recorded time."""
+
+SETTLED_AFTER_US = 60_000_000
+"""Longer than a posting transaction can last: nothing is recorded that far back any more."""
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+async def verify_ledger(
+    dsn: str,
+    *,
+    index: IndexAddress | None = None,
+    authorization_keys: Mapping[str, bytes] | None = None,
+    clock: Clock | None = None,
+) -> Report:
+    """Recompute everything from the transfers and hold the tables, and the index, against it.
+
+    `dsn` is that of role paycore_audit. `authorization_keys` are the signing service's raw Ed25519
+    public keys by id. What has no address is left out and said so in the report. Raises what
+    asyncpg or elasticsearch raise when a server cannot be reached.
+    """
+    queries = database.load("verify")
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await queries.widen_sorts(connection)
+            position, complete = await _position(connection, queries)
+            totals = await _totals(connection, queries, ALL_TIME_US)
+            checks = await check_tables(connection, queries)
+            if authorization_keys is not None:
+                checks.append(await check_signatures(connection, queries, authorization_keys))
+        if index is not None:
+            async with Index(index) as opened:
+                comparison = _Comparison(connection, queries, opened, clock or SystemClock())
+                checks.append(await comparison.check(position, complete, totals))
+    finally:
+        await connection.close()
+    skipped = []
+    if authorization_keys is None:
+        skipped.append("signatures of authorizations: no signing service was named")
+    if index is None:
+        skipped.append("index against ledger: no index was named")
+    return Report(position, tuple(checks), tuple(totals), tuple(skipped))
+
+
+class _Comparison:
+    """Ledger against index while payments may go on."""
+
+    def __init__(
+        self, connection: asyncpg.Connection, queries: Any, index: Index, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._queries = queries
+        self._index = index
+        self._clock = clock
+
+    async def check(self, position: Position, complete: bool, totals: list[Total]) -> Check:
+        try:
+            await self._index.wait_for(position)
+            found = await self._index.totals(ALL_TIME_US)
+            if found == totals or (complete and not await self._moved_since(position)):
+                return _compare(totals, found)
+            # The index went on while the ledger was read: look at what is settled instead.
+            before_us = self._clock.now_us() - SETTLED_AFTER_US
+            async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+                position, _ = await _position(self._connection, self._queries)
+                totals = await _totals(self._connection, self._queries, before_us)
+            await self._index.wait_for(position)
+            return _compare(totals, await self._index.totals(before_us))
+        except IndexBehindError as error:
+            return Check(INDEX_RULE, 0, "transfers and declines", 1, {"behind": str(error)})
+
+    async def _moved_since(self, position: Position) -> bool:
+        newest = await self._queries.newest_position(self._connection)
+        return newest is not None and (newest["xid"], newest["journal_id"]) != position[1:]
+
+
+def _compare(ledger: Sequence[Total], index: Sequence[Total]) -> Check:
+    stored = {(total.state, total.currency): total for total in ledger}
+    found = {(total.state, total.currency): total for total in index}
+    differing = [
+        place
+        for place in sorted(stored.keys() | found.keys())
+        if stored.get(place) != found.get(place)
+    ]
+    first: dict[str, object] | None = None
+    if differing:
+        state, currency = differing[0]
+        first = {"state": state, "currency": currency}
+        for side, totals in (("ledger", stored), ("index", found)):
+            total = totals.get(differing[0])
+            first[f"{side}_count"] = 0 if total is None else total.items
+            first[f"{side}_sum"] = 0 if total is None else total.total
+    examined = sum(total.items for total in ledger)
+    return Check(INDEX_RULE, examined, "transfers and declines", len(differing), first)
+
+
+async def _position(connection: asyncpg.Connection, queries: Any) -> tuple[Position, bool]:
+    row = await queries.snapshot_position(connection)
+    return Position(row["epoch"], int(row["xid"]), row["journal_id"]), row["complete"]
+
+
+async def _totals(connection: asyncpg.Connection, queries: Any, before_us: int) -> list[Total]:
+    rows = await queries.totals(connection, before_us=before_us)
+    return sorted(
+        (Total(row["state"], row["currency"], row["items"], int(row["total"])) for row in rows),
+        key=lambda total: (total.state, total.currency),
+    )

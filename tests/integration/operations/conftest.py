@@ -1,0 +1,54 @@
+"""PostgreSQL, Elasticsearch and the projector; a database of its own for each test."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import psycopg
+import pytest
+
+from deploy.local import Endpoints, LocalStack
+from operations.migrate.bootstrap import create_database
+from tests.integration.operations.small_ledger import SmallLedger
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    stack = LocalStack(
+        tmp_path_factory.mktemp("operations-stack"),
+        parts={"postgres", "elasticsearch", "projector"},
+        schema=True,
+    )
+    try:
+        yield stack.start()
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+async def database_name(endpoints: Endpoints) -> AsyncIterator[str]:
+    name = f"t{secrets.token_hex(6)}"
+    await asyncio.to_thread(create_database, endpoints.postgres_admin_dsn, name)
+    await asyncio.to_thread(_migrate, endpoints.postgres_admin_dsn, name)
+    yield name
+    with psycopg.connect(endpoints.postgres_admin_dsn, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _migrate(admin_dsn: str, name: str) -> None:
+    from operations.migrate.bootstrap import migrate
+
+    migrate(admin_dsn, name)
+
+
+@pytest.fixture
+async def ledger(endpoints: Endpoints, database_name: str) -> AsyncIterator[SmallLedger]:
+    """A small ledger that is whole, open to a superuser who may break it."""
+    connection = await asyncpg.connect(endpoints.postgres_admin_dsn, database=database_name)
+    # Checks and triggers off, as far as PostgreSQL lets a superuser: the tables' own rules would
+    # refuse most of what the tests break.
+    ledger = SmallLedger(connection, endpoints.dsn("paycore_audit", database_name))
+    await ledger.fill()
+    yield ledger
+    await connection.close()
