@@ -138,7 +138,7 @@ class PostingEngine:
         )
         metrics.QUEUE_DEPTH.set(len(self._queue))
         self._schedule_pump()
-        await asyncio.shield(submission.done)
+        await submission.done
         return [outcome for outcome in submission.outcomes if outcome is not None]
 
     async def stop(self) -> None:

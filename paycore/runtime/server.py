@@ -41,9 +41,15 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 _REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID_MAX = 64
+_COUNTED_ONLY = frozenset({Reason.RATE_LIMITED, Reason.OVERLOADED})
+"""Refusals that a flood brings: a log line for each would make it worse."""
+
 _ARBITRARILY_FAR_S = 10 * 365 * 86_400.0
 
 log = structlog.get_logger()
+
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 @dataclass(slots=True)
@@ -54,7 +60,12 @@ class Call:
     """Name in the caller's certificate."""
     deadline_s: float
     """Monotonic time after which nobody waits for the answer, in seconds."""
-    request_id: str
+    context: Context
+
+    @property
+    def request_id(self) -> str:
+        """The caller's `x-request-id`, or one made up."""
+        return _request_id(self.context)
 
 
 class Limiter(Protocol):
@@ -66,7 +77,6 @@ class Limiter(Protocol):
 
 
 Handler = Callable[[Any, Call], Awaitable[Message]]
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class _Gate:
@@ -93,7 +103,7 @@ class _Gate:
 
         async def answer(raw: bytes, context: Context) -> bytes:
             started = perf_counter()
-            request_id = _request_id(context)
+            client: str | None = None
             try:
                 client = self._identify(context, service, method)
                 remaining_s = context.time_remaining()
@@ -107,7 +117,7 @@ class _Gate:
                     raise invalid_field("", f"not a {request_class.DESCRIPTOR.name}") from error
                 if limiter is not None:
                     await limiter.admit(client, cost(request))
-                call = Call(client, clock.monotonic_s() + remaining_s, request_id)
+                call = Call(client, clock.monotonic_s() + remaining_s, context)
                 reply = await handler(request, call)
                 succeeded.inc()
                 return reply.SerializeToString()
@@ -119,7 +129,10 @@ class _Gate:
             except Exception:
                 error_id = secrets.token_hex(8)
                 log.exception(
-                    "call failed", method=full_name, error_id=error_id, request_id=request_id
+                    "call failed",
+                    method=full_name,
+                    error_id=error_id,
+                    request_id=_request_id(context),
                 )
                 refusal = PaycoreError(
                     Reason.INTERNAL, f"internal error {error_id}", {"error_id": error_id}
@@ -127,9 +140,14 @@ class _Gate:
             finally:
                 seconds.observe(perf_counter() - started)
             metrics.CALLS.labels(full_name, refusal.reason.value).inc()
-            log.debug(
-                "call refused", method=full_name, reason=refusal.reason.value, request_id=request_id
-            )
+            if refusal.reason not in _COUNTED_ONLY:
+                log.info(
+                    "call refused",
+                    method=full_name,
+                    client=client,
+                    reason=refusal.reason.value,
+                    request_id=_request_id(context),
+                )
             await _abort(context, refusal)
             raise AssertionError("an aborted call does not go on")
 
