@@ -1,0 +1,80 @@
+"""What all tests share: one stack a session, and for each test a database and a prefix of its own.
+
+Nothing starts before a test asks for it, so unit tests stay quick. Tests that disturb the stack run
+last, and leave it running.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from deploy.local import Endpoints, LocalStack
+from tests.support.databases import OwnDatabase, own_database, prepare_template
+from tests.support.seeds import rounds, seeded
+
+# No example database: a run leaves nothing behind, and a failure prints how to repeat it.
+settings.register_profile(
+    "paycore",
+    database=None,
+    deadline=None,
+    print_blob=True,
+    max_examples=rounds("PAYCORE_EXAMPLES", 200),
+)
+settings.load_profile("paycore")
+
+ORDER = ("unit", "integration", "contract", "crash")
+"""Folders of tests in the order in which they run."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what disturbs the stack after everything that needs it calm."""
+    tests = config.rootpath / "tests"
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0]
+        return ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """The whole local stack: real stores, two command processes and the other services."""
+    with tempfile.TemporaryDirectory(prefix="paycore-tests-") as folder:
+        stack = LocalStack(Path(folder), processes=2)
+        stack.start()
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+@pytest.fixture(scope="session")
+def endpoints(stack: LocalStack) -> Endpoints:
+    """Where everything is reached; the services' own database is `paycore`."""
+    return stack.endpoints
+
+
+@pytest.fixture(scope="session")
+def template(endpoints: Endpoints) -> str:
+    """Name of a migrated database with the local callers' grants, to copy."""
+    return prepare_template(endpoints)
+
+
+@pytest.fixture
+def database(endpoints: Endpoints, template: str) -> Iterator[OwnDatabase]:
+    """An empty ledger that only this test uses."""
+    with own_database(endpoints, template) as own:
+        yield own
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Chance whose seed is printed when the test fails."""
+    return seeded(request.node.nodeid)

@@ -1,0 +1,63 @@
+"""Nothing is allowed that no grant allows."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope, Reach
+
+names = st.sampled_from(("a", "b", "c"))
+institutions = st.sampled_from(("x", "y", "z"))
+grants = st.one_of(
+    st.builds(
+        Grant,
+        names,
+        st.sampled_from(GrantAction),
+        st.sampled_from((GrantScope.OWN, GrantScope.ALL)),
+    ),
+    st.builds(
+        Grant,
+        names,
+        st.sampled_from(GrantAction),
+        st.just(GrantScope.INSTITUTION),
+        institutions,
+    ),
+)
+
+
+@given(st.lists(grants, max_size=12), names, st.sampled_from(GrantAction), names, institutions)
+def test_allowed_is_what_some_single_grant_allows(
+    rows: list[Grant], client: str, action: GrantAction, opened_by: str, institution: str
+) -> None:
+    reaching = [
+        row
+        for row in rows
+        if (row.client, row.action) == (client, action)
+        and (
+            row.scope is GrantScope.ALL
+            or (row.scope is GrantScope.OWN and opened_by == client)
+            or (row.scope is GrantScope.INSTITUTION and row.institution == institution)
+        )
+    ]
+    allowed = Grants.of(rows).allows(client, action, opened_by=opened_by, institution=institution)
+    assert allowed == bool(reaching)
+
+
+@given(st.lists(grants, max_size=12), names, st.sampled_from(GrantAction))
+def test_a_client_holds_what_a_row_names(
+    rows: list[Grant], client: str, action: GrantAction
+) -> None:
+    held = any((row.client, row.action) == (client, action) for row in rows)
+    assert Grants.of(rows).holds(client, action) == held
+
+
+def test_without_grants_there_is_nothing() -> None:
+    nobody = Grants()
+    assert not nobody.allows("a", "READ", opened_by="a", institution="x")
+    assert nobody.reach("a", "READ") == Reach(all=False, own=False, institutions=frozenset())
+
+
+def test_an_account_without_an_institution_is_reached_by_no_institution_grant() -> None:
+    rows = [Grant("a", GrantAction.READ, GrantScope.INSTITUTION, "x")]
+    assert not Grants.of(rows).allows("a", "READ", opened_by="b", institution="")
