@@ -1,7 +1,6 @@
 """`python -m deploy.local`: run, look at and stop a local stack."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from types import FrameType
 from typing import Annotated
 
@@ -111,7 +111,7 @@ def down(state: StateOption = None) -> None:
     if supervisor is None or not supervisor.is_alive():
         errors.print(f"no stack runs in {folder}")
         raise typer.Exit(EXIT_NOT_RUNNING)
-    os.kill(supervisor.pid, signal.SIGTERM)
+    supervisor.send(SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while supervisor.is_alive():
         if time.monotonic() > deadline:
@@ -136,59 +136,50 @@ def status(
     else:
         console.print(status_table(record))
         if record.endpoints is not None and record.is_run_by_a_living_process():
-            console.print(endpoint_table(endpoints_from(record.endpoints, folder)))
+            console.print(
+                endpoint_table(endpoints_from(record.endpoints, folder), tuple(record.parts))
+            )
     if not record.is_run_by_a_living_process():
         raise typer.Exit(EXIT_NOT_RUNNING)
 
 
 def _run(stack: LocalStack, observer: TerminalObserver) -> None:
     """Start, wait for a signal, stop. A second signal while stopping changes nothing."""
-    with _ended_by_signals() as ended:
+    with _interrupted_by_signals():
         try:
             began = time.monotonic()
             with observer:
                 stack.start()
-            console.print(endpoint_table(stack.endpoints))
+            console.print(endpoint_table(stack.endpoints, stack.parts))
             console.print(f"ready after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
-            ended.wait()
+            threading.Event().wait()
         except _Interrupted:
-            console.print("stopped before it was up")
-            return
-        console.print("stopping")
-        with observer:
-            stack.stop()
+            console.print("stopping")
+            with observer:
+                stack.stop()
 
 
 class _Interrupted(BaseException):
-    """A signal came while the stack was starting; not an Exception, so nothing swallows it."""
+    """A signal to end came; not an Exception, so nothing on the way takes it for a failure."""
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event, or an interruption while starting."""
-    ended = _Ending()
+def _interrupted_by_signals() -> Iterator[None]:
+    """Raise _Interrupted at the first SIGINT or SIGTERM, and at no later one."""
+    came = False
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        for other in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(other, signal.SIG_IGN)
-        if ended.waited_for:
-            ended.set()
-        else:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        if not came:
+            came = True
             raise _Interrupted
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    yield ended
-
-
-class _Ending(threading.Event):
-    """An event that knows whether somebody waits for it yet."""
-
-    waited_for = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waited_for = True
-        return super().wait(timeout)
+    earlier = {number: signal.signal(number, on_signal) for number in (SIGINT, SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _detach(folder: Path, processes: int, only: list[str]) -> None:
@@ -222,7 +213,8 @@ def _detach(folder: Path, processes: int, only: list[str]) -> None:
             record = read_record(place.stack_file)
             ours = record.supervisor is not None and record.supervisor.pid == child.pid
             if ours and record.phase is Phase.READY and record.endpoints is not None:
-                console.print(endpoint_table(endpoints_from(record.endpoints, place.root)))
+                endpoints = endpoints_from(record.endpoints, place.root)
+                console.print(endpoint_table(endpoints, tuple(record.parts)))
                 console.print(f"running as process {child.pid}; `down` stops it")
                 return
             time.sleep(POLL_INTERVAL_S)

@@ -1,7 +1,7 @@
 """What a person sees of a stack: progress while it starts, then its endpoints, then news."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rich.console import Console
 from rich.live import Live
@@ -102,23 +102,22 @@ class TerminalObserver:
         self._console.print(f"[bold yellow]! {text}", highlight=False)
 
 
-def endpoint_table(endpoints: Endpoints) -> Table:
-    """Return a table of addresses; secrets are left to `stack.json`."""
-    table = Table(title="paycore, local stack", title_justify="left")
+def endpoint_table(endpoints: Endpoints, parts: Collection[str]) -> Table:
+    """Return a table of the addresses of `parts`; secrets are left to `stack.json`."""
+    table = Table(title=f"paycore, local stack in {endpoints.state}", title_justify="left")
     table.add_column("part")
     table.add_column("address", no_wrap=True)
     table.add_column("access")
-    mutual = "mTLS, certificates in tls/"
-    table.add_row("command", endpoints.command_target, mutual)
-    table.add_row("query", endpoints.query_target, mutual)
-    table.add_row("signing", endpoints.signing_target, mutual)
-    table.add_row("projector", endpoints.projector_target, f"{mutual}; health only")
-    table.add_row("postgres", _place(endpoints.postgres_admin_dsn), "password, one role a service")
-    table.add_row("redis", _place(endpoints.redis_url), "password")
-    table.add_row("elasticsearch", _place(endpoints.elasticsearch_url), "password")
+    table.add_column("metrics", no_wrap=True)
     for service, urls in endpoints.metrics_urls.items():
-        for url in urls:
-            table.add_row(f"{service} metrics", url, "")
+        if service in parts:
+            table.add_row(service, endpoints.target(service), "gRPC, mTLS", "\n".join(urls))
+    for store, url in (
+        ("postgres", endpoints.postgres_admin_dsn),
+        ("redis", endpoints.redis_url),
+        ("elasticsearch", endpoints.elasticsearch_url),
+    ):
+        table.add_row(store, _place(url), "password" if store in parts else "runs elsewhere", "")
     return table
 
 

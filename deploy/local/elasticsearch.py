@@ -85,7 +85,7 @@ class Elasticsearch:
     """A single node on loopback; its distribution comes from the cache."""
 
     name = "elasticsearch"
-    start_timeout_s = 120.0
+    start_timeout_s = 300.0
     stop_grace_s = 20.0
 
     def __init__(

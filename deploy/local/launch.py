@@ -40,9 +40,10 @@ class _CapabilityData(ctypes.Structure):
 def main() -> None:
     """Become the part. Does not return."""
     order: dict[str, Any] = json.loads(sys.argv[1])
-    # Python ignores these two, and what is ignored stays so over an exec.
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(ignored, signal.SIG_DFL)
+    # What is ignored stays so over an exec: Python ignores the first two, a shell SIGINT in
+    # background jobs. And a handler of Python's could lose a signal to stop by the exec.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
     os.chdir(order["cwd"])
     if order["uid"] is not None:

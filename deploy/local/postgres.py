@@ -72,7 +72,7 @@ class Postgres:
     """A server on loopback with password authentication (SCRAM) for everyone."""
 
     name = "postgres"
-    start_timeout_s = 60.0
+    start_timeout_s = 120.0
     stop_grace_s = 30.0
 
     def __init__(self, folder: Path, port: int, password: str, user: RunAs | None) -> None:
@@ -152,10 +152,13 @@ class Postgres:
         """Wait for sessions that outlived a killed server, which would keep a new one out.
 
         They notice within moments and end; every process of a server works in its data folder.
+        Once there is none, the killed server's lock file goes: the process id in it may by now
+        be that of another program of the same user, for which PostgreSQL would refuse to start.
         """
         place = self._data.resolve()
         orphans = [process for process in all_processes() if _serves(process.pid, place)]
         kill_all(wait_gone(orphans, ORPHAN_GRACE_S))
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _environment(self) -> dict[str, str]:
         return {"LC_ALL": "C", "HOME": str(self._folder), "TZ": "UTC"}

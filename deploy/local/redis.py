@@ -39,7 +39,7 @@ class Redis:
     """A server on loopback behind a password."""
 
     name = "redis"
-    start_timeout_s = 20.0
+    start_timeout_s = 60.0
     stop_grace_s = 10.0
 
     def __init__(self, folder: Path, port: int, password: str, user: RunAs | None) -> None:

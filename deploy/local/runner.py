@@ -188,6 +188,8 @@ class PartRunner:
         self._part.prepare(Preparation(partial(self._observer.progress, self.name), self._stopping))
 
     def _spawn(self) -> ManagedProcess:
+        if self._stopping.is_set():
+            raise StartCancelledError(f"{self.name}: the start was cancelled")
         process = ManagedProcess(self._part.launch(), self._log)
         with self._lock:
             self._process = process

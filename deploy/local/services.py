@@ -41,7 +41,7 @@ class Service:
 
     @property
     def start_timeout_s(self) -> float:
-        return 60.0
+        return 120.0
 
     @property
     def stop_grace_s(self) -> float:

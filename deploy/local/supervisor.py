@@ -121,11 +121,11 @@ class LocalStack:
             try:
                 self._build(self._file)
                 self._run_steps()
+                self._set_phase(Phase.READY)
             except BaseException as error:
                 # Interrupts too: a half-started stack must not stay.
                 self._shut_down(Phase.FAILED, str(error) or type(error).__name__)
                 raise
-            self._set_phase(Phase.READY)
             return self.endpoints
 
     def stop(self) -> None:
