@@ -237,7 +237,10 @@ async def _persistently(record: Callable[[], Awaitable[Decided]]) -> Decided:
         wait=wait_random_exponential(multiplier=0.1, max=1.0),
         reraise=True,
     )
-    return await retrying(record)
+    async for attempt in retrying:
+        with attempt:
+            return await record()
+    raise AssertionError("the last try returns or raises")
 
 
 def _may_succeed_later(error: BaseException) -> bool:
