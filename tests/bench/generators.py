@@ -1,0 +1,165 @@
+"""Who makes unary load: ghz where it is installed, else this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from paycore.runtime.tls import TlsFiles
+from tests.bench.errors import BenchError
+from tests.bench.figures import Latency
+from tests.bench.lanes import Lanes
+from tests.bench.load import shared_loops
+from tools import generate_stubs
+
+MOST_CONNECTIONS = 16
+LONGEST_RUN_S = 120.0
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATIONS = ROOT / "deploy" / "ghz"
+_CONFIGURATION = {
+    "/paycore.v1.TransferService/SubmitTransfer": "submit-transfer.json",
+    "/paycore.bench.v1.EchoService/Echo": "echo.json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`calls` calls of one method, `requests` in turn, by `callers` at once."""
+
+    target: str
+    """host:port."""
+    method: str
+    """`/package.Service/Method`, one that deploy/ghz has a configuration for."""
+    requests: Sequence[Message]
+    calls: int
+    callers: int
+
+    @property
+    def connections(self) -> int:
+        """Several, because the kernel gives each connection to one process for good."""
+        return min(self.callers, MOST_CONNECTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the callers saw."""
+
+    rate: float
+    """Calls per second."""
+    latency: Latency
+
+
+class Generator(Protocol):
+    """Makes unary load."""
+
+    @property
+    def description(self) -> str: ...
+
+    async def run(self, job: Job) -> Result:
+        """Do `job`. Raises BenchError where a call failed."""
+        ...
+
+
+class Ghz:
+    """The load generator ghz, a process of its own."""
+
+    def __init__(self, program: Path, tls: TlsFiles, folder: Path) -> None:
+        """`folder` is for its files. Raises BenchError when the protos do not compile."""
+        self._program = program
+        self._tls = tls
+        self._folder = folder
+        self._descriptors = folder / "paycore.binpb"
+        if generate_stubs.describe(self._descriptors) != 0:
+            raise BenchError("the protos do not compile")
+
+    @property
+    def description(self) -> str:
+        return "ghz"
+
+    async def run(self, job: Job) -> Result:
+        data = self._folder / "requests.json"
+        requests = [MessageToDict(one, preserving_proto_field_name=True) for one in job.requests]
+        data.write_text(json.dumps(requests))
+        process = await asyncio.create_subprocess_exec(
+            self._program,
+            f"--config={CONFIGURATIONS / _CONFIGURATION[job.method]}",
+            f"--protoset={self._descriptors}",
+            f"--cacert={self._tls.ca}",
+            f"--cert={self._tls.certificate}",
+            f"--key={self._tls.key}",
+            f"--data-file={data}",
+            f"--total={job.calls}",
+            f"--concurrency={job.callers}",
+            f"--connections={job.connections}",
+            "--format=json",
+            job.target,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(LONGEST_RUN_S):
+                output, complaint = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise BenchError(f"ghz ended with {process.returncode}: {complaint.decode()[-500:]}")
+        return ghz_result(json.loads(output), job.calls)
+
+
+def ghz_result(report: dict[str, Any], calls: int) -> Result:
+    """What ghz's JSON report says. Raises BenchError unless each of `calls` succeeded."""
+    codes = report["statusCodeDistribution"]
+    if codes != {"OK": calls}:
+        raise BenchError(f"not every call succeeded: {codes} {report.get('errorDistribution')}")
+    # Its times are in nanoseconds.
+    latencies = {one["percentage"]: one["latency"] / 1e6 for one in report["latencyDistribution"]}
+    return Result(report["rps"], Latency(latencies[50], latencies[99]))
+
+
+class OwnClient:
+    """grpc.aio in this process: slower than ghz, so that it bounds the figures earlier."""
+
+    def __init__(self, tls: TlsFiles) -> None:
+        self._tls = tls
+
+    @property
+    def description(self) -> str:
+        return "own Python client, since ghz is not installed; it takes part of the cores itself"
+
+    async def run(self, job: Job) -> Result:
+        raw = [request.SerializeToString() for request in job.requests]
+        requests = [raw[number % len(raw)] for number in range(job.calls)]
+        async with Lanes(job.target, self._tls, job.connections) as lanes:
+            taken = await shared_loops(lanes.call(job.method), requests, job.callers)
+        return Result(job.calls / taken.elapsed_s, Latency.of(taken.latencies_s))
+
+
+def find_ghz() -> Path | None:
+    """ghz in PATH, or where `go install` puts it."""
+    found = shutil.which("ghz")
+    if found is not None:
+        return Path(found)
+    go = shutil.which("go")
+    if go is None:
+        return None
+    reply = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True, check=False)
+    installed = Path(reply.stdout.strip() or os.devnull) / "bin" / "ghz"
+    return installed if installed.is_file() else None
+
+
+def choose_generator(tls: TlsFiles, folder: Path) -> Generator:
+    """ghz where it is installed, else our own client."""
+    program = find_ghz()
+    return OwnClient(tls) if program is None else Ghz(program, tls, folder)

@@ -1,0 +1,55 @@
+"""Connections to a server whose processes share one port, and calls of raw bytes over them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, cast
+
+import grpc
+
+from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
+from paycore.runtime.tls import TlsFiles
+
+CALL_TIMEOUT_S = 20.0
+
+RawCall = Callable[[bytes], Awaitable[bytes]]
+
+
+class Lanes:
+    """Several connections, taken in turn: the kernel gives each to one process for good."""
+
+    def __init__(self, target: str, tls: TlsFiles, connections: int) -> None:
+        self._channels = [
+            open_channel(target, tls, SEPARATE_CONNECTION) for _ in range(connections)
+        ]
+
+    async def __aenter__(self) -> Self:
+        for channel in self._channels:
+            await channel.channel_ready()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for channel in self._channels:
+            await channel.close(None)
+
+    def call(self, method: str) -> RawCall:
+        """A function that sends a serialized request to `method` (`/package.Service/Method`)."""
+        stubs = itertools.cycle(
+            [channel.unary_unary(method, None, None) for channel in self._channels]
+        )
+
+        async def send(request: bytes) -> bytes:
+            return cast("bytes", await next(stubs)(request, timeout=CALL_TIMEOUT_S))
+
+        return send
+
+    @property
+    def channels(self) -> list[grpc.aio.Channel]:
+        return self._channels

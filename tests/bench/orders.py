@@ -1,0 +1,71 @@
+"""Requests made before the clock runs: serialized, each with a key of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from paycore.v1 import money_pb2, transfer_pb2, transfer_service_pb2
+
+CURRENCY = "EUR"
+LARGEST_AMOUNT = 100
+"""Minor units: below any step-up threshold and far below what accounts are funded with."""
+
+Request = transfer_service_pb2.SubmitTransferRequest
+
+
+class Orders:
+    """A source of transfers between random pairs of accounts."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def key(self) -> str:
+        """As random as the UUIDs that callers use, for keys are inserted into an index."""
+        return f"{self._chance.getrandbits(128):032x}"
+
+    def transfer(self, accounts: Sequence[int]) -> Request:
+        debit, credit = self._chance.sample(accounts, 2)
+        return self._request(transfer_pb2.TRANSFER_KIND_TRANSFER, debit, credit, self._amount())
+
+    def deposit(self, source: int, account: int, amount: int) -> Request:
+        return self._request(transfer_pb2.TRANSFER_KIND_DEPOSIT, source, account, amount)
+
+    def bulks(self, accounts: Sequence[int], calls: int, batch: int) -> list[bytes]:
+        """`calls` serialized SubmitTransfersRequests of `batch` transfers each."""
+        return [bulk_request([self.transfer(accounts) for _ in range(batch)]) for _ in range(calls)]
+
+    def pairs(self, accounts: Sequence[int], count: int) -> list[tuple[str, int, int, int]]:
+        """Key, debited account, credited account and amount of `count` transfers."""
+        found = []
+        for _ in range(count):
+            debit, credit = self._chance.sample(accounts, 2)
+            found.append((self.key(), debit, credit, self._amount()))
+        return found
+
+    def shuffled(self, accounts: Sequence[int]) -> list[int]:
+        return self._chance.sample(accounts, len(accounts))
+
+    def _amount(self) -> int:
+        return self._chance.randint(1, LARGEST_AMOUNT)
+
+    def _request(
+        self, kind: transfer_pb2.TransferKind.ValueType, debit: int, credit: int, amount: int
+    ) -> Request:
+        return Request(
+            idempotency_key=self.key(),
+            kind=kind,
+            debit_account_id=debit,
+            credit_account_id=credit,
+            amount=money_pb2.Money(minor_units=amount, currency=CURRENCY),
+        )
+
+
+def bulk_request(transfers: Sequence[Request]) -> bytes:
+    """A serialized SubmitTransfersRequest."""
+    return transfer_service_pb2.SubmitTransfersRequest(transfers=transfers).SerializeToString()
+
+
+def shares(accounts: Sequence[int], count: int) -> list[Sequence[int]]:
+    """`accounts` in `count` disjoint parts of about equal size."""
+    return [accounts[part::count] for part in range(count)]

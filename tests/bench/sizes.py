@@ -1,0 +1,68 @@
+"""How much each measurement does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BATCH = 500
+"""Transfers in one bulk call and in one raw batch."""
+
+BULK_CALLERS = 4
+LAG_RATE_PER_S = 5_000
+CALLERS = (1, 16, 64)
+ECHO_PROCESSES = (1, 2)
+HOT_ACCOUNTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts of transfers or calls unless a unit is named; per repetition."""
+
+    repetitions: int
+    accounts: int
+    raw: int
+    bulk: int
+    unary: dict[int, int]
+    """Calls by number of callers."""
+    echo: dict[int, int]
+    hot: int
+    lag_s: int
+    catching_up: int
+    history: int
+    """Transfers in the ledger and the index when pages are read; once, not per repetition."""
+    pages_s: float
+    profile_bulk: int
+    profile_unary: int
+
+
+FULL = Sizes(
+    repetitions=3,
+    accounts=10_000,
+    raw=60_000,
+    bulk=60_000,
+    unary={1: 1_500, 16: 10_000, 64: 16_000},
+    echo={1: 4_000, 16: 20_000, 64: 20_000},
+    hot=12_000,
+    lag_s=15,
+    catching_up=60_000,
+    history=500_000,
+    pages_s=5.0,
+    profile_bulk=60_000,
+    profile_unary=12_000,
+)
+
+QUICK = Sizes(
+    repetitions=1,
+    accounts=4_000,
+    raw=30_000,
+    bulk=30_000,
+    unary={1: 600, 16: 3_000, 64: 5_000},
+    echo={1: 1_500, 16: 6_000, 64: 6_000},
+    hot=4_000,
+    lag_s=5,
+    catching_up=30_000,
+    history=100_000,
+    pages_s=2.0,
+    profile_bulk=20_000,
+    profile_unary=4_000,
+)

@@ -1,0 +1,194 @@
+"""The measurements in their order, and what runs beside each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from enum import StrEnum
+
+from tests.bench.bed import Bed
+from tests.bench.echo import echo_servers
+from tests.bench.figures import Row, Sample
+from tests.bench.generators import Generator
+from tests.bench.measurements import Measurement
+from tests.bench.measurements.bulk import BulkSubmission
+from tests.bench.measurements.pages import HistoryPages
+from tests.bench.measurements.projection import (
+    CatchingUp,
+    ProjectionLag,
+    wait_until_caught_up,
+)
+from tests.bench.measurements.raw import RawPosting
+from tests.bench.measurements.unary import EchoCalls, UnarySubmission
+from tests.bench.sizes import CALLERS, ECHO_PROCESSES, HOT_ACCOUNTS
+
+MOST_CALLERS = max(CALLERS)
+
+Tell = Callable[[str], None]
+
+
+class Section(StrEnum):
+    """What `--only` chooses from."""
+
+    RAW = "raw"
+    BULK = "bulk"
+    UNARY = "unary"
+    PROJECTION = "projection"
+    PAGES = "pages"
+
+
+class Suite:
+    """Runs the chosen sections on one bed.
+
+    Repetitions take turns: what slows the machine for a while then falls on all rows alike.
+    """
+
+    def __init__(
+        self, bed: Bed, generator: Generator, chosen: Collection[Section], tell: Tell
+    ) -> None:
+        self._bed = bed
+        self._generator = generator
+        # Bulk figures are shares of the raw ones.
+        self._chosen = {*chosen, *([Section.RAW] if Section.BULK in chosen else [])}
+        self._tell = tell
+
+    async def run(self) -> list[Row]:
+        """All rows. Raises BenchError."""
+        rows: list[Row] = []
+        if Section.PAGES in self._chosen:
+            rows += await self._pages()
+        if {Section.RAW, Section.BULK, Section.UNARY} & self._chosen:
+            rows += await self._writing_alone()
+        if {Section.BULK, Section.UNARY} & self._chosen:
+            rows += await self._all_on()
+        if Section.PROJECTION in self._chosen:
+            rows += await self._projection()
+        order = list(Section)
+        return sorted(rows, key=lambda row: order.index(Section(row.section)))
+
+    async def _pages(self) -> list[Row]:
+        bed = self._bed
+        wanted = bed.sizes.history - await bed.ledger_size()
+        self._tell(f"posting {wanted:,} transfers for the history")
+        await bed.stop_read_side()
+        await bed.post(wanted)
+        await bed.start_read_side()
+        self._tell("waiting until the index has them")
+        await wait_until_caught_up(bed)
+        chance = random.Random(bed.orders.key())
+        rows = [
+            (Section.PAGES, HistoryPages(bed, callers, first=first, chance=chance))
+            for callers, first in ((1, True), (4, True), (1, False))
+        ]
+        return await self._repeat(rows)
+
+    async def _writing_alone(self) -> list[Row]:
+        bed = self._bed
+        rows: list[tuple[Section, Measurement]] = []
+        if Section.RAW in self._chosen:
+            rows.append((Section.RAW, RawPosting(bed)))
+        if Section.BULK in self._chosen:
+            rows += [
+                (Section.BULK, BulkSubmission(bed, "bulk-alone", disjoint=True, read_side=False)),
+                (
+                    Section.BULK,
+                    BulkSubmission(bed, "bulk-alone-mixed", disjoint=False, read_side=False),
+                ),
+            ]
+        if Section.UNARY in self._chosen:
+            rows.append((Section.UNARY, self._unary("unary-64-alone", ", projector off")))
+        self._tell("stopping projector, Elasticsearch and query service")
+        await bed.stop_read_side()
+        found = await self._repeat(rows)
+        self._tell("starting them again")
+        await bed.start_read_side()
+        return found
+
+    def _unary(self, key: str, what: str) -> UnarySubmission:
+        calls = self._bed.sizes.unary[MOST_CALLERS]
+        return UnarySubmission(self._bed, self._generator, key, MOST_CALLERS, calls, what)
+
+    async def _all_on(self) -> list[Row]:
+        bed, sizes = self._bed, self._bed.sizes
+        rows: list[tuple[Section, Measurement]] = []
+        async with AsyncExitStack() as running:
+            if Section.BULK in self._chosen:
+                rows += [
+                    (Section.BULK, BulkSubmission(bed, "bulk-on", disjoint=True, read_side=True)),
+                    (
+                        Section.BULK,
+                        BulkSubmission(bed, "bulk-on-mixed", disjoint=False, read_side=True),
+                    ),
+                ]
+            if Section.UNARY in self._chosen:
+                tls = bed.endpoints.tls["command"]
+                servers = [
+                    await running.enter_async_context(echo_servers(processes, tls))
+                    for processes in ECHO_PROCESSES
+                ]
+                for callers in CALLERS:
+                    rows += [
+                        (
+                            Section.UNARY,
+                            EchoCalls(one, self._generator, callers, sizes.echo[callers]),
+                        )
+                        for one in servers
+                    ]
+                    rows.append(
+                        (
+                            Section.UNARY,
+                            UnarySubmission(
+                                bed,
+                                self._generator,
+                                f"unary-{callers}",
+                                callers,
+                                sizes.unary[callers],
+                            ),
+                        )
+                    )
+                hot = UnarySubmission(
+                    bed,
+                    self._generator,
+                    f"hot-{MOST_CALLERS}",
+                    MOST_CALLERS,
+                    sizes.hot,
+                    f", {HOT_ACCOUNTS} hot accounts",
+                )
+                rows.append((Section.UNARY, hot.on(bed.accounts[:HOT_ACCOUNTS])))
+            return await self._repeat(rows, before=lambda: wait_until_caught_up(bed))
+
+    async def _projection(self) -> list[Row]:
+        bed = self._bed
+        return await self._repeat(
+            [(Section.PROJECTION, ProjectionLag(bed)), (Section.PROJECTION, CatchingUp(bed))]
+        )
+
+    async def _repeat(
+        self,
+        rows: Sequence[tuple[Section, Measurement]],
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[Row]:
+        """Warm all up, then measure each in turn, `before` coming before each."""
+        samples: list[list[Sample]] = [[] for _ in rows]
+        for _, measurement in rows:
+            self._tell(f"warming up: {measurement.label}")
+            await measurement.warm_up()
+        repetitions = self._bed.sizes.repetitions
+        for repetition in range(1, repetitions + 1):
+            for (_, measurement), own in zip(rows, samples, strict=True):
+                self._tell(f"{repetition} of {repetitions}: {measurement.label}")
+                if before is not None:
+                    await before()
+                own.append(await measurement.measure())
+        return [
+            Row(
+                measurement.key,
+                section,
+                measurement.label,
+                measurement.unit,
+                measurement.baseline,
+                tuple(own),
+            )
+            for (section, measurement), own in zip(rows, samples, strict=True)
+        ]

@@ -1,0 +1,62 @@
+"""What must be reached: the first column of the design's performance table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.bench.figures import Row, ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Bounds on the medians of one row; None where there is none."""
+
+    rate: float | None = None
+    """At least, per second."""
+    ratio: float | None = None
+    """At least, of the baseline's rate."""
+    p99_ms: float | None = None
+    """At most, in milliseconds."""
+
+    def text(self) -> str:
+        bounds = []
+        if self.rate is not None:
+            bounds.append(f"{self.rate:,.0f}/s")
+        if self.ratio is not None:
+            bounds.append(f"{self.ratio:.0%}")
+        if self.p99_ms is not None:
+            bounds.append(f"p99 {self.p99_ms:,.0f} ms")
+        return ", ".join(bounds)
+
+
+TARGETS: Mapping[str, Target] = {
+    "raw": Target(rate=25_000),
+    "bulk-alone": Target(ratio=0.60),
+    "unary-64": Target(ratio=0.45, p99_ms=60),
+    "hot-64": Target(rate=2_000),
+    "lag": Target(p99_ms=1_500),
+    "page-first-1": Target(p99_ms=20),
+}
+
+
+def reached(row: Row, rows: Mapping[str, Row]) -> bool | None:
+    """Whether the row's medians keep its target; None where it has none or cannot be compared."""
+    target = TARGETS.get(row.key)
+    if target is None:
+        return None
+    verdicts: list[bool] = []
+    if target.rate is not None:
+        if row.rate is None:
+            return None
+        verdicts.append(row.rate.median >= target.rate)
+    if target.ratio is not None:
+        share = ratio(row, rows)
+        if share is None:
+            return None
+        verdicts.append(share >= target.ratio)
+    if target.p99_ms is not None:
+        if row.p99_ms is None:
+            return None
+        verdicts.append(row.p99_ms.median <= target.p99_ms)
+    return all(verdicts)
