@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -84,7 +85,7 @@ class Transactions:
             else:
                 await self._queries.commit(connection)
         except DISCONNECTED as error:
-            connection.terminate()
+            _close(connection)
             if xid is None:
                 raise UnreachableError(type(error).__name__) from error
             log.warning("commit cut off", xid=xid, error=type(error).__name__)
@@ -105,7 +106,7 @@ class Transactions:
             await self._queries.roll_back(connection)
         except (*DISCONNECTED, asyncpg.PostgresError) as error:
             log.warning("rollback failed", error=type(error).__name__)
-            connection.terminate()
+            _close(connection)
 
     async def _resolve(self, xid: int, journal_id: int) -> None:
         """Learn whether transaction `xid` committed; returns only if it did.
@@ -136,6 +137,13 @@ class Transactions:
             # The crash lost the id itself: it was never assigned as far as the server knows.
             return True
         return bool(status != "in progress")
+
+
+def _close(connection: asyncpg.Connection) -> None:
+    """End a connection that is of no use any more, without asking the server."""
+    # The pool takes one back by itself when it sees it lost, and that one refuses every call.
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def _translated(error: Any) -> Exception:

@@ -30,6 +30,16 @@ LATEST_US = 253_402_300_799_999_999
 """0001-01-01 and 9999-12-31: what google.protobuf.Timestamp can hold, in microseconds."""
 
 
+def is_key(value: str) -> bool:
+    """Whether `value` may be an idempotency key."""
+    return 0 < len(value) <= MAX_KEY and value.isascii() and value.isprintable()
+
+
+def is_text(value: str, longest: int) -> bool:
+    """Whether `value` has at most `longest` characters, all printable."""
+    return len(value) <= longest and value.isprintable()
+
+
 class Fields:
     """Collects violations of one request, or of one item of a bulk request."""
 
@@ -55,12 +65,12 @@ class Fields:
 
     def key(self, value: str) -> None:
         """1-128 printable ASCII characters."""
-        if not (0 < len(value) <= MAX_KEY and value.isascii() and value.isprintable()):
+        if not is_key(value):
             self.violate("idempotency_key", f"1 to {MAX_KEY} printable ASCII characters")
 
     def text(self, field: str, value: str, longest: int, *, required: bool = False) -> None:
         """Printable characters, at most `longest`; empty only where not required."""
-        if len(value) > longest or not value.isprintable() or (required and not value):
+        if not is_text(value, longest) or (required and not value):
             least = 1 if required else 0
             self.violate(field, f"{least} to {longest} printable characters")
 
@@ -78,8 +88,7 @@ class Fields:
         """A positive amount, in range, of a known currency."""
         if not 0 < money.minor_units <= MAX_AMOUNT:
             self.violate(f"{field}.minor_units", f"1 to {MAX_AMOUNT} minor units")
-        if not is_known(money.currency):
-            self.currency(f"{field}.currency", money.currency)
+        self.currency(f"{field}.currency", money.currency)
 
     def metadata(self, values: Mapping[str, str]) -> None:
         """At most 20 keys and 4 KiB of printable text."""

@@ -15,10 +15,9 @@ from command_service.posting.store import (
 )
 from command_service.servicers.fields import MAX_BATCH, MAX_REFERENCE, Fields
 from command_service.servicers.transfer_replies import (
-    PositionTexts,
     error_of,
-    outcome_message,
-    transfer_message,
+    fill_outcomes,
+    fill_transfer,
 )
 from command_service.servicers.transfer_requests import ParsedTransfer, parse_transfer
 from paycore.domain.accounts import AccountId
@@ -76,11 +75,12 @@ class TransferServicer:
         (outcome,) = await self._engine.submit((command,), call.deadline_s)
         if not isinstance(outcome, Posted):
             raise error_of(outcome)
-        return pb2.SubmitTransferResponse(
-            transfer=transfer_message(outcome.transfer, outcome.details, outcome.visible),
+        reply = pb2.SubmitTransferResponse(
             position="" if outcome.position is None else outcome.position.encode(),
             replayed=outcome.replayed,
         )
+        fill_transfer(reply.transfer, outcome)
+        return reply
 
     async def SubmitTransfers(  # noqa: N802  # named by the contract
         self, request: pb2.SubmitTransfersRequest, call: Call
@@ -96,7 +96,7 @@ class TransferServicer:
         client, secret = call.client, self._secret
         for index, item in enumerate(request.transfers):
             try:
-                parsed = parse_transfer(item, client, secret, f"transfers[{index}].")
+                parsed = parse_transfer(item, client, secret, index)
                 self._check_actor(parsed, client)
             except PaycoreError as error:
                 outcomes[index] = Refused(error)
@@ -115,15 +115,10 @@ class TransferServicer:
             decided = await self._engine.submit(commands, call.deadline_s)
             for index, outcome in zip(places, decided, strict=True):
                 outcomes[index] = outcome
-        positions = PositionTexts()
-        reply = pb2.SubmitTransfersResponse(
-            outcomes=[
-                outcome_message(outcome, positions.of(outcome))
-                for outcome in outcomes
-                if outcome is not None
-            ]
+        reply = pb2.SubmitTransfersResponse()
+        reply.position = fill_outcomes(
+            reply.outcomes, [outcome for outcome in outcomes if outcome is not None]
         )
-        reply.position = positions.latest()
         return reply
 
     async def LookupTransfer(  # noqa: N802  # named by the contract
@@ -154,10 +149,9 @@ class TransferServicer:
                 "no transfer of yours has it",
                 {"id": request.idempotency_key or request.reference},
             )
-        positions = PositionTexts()
-        return pb2.LookupTransferResponse(
-            outcomes=[outcome_message(outcome, positions.of(outcome)) for outcome in outcomes]
-        )
+        reply = pb2.LookupTransferResponse()
+        fill_outcomes(reply.outcomes, outcomes)
+        return reply
 
     async def _admit(self, parsed: ParsedTransfer, call: Call) -> TransferCommand:
         self._check_actor(parsed, call.client)

@@ -45,6 +45,10 @@ class Reach:
     own: bool = False
     institutions: frozenset[str] = frozenset()
 
+    def covers(self, client: str, opened_by: str, institution: str) -> bool:
+        """Whether an account opened by `opened_by` at `institution` is among those of `client`."""
+        return self.all or (self.own and opened_by == client) or institution in self.institutions
+
 
 _NOWHERE = Reach()
 
@@ -75,10 +79,7 @@ class Grants:
 
     def allows(self, client: str, action: str, *, opened_by: str, institution: str) -> bool:
         """Whether `client` may do `action` on an account opened by `opened_by` at `institution`."""
-        reach = self.reaches.get((client, action))
-        if reach is None:
-            return False
-        return reach.all or (reach.own and opened_by == client) or institution in reach.institutions
+        return self.reach(client, action).covers(client, opened_by, institution)
 
     def holds(self, client: str, action: str) -> bool:
         """Whether `client` holds `action` with any scope."""

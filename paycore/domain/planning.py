@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.grants import Grants
+from paycore.domain.grants import GrantAction, Grants, Reach
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Currency, Minor
 from paycore.domain.position import Position
 from paycore.domain.step_up import Authorization
@@ -64,7 +64,7 @@ class Rules:
             return StepUpBasis.BELOW_THRESHOLD
         if self.grants.allows(
             command_client,
-            "STEP_UP_EXEMPT",
+            GrantAction.STEP_UP_EXEMPT,
             opened_by=payer.opened_by,
             institution=payer.institution,
         ):
@@ -144,6 +144,13 @@ class _Working:
         self.last_entry_us = account.last_entry_us
         self.changed = False
 
+    def enter(self, change: int, created_at_us: int) -> None:
+        """Make one entry of `change` minor units."""
+        self.balance += change
+        self.version += 1
+        self.last_entry_us = created_at_us
+        self.changed = True
+
 
 def plan_batch(
     state: BatchState,
@@ -160,6 +167,13 @@ def plan_batch(
     return _Planner(state, rules, now_us).plan(commands, ids)
 
 
+class _Standing(NamedTuple):
+    """What one client may do with one kind of transfer, looked up once a batch."""
+
+    debits: Reach
+    reads: Reach
+
+
 class _Planner:
     def __init__(self, state: BatchState, rules: Rules, now_us: int) -> None:
         self._stored = state.stored
@@ -169,6 +183,7 @@ class _Planner:
             account_id: _Working(account) for account_id, account in state.accounts.items()
         }
         self._decided: dict[Key, tuple[bytes, Posted | Declined]] = {}
+        self._standings: dict[Key, _Standing] = {}
         self._plan = Plan()
 
     def plan(self, commands: Sequence[TransferCommand], ids: Sequence[int]) -> Plan:
@@ -206,11 +221,16 @@ class _Planner:
             )
         debit = self._account(command.debit_account)
         credit = self._account(command.credit_account)
-        self._check_grant(command, debit.account)
-        _check_endpoints(command, debit.account, credit.account)
-        _check_version("debit", command.expected_debit_version, debit)
-        _check_version("credit", command.expected_credit_version, credit)
-        basis = self._check_step_up(command, debit.account)
+        standing = self._standing(command)
+        payer = debit.account
+        if not standing.debits.covers(command.client, payer.opened_by, payer.institution):
+            raise _not_permitted(command)
+        _check_endpoints(command, payer, credit.account)
+        if command.expected_debit_version is not None:
+            _check_version("debit", command.expected_debit_version, debit)
+        if command.expected_credit_version is not None:
+            _check_version("credit", command.expected_credit_version, credit)
+        basis = self._check_step_up(command, payer)
         amount = command.amount
         if credit.balance + amount > MAX_MINOR or debit.balance - amount < MIN_MINOR:
             raise PaycoreError(
@@ -221,7 +241,7 @@ class _Planner:
         refusal = _remembered_refusal(command, debit, credit)
         if refusal is not None:
             return self._decline(command, new_id, *refusal)
-        return self._post(command, new_id, debit, credit, basis)
+        return self._post(command, new_id, debit, credit, basis, standing)
 
     def _earlier(self, command: TransferCommand) -> Outcome | None:
         """The outcome that the command's key already has, if it has one."""
@@ -238,8 +258,8 @@ class _Planner:
             return None
         _check_same_request(command, stored.request_hash)
         if isinstance(stored.row, Transfer):
-            visible = visibility(
-                self._rules.grants,
+            visible = _visibility(
+                self._standing(command).reads,
                 command.client,
                 self._account(stored.row.debit_account).account,
                 self._account(stored.row.credit_account).account,
@@ -259,18 +279,14 @@ class _Planner:
             )
         return account
 
-    def _check_grant(self, command: TransferCommand, payer: Account) -> None:
-        if not self._rules.grants.allows(
-            command.client,
-            command.kind,
-            opened_by=payer.opened_by,
-            institution=payer.institution,
-        ):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{command.client} may not debit account {payer.id} with {command.kind}",
-                {"account": str(payer.id), "grant": command.kind},
-            )
+    def _standing(self, command: TransferCommand) -> _Standing:
+        key = (command.client, command.kind.value)
+        standing = self._standings.get(key)
+        if standing is None:
+            grants = self._rules.grants
+            standing = _Standing(grants.reach(*key), grants.reach(command.client, GrantAction.READ))
+            self._standings[key] = standing
+        return standing
 
     def _check_step_up(self, command: TransferCommand, payer: Account) -> StepUpBasis:
         authorization = command.authorization
@@ -302,15 +318,12 @@ class _Planner:
         debit: _Working,
         credit: _Working,
         basis: StepUpBasis,
+        standing: _Standing,
     ) -> Posted:
         created_at_us = max(self._now_us, debit.last_entry_us + 1, credit.last_entry_us + 1)
         amount = command.amount
-        for side in (debit, credit):
-            side.version += 1
-            side.last_entry_us = created_at_us
-            side.changed = True
-        debit.balance -= amount
-        credit.balance += amount
+        debit.enter(-amount, created_at_us)
+        credit.enter(amount, created_at_us)
         authorization = command.authorization
         transfer = Transfer(
             new_id,
@@ -338,7 +351,7 @@ class _Planner:
             plan.authorizations.append(
                 AuthorizationRow(new_id, command.client, command.key, authorization)
             )
-        visible = visibility(self._rules.grants, command.client, debit.account, credit.account)
+        visible = _visibility(standing.reads, command.client, debit.account, credit.account)
         posted = Posted(transfer, command.details, visible)
         self._remember(command, new_id, posted, declined=False)
         return posted
@@ -388,12 +401,26 @@ class _Planner:
 
 def visibility(grants: Grants, client: str, debit: Account, credit: Account) -> Visibility:
     """Which of a transfer's accounts `client` may read."""
-    reach = grants.reach(client, "READ")
-    if reach.all:
-        return Visibility(True, True)
-    return Visibility(
-        (reach.own and debit.opened_by == client) or debit.institution in reach.institutions,
-        (reach.own and credit.opened_by == client) or credit.institution in reach.institutions,
+    return _visibility(grants.reach(client, GrantAction.READ), client, debit, credit)
+
+
+_VISIBILITIES = tuple(
+    tuple(Visibility(debit, credit) for credit in (False, True)) for debit in (False, True)
+)
+"""Indexed by what may be read of the debited, then of the credited account."""
+
+
+def _visibility(reads: Reach, client: str, debit: Account, credit: Account) -> Visibility:
+    return _VISIBILITIES[reads.covers(client, debit.opened_by, debit.institution)][
+        reads.covers(client, credit.opened_by, credit.institution)
+    ]
+
+
+def _not_permitted(command: TransferCommand) -> PaycoreError:
+    return PaycoreError(
+        Reason.NOT_PERMITTED,
+        f"{command.client} may not debit account {command.debit_account} with {command.kind}",
+        {"account": str(command.debit_account), "grant": command.kind},
     )
 
 
@@ -428,6 +455,13 @@ def _key_reused(command: TransferCommand) -> PaycoreError:
 def _check_endpoints(command: TransferCommand, debit: Account, credit: Account) -> None:
     """The accounts' kinds fit the transfer's, and both hold its currency."""
     wanted = ENDPOINTS[command.kind]
+    currency: Currency = command.currency
+    if (
+        debit.kind is wanted[0]
+        and credit.kind is wanted[1]
+        and debit.currency == currency == credit.currency
+    ):
+        return
     for account, kind in ((debit, wanted[0]), (credit, wanted[1])):
         if account.kind is not kind:
             raise PaycoreError(
@@ -435,7 +469,6 @@ def _check_endpoints(command: TransferCommand, debit: Account, credit: Account) 
                 f"{command.kind} needs account {account.id} to be {kind}",
                 {"account": str(account.id), "expected": kind, "actual": account.kind},
             )
-    currency: Currency = command.currency
     for account in (debit, credit):
         if account.currency != currency:
             raise PaycoreError(
@@ -449,8 +482,8 @@ def _check_endpoints(command: TransferCommand, debit: Account, credit: Account) 
             )
 
 
-def _check_version(side: str, expected: int | None, working: _Working) -> None:
-    if expected is not None and expected != working.version:
+def _check_version(side: str, expected: int, working: _Working) -> None:
+    if expected != working.version:
         raise PaycoreError(
             Reason.VERSION_MISMATCH,
             f"the {side} account stands at version {working.version}",
@@ -467,11 +500,11 @@ def _remembered_refusal(
 ) -> tuple[Reason, Mapping[str, str]] | None:
     """The refusal by a rule of the ledger that is stored under the key, if one applies."""
     payer, payee = debit.account, credit.account
-    for account in (payer, payee):
-        if account.status is AccountStatus.CLOSED:
-            return Reason.ACCOUNT_CLOSED, {"account": str(account.id), "state": account.status}
-    if payer.status is AccountStatus.FROZEN:
-        return Reason.ACCOUNT_FROZEN, {"account": str(payer.id), "state": payer.status}
+    active = AccountStatus.ACTIVE
+    if payer.status is not active or payee.status is not active:
+        refusal = _refused_by_status(payer, payee)
+        if refusal is not None:
+            return refusal
     if payer.kind is AccountKind.CUSTOMER:
         available = debit.balance - payer.held + payer.overdraft_limit
         if command.amount > available:
@@ -481,4 +514,13 @@ def _remembered_refusal(
                 "available": str(available),
                 "requested": str(command.amount),
             }
+    return None
+
+
+def _refused_by_status(payer: Account, payee: Account) -> tuple[Reason, Mapping[str, str]] | None:
+    for account in (payer, payee):
+        if account.status is AccountStatus.CLOSED:
+            return Reason.ACCOUNT_CLOSED, {"account": str(account.id), "state": account.status}
+    if payer.status is AccountStatus.FROZEN:
+        return Reason.ACCOUNT_FROZEN, {"account": str(payer.id), "state": payer.status}
     return None
