@@ -17,16 +17,16 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from deploy.local import LocalStack, LogObserver, PartState, StackError
+from deploy.local import ALL_PARTS, LocalStack, LogObserver, PartState, StackError
 from tests.bench import machine
-from tests.bench.bed import open_bed
+from tests.bench.bed import READ_SIDE, open_bed
 from tests.bench.document import save_section
 from tests.bench.errors import BenchError
 from tests.bench.generators import choose_generator
 from tests.bench.profile import profile
 from tests.bench.report import Report, markdown, show, to_json
 from tests.bench.sizes import FULL, QUICK, Sizes
-from tests.bench.suite import Section, Suite, Tell
+from tests.bench.suite import NEED_READ_SIDE, Section, Suite, Tell
 
 RESULTS = Path(".build") / "bench-results.json"
 DOCUMENT = machine.ROOT / "docs" / "performance.md"
@@ -76,6 +76,13 @@ def bench(
     save: Annotated[
         bool, typer.Option("--save", help="Also write the figures into docs/performance.md.")
     ] = False,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--alone",
+            help="Without projector, Elasticsearch and query service: raw, bulk and unary only.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the random accounts, amounts and keys.")] = 1,
 ) -> None:
     """Measure paycore on this machine, as shares of what its database and its server stack can do.
@@ -89,9 +96,12 @@ def bench(
         sizes = replace(sizes, repetitions=repetitions)
     if transfers is not None:
         sizes = replace(sizes, history=transfers)
+    sections = only or [one for one in Section if not alone or one not in NEED_READ_SIDE]
+    if alone and NEED_READ_SIDE & set(sections):
+        raise typer.BadParameter("projection and pages need what --alone leaves out")
     command = shlex.join(["python", "-m", "tests.bench", *sys.argv[1:]])
     try:
-        report = _measure(command, sizes, only or list(Section), processes, profiled, seed)
+        report = _measure(command, sizes, sections, alone, processes, profiled, seed)
     except (BenchError, StackError) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(EXIT_FAILED) from None
@@ -108,6 +118,7 @@ def _measure(
     command: str,
     sizes: Sizes,
     sections: list[Section],
+    alone: bool,
     processes: int,
     profiled: bool,
     seed: int,
@@ -126,7 +137,12 @@ def _measure(
 
         # The stores run as another user when this runs as root, and must reach their folders.
         Path(folder).chmod(0o755)
-        stack = LocalStack(Path(folder) / "state", processes=processes, observer=_Watcher(tell))
+        stack = LocalStack(
+            Path(folder) / "state",
+            processes=processes,
+            parts=ALL_PARTS - set(READ_SIDE) if alone else ALL_PARTS,
+            observer=_Watcher(tell),
+        )
         with stack:
             return uvloop.run(
                 _on(stack, command, sizes, sections, processes, profiled, seed, Path(folder), tell)
@@ -145,7 +161,7 @@ async def _on(
     tell: Tell,
 ) -> Report:
     began = datetime.datetime.now(datetime.UTC)
-    about = await machine.describe(stack.endpoints)
+    about = await machine.describe(stack.endpoints, stack.parts)
     tell("opening and funding accounts")
     async with open_bed(stack, sizes, processes, folder, random.Random(seed)) as bed:
         generator = choose_generator(bed.tls, folder)

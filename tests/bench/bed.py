@@ -66,13 +66,21 @@ class Bed:
         stack = self.stack
         return Meter(lambda: {part: stack.part_pids(part) for part in stack.parts})
 
+    @property
+    def has_read_side(self) -> bool:
+        return set(READ_SIDE) <= set(self.stack.parts)
+
     async def stop_read_side(self) -> None:
-        for part in READ_SIDE:
-            await asyncio.to_thread(self.stack.stop_part, part)
+        """Stop the parts that only readers need, where the stack has them."""
+        if self.has_read_side:
+            for part in READ_SIDE:
+                await asyncio.to_thread(self.stack.stop_part, part)
 
     async def start_read_side(self) -> None:
-        for part in reversed(READ_SIDE):
-            await asyncio.to_thread(self.stack.start_part, part)
+        """Start them again."""
+        if self.has_read_side:
+            for part in reversed(READ_SIDE):
+                await asyncio.to_thread(self.stack.start_part, part)
 
     async def submit(self, requests: Sequence[Sequence[bytes]]) -> Taken:
         """SubmitTransfers from a caller for each sequence.

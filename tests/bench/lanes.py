@@ -11,6 +11,7 @@ import grpc
 
 from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.tls import TlsFiles
+from tests.bench.errors import BenchError
 
 CALL_TIMEOUT_S = 20.0
 
@@ -40,13 +41,19 @@ class Lanes:
             await channel.close(None)
 
     def call(self, method: str) -> RawCall:
-        """A function that sends a serialized request to `method` (`/package.Service/Method`)."""
+        """A function that sends a serialized request to `method` (`/package.Service/Method`).
+
+        It raises BenchError where the call fails.
+        """
         stubs = itertools.cycle(
             [channel.unary_unary(method, None, None) for channel in self._channels]
         )
 
         async def send(request: bytes) -> bytes:
-            return cast("bytes", await next(stubs)(request, timeout=CALL_TIMEOUT_S))
+            try:
+                return cast("bytes", await next(stubs)(request, timeout=CALL_TIMEOUT_S))
+            except grpc.aio.AioRpcError as error:
+                raise BenchError(f"{method}: {error.code().name} {error.details()}") from error
 
         return send
 

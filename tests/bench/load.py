@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.bench.errors import BenchError
@@ -25,6 +26,16 @@ class Taken:
     replies: list[bytes] = field(default_factory=list)
 
 
+@asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that raises the first failure itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
 async def closed_loops(call: RawCall, requests: Sequence[Sequence[bytes]]) -> Taken:
     """One caller for each sequence of requests, sending the next when it has its answer."""
     taken = Taken()
@@ -37,7 +48,7 @@ async def closed_loops(call: RawCall, requests: Sequence[Sequence[bytes]]) -> Ta
             taken.replies.append(reply)
 
     began = time.perf_counter()
-    async with asyncio.TaskGroup() as callers:
+    async with _together() as callers:
         for own in requests:
             callers.create_task(caller(own))
     taken.elapsed_s = time.perf_counter() - began
@@ -56,7 +67,7 @@ async def shared_loops(call: RawCall, requests: Iterable[bytes], callers: int) -
             taken.latencies_s.append(time.perf_counter() - began)
 
     began = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
+    async with _together() as group:
         for _ in range(callers):
             group.create_task(caller())
     taken.elapsed_s = time.perf_counter() - began
@@ -80,7 +91,7 @@ async def constant_rate(
         taken.replies.append(reply)
 
     began = time.perf_counter()
-    async with asyncio.TaskGroup() as calls:
+    async with _together() as calls:
         for number, request in enumerate(requests):
             intended_s = began + number / calls_per_s
             await asyncio.sleep(max(0.0, intended_s - time.perf_counter()))

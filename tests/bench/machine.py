@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from deploy.local import Endpoints
 ROOT = Path(__file__).resolve().parents[2]
 
 
-async def describe(endpoints: Endpoints) -> dict[str, str]:
+async def describe(endpoints: Endpoints, parts: Collection[str]) -> dict[str, str]:
     """The machine and the versions of what runs on it, in the order to show them."""
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
@@ -31,7 +32,9 @@ async def describe(endpoints: Endpoints) -> dict[str, str]:
         "asyncpg": version("asyncpg"),
         "PostgreSQL": await _postgres(endpoints),
         "Redis": await _redis(endpoints),
-        "Elasticsearch": await _elasticsearch(endpoints),
+        "Elasticsearch": (
+            await _elasticsearch(endpoints) if "elasticsearch" in parts else "not running"
+        ),
         "commit": _commit(),
     }
 

@@ -38,6 +38,9 @@ class Section(StrEnum):
     PAGES = "pages"
 
 
+NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES})
+
+
 class Suite:
     """Runs the chosen sections on one bed.
 
@@ -47,7 +50,9 @@ class Suite:
     def __init__(
         self, bed: Bed, generator: Generator, chosen: Collection[Section], tell: Tell
     ) -> None:
+        """`chosen` must not name a section that needs a part that the stack does not have."""
         self._bed = bed
+        self._alone = not bed.has_read_side
         self._generator = generator
         # Bulk figures are shares of the raw ones.
         self._chosen = {*chosen, *([Section.RAW] if Section.BULK in chosen else [])}
@@ -96,12 +101,12 @@ class Suite:
                     BulkSubmission(bed, "bulk-alone-mixed", disjoint=False, read_side=False),
                 ),
             ]
-        if Section.UNARY in self._chosen:
+        if Section.UNARY in self._chosen and not self._alone:
             rows.append((Section.UNARY, self._unary("unary-64-alone", ", projector off")))
-        self._tell("stopping projector, Elasticsearch and query service")
+        self._tell("stopping the read side")
         await bed.stop_read_side()
         found = await self._repeat(rows)
-        self._tell("starting them again")
+        self._tell("starting the read side again")
         await bed.start_read_side()
         return found
 
@@ -113,7 +118,7 @@ class Suite:
         bed, sizes = self._bed, self._bed.sizes
         rows: list[tuple[Section, Measurement]] = []
         async with AsyncExitStack() as running:
-            if Section.BULK in self._chosen:
+            if Section.BULK in self._chosen and not self._alone:
                 rows += [
                     (Section.BULK, BulkSubmission(bed, "bulk-on", disjoint=True, read_side=True)),
                     (
@@ -156,6 +161,8 @@ class Suite:
                     f", {HOT_ACCOUNTS} hot accounts",
                 )
                 rows.append((Section.UNARY, hot.on(bed.accounts[:HOT_ACCOUNTS])))
+            if self._alone:
+                return await self._repeat(rows)
             return await self._repeat(rows, before=lambda: wait_until_caught_up(bed))
 
     async def _projection(self) -> list[Row]:
