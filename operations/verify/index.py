@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from elasticsearch import AsyncElasticsearch, NotFoundError
+from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from operations.verify.report import Total
 from paycore.domain.position import Position
@@ -20,6 +20,8 @@ LIMB_BITS = 21
 """Amounts are indexed in three limbs of 21 bits too, for sums of doubles to stay exact."""
 
 MAX_CURRENCIES = 500
+PASSING = frozenset({429, 503})
+"""Answers of a node that is busy, or whose shards are not up yet: asked again within the wait."""
 
 
 class IndexBehindError(Exception):
@@ -46,6 +48,7 @@ class Index:
             address.url,
             basic_auth=(address.user, address.password) if address.user else None,
             request_timeout=REQUEST_TIMEOUT_S,
+            max_retries=0,
         )
 
     async def __aenter__(self) -> Self:
@@ -107,8 +110,12 @@ class Index:
             found = await self._client.get(
                 index=f"{self._address.prefix}-positions", id=SINK, realtime=True
             )
-        except NotFoundError:
+        except (NotFoundError, TransportError):
             return None
+        except ApiError as error:
+            if error.status_code in PASSING:
+                return None
+            raise
         source = found["_source"]
         return Position(source["epoch"], source["xid"], source["journal_id"])
 

@@ -1,0 +1,36 @@
+"""The commands of `paycore`, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from operations.cli import accounts, demo, history, load, pin, stack, transfers, verify, volume
+
+EPILOG = (
+    "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 a part cannot be reached, try again."
+)
+
+app = typer.Typer(
+    name="paycore",
+    help="Run paycore, move money through it, read it back, and prove that none was lost.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog="Example: paycore up --processes 2")(stack.up)
+app.command(epilog="Example: paycore status --json")(stack.status)
+app.add_typer(accounts.app, name="account")
+app.add_typer(pin.app, name="pin")
+app.command(
+    epilog="Examples: paycore transfer 7041 7042 12.50 EUR --reference invoice-4711  |  "
+    "paycore transfer 7041 7042 2500 EUR --pin"
+)(transfers.transfer)
+app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)
+app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
+    volume.volume
+)
+app.command(epilog="Example: paycore verify --json")(verify.verify)
+app.command(epilog="Example: paycore demo --transfers 2000")(demo.demo)
+app.command(epilog="Example: paycore load --seconds 20 --workers 64")(load.load)

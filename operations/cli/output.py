@@ -1,0 +1,151 @@
+"""What a command prints: text for people, JSON for programs; and its exit code.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a part cannot be reached (try again).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, NoReturn, TypeVar
+
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console, RenderableType
+
+from deploy.local import StackError
+from operations.deployment import UnknownIdentityError
+from operations.errors import UnavailableError, UsageError
+from paycore.client.errors import (
+    ClientError,
+    HandshakeError,
+    RefusedError,
+    StepUpRequiredError,
+    TransportError,
+)
+from paycore.domain.errors import RETRYABLE
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+
+Result = TypeVar("Result")
+
+
+class Output:
+    """Standard output in one of its two forms."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(highlight=False)
+        self._errors = Console(stderr=True, highlight=False)
+
+    def show(self, text: RenderableType, value: object) -> None:
+        """Print `text`, or `value` as JSON."""
+        if self.as_json:
+            typer.echo(json.dumps(plain(value), indent=2))
+        else:
+            self.console.print(text)
+
+    def fail(self, error: Exception) -> NoReturn:
+        """Print `error` and end with its exit code. Raises typer.Exit."""
+        if self.as_json:
+            typer.echo(json.dumps({"error": _error_fields(error)}, indent=2))
+        else:
+            self._errors.print(f"[bold red]{_heading(error)}[/]", soft_wrap=True)
+            for line in _advice(error):
+                self._errors.print(f"  {line}", style="dim", markup=False, soft_wrap=True)
+        raise typer.Exit(exit_code(error)) from error
+
+
+HANDLED = (
+    ClientError,
+    StackError,
+    UnknownIdentityError,
+    UsageError,
+    UnavailableError,
+    ValidationError,
+)
+
+
+def run(output: Output, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run `work` in an event loop; what it raises becomes a message and an exit code."""
+    try:
+        return uvloop.run(work())
+    except HANDLED as error:
+        output.fail(error)
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code that tells scripts what sort of failure `error` is."""
+    match error:
+        case RefusedError(reason=reason):
+            return EXIT_UNAVAILABLE if reason in RETRYABLE else EXIT_FAILED
+        case TransportError() | UnavailableError() | HandshakeError():
+            return EXIT_UNAVAILABLE
+        case UsageError() | UnknownIdentityError() | ValidationError():
+            return EXIT_USAGE
+        case StackError():
+            return EXIT_UNAVAILABLE
+        case _:
+            return EXIT_FAILED
+
+
+def _heading(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+    return str(error).replace("[", r"\[")
+
+
+def _advice(error: Exception) -> list[str]:
+    lines: list[str] = []
+    if isinstance(error, RefusedError):
+        lines += [f"{violation.field}: {violation.description}" for violation in error.violations]
+        lines += [f"{name}: {value}" for name, value in sorted(error.metadata.items())]
+    if isinstance(error, StepUpRequiredError):
+        lines.append("the payer must approve this payment: add --pin")
+    if isinstance(error, ClientError) and error.outcome_unknown and error.idempotency_key:
+        lines.append(
+            f"it may have been carried out: repeat it with --key {error.idempotency_key} to be sure"
+        )
+    return lines
+
+
+def _error_fields(error: Exception) -> dict[str, object]:
+    fields: dict[str, object] = {"message": _heading(error)}
+    if isinstance(error, RefusedError):
+        fields = {
+            "reason": error.reason.value,
+            "message": error.message,
+            "metadata": dict(error.metadata),
+            "violations": plain(list(error.violations)),
+            "retry_after_ms": error.retry_after_ms,
+        }
+    if isinstance(error, ClientError):
+        fields["outcome_unknown"] = error.outcome_unknown
+        fields["idempotency_key"] = error.idempotency_key
+        fields["request_id"] = error.request_id
+    return fields
+
+
+def plain(value: object) -> Any:
+    """`value` as JSON holds it: ids and amounts stay exact integers, times are ISO 8601."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    match value:
+        case Enum():
+            return value.value
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value

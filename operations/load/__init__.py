@@ -1,0 +1,1 @@
+"""Load: accounts to move money between, random transfers, and workers that send them."""

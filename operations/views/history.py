@@ -1,0 +1,56 @@
+"""Transfers from the side of one account, and how old what is shown may be."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from operations.money import format_amount
+from paycore.client import Freshness, Transfer
+
+
+def history_table(account: int, transfers: list[Transfer]) -> Table:
+    """One line a transfer, from the side of `account`."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("time (UTC)", no_wrap=True)
+    table.add_column("entry", justify="right")
+    table.add_column("kind")
+    table.add_column("with account", justify="right", no_wrap=True)
+    table.add_column("amount", justify="right", no_wrap=True)
+    table.add_column("balance", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("note", overflow="ellipsis", no_wrap=True)
+    for transfer in transfers:
+        table.add_row(*_row(account, transfer))
+    return table
+
+
+def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
+    pays = transfer.debit_account == account
+    currency = transfer.amount.currency
+    amount = format_amount(transfer.amount.minor_units, currency)
+    if transfer.decline is not None:
+        style, balance, entry = "dim", None, 0
+        note = f"declined: {transfer.decline.reason}"
+    elif pays:
+        style, balance, entry = "red", transfer.debit_balance_after, transfer.debit_version
+        note = transfer.reference or transfer.description
+    else:
+        style, balance, entry = "green", transfer.credit_balance_after, transfer.credit_version
+        note = transfer.reference or transfer.description
+    return (
+        f"{transfer.created_at:%m-%d %H:%M:%S.%f}"[:-3],
+        str(entry) if entry else "",
+        transfer.kind.value.lower(),
+        str(transfer.credit_account if pays else transfer.debit_account),
+        f"[{style}]{'-' if pays else '+'}{amount}[/]",
+        "" if balance is None else format_amount(balance, currency),
+        currency,
+        note,
+    )
+
+
+def freshness_line(freshness: Freshness, *, more: bool = False) -> str:
+    """Where the answer came from and how old it may be."""
+    lag_ms = freshness.lag.total_seconds() * 1_000
+    tail = "; there is more (--limit)" if more else ""
+    return f"[dim]from {freshness.source}, {lag_ms:,.0f} ms behind the ledger{tail}[/]"

@@ -1,0 +1,42 @@
+"""What verification found, rule by rule."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from operations.money import format_money
+from operations.verify import Check, Report
+
+
+def report_text(report: Report, took_s: float) -> RenderableType:
+    """A line for each rule, the totals, and the verdict."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for check in report.checks:
+        mark = "[green]✓[/]" if check.held else "[bold red]✗[/]"
+        table.add_row(mark, check.rule, f"{check.examined:,}", check.unit)
+        if not check.held:
+            table.add_row("", f"[red]{_breach(check)}[/]", "", "")
+    for left_out in report.skipped:
+        table.add_row("[yellow]-[/]", f"[yellow]left out: {left_out}[/]", "", "")
+    lines: list[RenderableType] = [table]
+    for total in report.totals:
+        word = "posted" if total.state == "POSTED" else "declined"
+        money = format_money(total.total, total.currency)
+        lines.append(f"[dim]{word}: {total.items:,} transfers of {money}[/]")
+    broken = sum(not check.held for check in report.checks)
+    verdict = (
+        f"[bold green]the ledger is whole[/]: {len(report.checks)} rules hold"
+        if report.held
+        else f"[bold red]{broken} of {len(report.checks)} rules are broken[/]"
+    )
+    return Group(*lines, f"{verdict} [dim]({took_s:.1f} s)[/]")
+
+
+def _breach(check: Check) -> str:
+    figures = ", ".join(f"{name} {value}" for name, value in (check.first_violation or {}).items())
+    return f"{check.violations:,} found; first: {figures}"
