@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from deploy.local import Endpoints, LocalStack
+from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
 from tests.support.databases import OwnDatabase, own_database, prepare_template
 from tests.support.seeds import rounds, seeded
 
@@ -24,7 +24,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     print_blob=True,
-    max_examples=rounds("PAYCORE_EXAMPLES", 200),
+    max_examples=rounds("PAYCORE_EXAMPLES", 100),
 )
 settings.load_profile("paycore")
 
@@ -44,10 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[LocalStack]:
-    """The whole local stack: real stores, two command processes and the other services."""
+def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
+    """The local stack: real stores and, where a test of this run asks for them, the services."""
+    asked = any("services" in getattr(item, "fixturenames", ()) for item in request.session.items)
     with tempfile.TemporaryDirectory(prefix="paycore-tests-") as folder:
-        stack = LocalStack(Path(folder), processes=2)
+        stack = LocalStack(
+            Path(folder), processes=2, parts=ALL_PARTS if asked else STORES, schema=True
+        )
         stack.start()
         try:
             yield stack
@@ -59,6 +62,12 @@ def stack() -> Iterator[LocalStack]:
 def endpoints(stack: LocalStack) -> Endpoints:
     """Where everything is reached; the services' own database is `paycore`."""
     return stack.endpoints
+
+
+@pytest.fixture(scope="session")
+def services(stack: LocalStack) -> LocalStack:
+    """The stack with its services: ask for it, directly or not, wherever they are called."""
+    return stack
 
 
 @pytest.fixture(scope="session")

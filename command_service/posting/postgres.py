@@ -123,14 +123,16 @@ class PostgresLedger:
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
         try:
             async with self._pool.acquire() as connection:
-                bounds = await self._queries.snapshot_bounds(connection)
-                running_until: int = bounds["next"]
+                stored = await self._stored(connection, [(client, key)])
+                if stored:
+                    return stored[(client, key)]
+                mine: int = await self._queries.next_transaction(connection)
                 while True:
-                    horizon: int = (await self._queries.snapshot_bounds(connection))["horizon"]
+                    horizon: int = await self._queries.horizon(connection)
                     stored = await self._stored(connection, [(client, key)])
                     if stored:
                         return stored[(client, key)]
-                    if horizon >= running_until:
+                    if horizon > mine:
                         return None
                     if self._clock.monotonic_s() >= give_up_s:
                         raise UnreachableError(

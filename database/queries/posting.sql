@@ -106,10 +106,14 @@ SELECT * FROM unnest(
   :key_ids::text[], :digests::bytea[], :signatures::bytea[]
 )
 
--- name: snapshot_bounds()^
--- `horizon`: every transaction below it has ended. `next`: none at or above it had begun to write.
-SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon,
-       pg_snapshot_xmax(pg_current_snapshot()) AS next
+-- name: next_transaction()$
+-- Takes a transaction id: every transaction that has one already, has a lower one. The upper bound of
+-- a snapshot would not do: it is one past the last that ended, and others above it may be running.
+SELECT pg_current_xact_id()
+
+-- name: horizon()$
+-- Every transaction below it has ended.
+SELECT pg_snapshot_xmin(pg_current_snapshot())
 
 -- name: find_by_reference(client, reference, most)
 -- Newest first, posted and declined alike.

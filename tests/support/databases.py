@@ -56,3 +56,8 @@ def own_database(endpoints: Endpoints, template: str) -> Iterator[OwnDatabase]:
             connection.execute(
                 sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
             )
+
+
+def with_setting(dsn: str, setting: str) -> str:
+    """`dsn`, which must be in URL form, with a server setting (`name=value`) for its sessions."""
+    return f"{dsn}{'&' if '?' in dsn else '?'}{setting}"

@@ -1,0 +1,431 @@
+"""Queue, batches and retries of the posting engine, on PostgreSQL.
+
+A batch is held up where a real one would be: another session holds the row lock of its account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from command_service.posting.engine import EngineLimits, PostingEngine
+from command_service.posting.store import Decide, LedgerStore, RejectedError
+from paycore.domain.accounts import AccountId
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.planning import StoredOutcome
+from paycore.domain.transfers import Outcome, Posted, Refused, TransferCommand
+from tests.support.command_core import CommandCore, command_core, payment, posted
+from tests.support.databases import OwnDatabase, with_setting
+from tests.support.ledger_checks import counts, violations
+
+
+@asynccontextmanager
+async def locked(admin: asyncpg.Connection, *accounts: AccountId) -> AsyncIterator[None]:
+    """Another session holds these accounts' rows."""
+    async with admin.transaction():
+        await admin.execute(
+            "SELECT FROM ledger.accounts WHERE id = ANY($1) ORDER BY id FOR UPDATE", list(accounts)
+        )
+        yield
+
+
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+    """Return once `condition` holds."""
+    async with asyncio.timeout(within_s):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def until_waiting(database: OwnDatabase, sessions: int = 1) -> None:
+    """Return once so many sessions of the command role wait for a lock."""
+    observer = await asyncpg.connect(database.admin_dsn)
+    try:
+        await until(
+            lambda: _waiting(observer, sessions),
+        )
+    finally:
+        await observer.close()
+
+
+async def _waiting(observer: asyncpg.Connection, sessions: int) -> bool:
+    waiting: int = await observer.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND usename = 'paycore_command' AND wait_event_type = 'Lock'"
+    )
+    return waiting >= sessions
+
+
+class Watched:
+    """Passes everything to a real store, and notes which batches were under way together."""
+
+    def __init__(self, store: LedgerStore) -> None:
+        self._store = store
+        self._under_way: list[set[int]] = []
+        self.sizes: list[int] = []
+        self.overlaps: list[set[int]] = []
+        self.most_at_once = 0
+
+    async def post(
+        self, commands: Sequence[TransferCommand], journal_id: int, decide: Decide
+    ) -> list[Outcome]:
+        mine: set[int] = {command.debit_account for command in commands}
+        mine |= {command.credit_account for command in commands}
+        self.overlaps += [mine & other for other in self._under_way if mine & other]
+        self._under_way.append(set(mine))
+        self.most_at_once = max(self.most_at_once, len(self._under_way))
+        self.sizes.append(len(commands))
+        try:
+            # Long enough for others to start beside it.
+            await asyncio.sleep(0.002)
+            return await self._store.post(commands, journal_id, decide)
+        finally:
+            self._under_way.remove(set(mine))
+
+    async def find(self, client: str, key: str) -> StoredOutcome | None:
+        return await self._store.find(client, key)
+
+    async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
+        return await self._store.find_settled(client, key, give_up_s)
+
+    async def find_by_reference(
+        self, client: str, reference: str, most: int
+    ) -> list[StoredOutcome]:
+        return await self._store.find_by_reference(client, reference, most)
+
+
+class TestBatches:
+    async def test_commands_of_one_turn_share_one_transaction(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, *accounts = await core.open(20, balance=0)
+        before = await counts(admin)
+        pairs = zip(accounts[::2], accounts[1::2], strict=True)
+        await asyncio.gather(*(core.one(payment(one, two, 1)) for one, two in pairs))
+        after = await counts(admin)
+        assert after["declines"] - before["declines"] == 10
+        assert after["journal"] - before["journal"] == 1
+
+    async def test_batches_under_way_touch_disjoint_accounts(
+        self, database: OwnDatabase, rng: random.Random
+    ) -> None:
+        watched: list[Watched] = []
+
+        def watch(store: LedgerStore) -> LedgerStore:
+            watched.append(Watched(store))
+            return watched[0]
+
+        limits = EngineLimits(batch=4, in_flight=4)
+        async with command_core(database.dsn("command"), limits=limits, around=watch) as core:
+            _, *accounts = await core.open(100)
+
+            async def caller() -> None:
+                for _ in range(20):
+                    one, two = rng.sample(accounts, 2)
+                    await core.one(payment(one, two, rng.randint(1, 5)))
+                    await asyncio.sleep(rng.random() / 500)
+
+            await asyncio.gather(*(caller() for _ in range(30)))
+        (seen,) = watched
+        assert seen.overlaps == []
+        assert seen.most_at_once > 1
+        assert max(seen.sizes) <= 4
+
+    async def test_a_waiting_command_is_not_starved_and_others_pass(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b, c, d, e, f = await core.open(6)
+        async with locked(admin, a):
+            held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+            await until_waiting(database)
+            waiting = asyncio.create_task(core.one(payment(b, c, 1)))
+            await asyncio.sleep(0)
+            behind = asyncio.create_task(core.one(payment(c, d, 1)))
+            await asyncio.sleep(0)
+            for _ in range(3):
+                posted([await core.one(payment(e, f, 1))])
+            # It could run now, but that would let it overtake the one that waits for c.
+            assert not waiting.done()
+            assert not behind.done()
+        first, second, third = posted(await asyncio.gather(held_up, waiting, behind))
+        assert first.transfer.id < second.transfer.id <= third.transfer.id
+        assert second.transfer.credit_version < third.transfer.debit_version
+
+    async def test_a_stopped_engine_answers_what_it_took_and_takes_no_more(
+        self, core: CommandCore
+    ) -> None:
+        _, a, b = await core.open(2)
+        taken = [asyncio.create_task(core.one(payment(a, b, 1))) for _ in range(50)]
+        await asyncio.sleep(0)
+        await core.engine.stop()
+        posted(await asyncio.gather(*taken))
+        with pytest.raises(PaycoreError) as refusal:
+            await core.one(payment(a, b, 1))
+        assert refusal.value.reason is Reason.SHUTTING_DOWN
+
+    async def test_a_caller_that_leaves_takes_nothing_back(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b = await core.open(2)
+        asked = payment(a, b, 7)
+        async with locked(admin, a):
+            leaving = asyncio.create_task(core.one(asked))
+            await until_waiting(database)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        again = await core.one(asked)
+        assert isinstance(again, Posted)
+        assert again.replayed
+
+
+class TestBounds:
+    async def test_a_full_queue_refuses_and_takes_none(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        limits = EngineLimits(queue=3, in_flight=1)
+        async with command_core(database.dsn("command"), limits=limits) as core:
+            _, a, b = await core.open(2)
+            async with locked(admin, a):
+                held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+                await until_waiting(database)
+                waiting = [asyncio.create_task(core.one(payment(a, b, 1))) for _ in range(2)]
+                await asyncio.sleep(0)
+                with pytest.raises(PaycoreError) as refusal:
+                    await core.submit(payment(a, b, 100), payment(a, b, 100))
+                assert refusal.value.reason is Reason.OVERLOADED
+                assert refusal.value.metadata == {"limit": "3"}
+                assert refusal.value.retry_after_ms
+                waiting.append(asyncio.create_task(core.one(payment(a, b, 1))))
+            outcomes = posted(await asyncio.gather(held_up, *waiting))
+        assert outcomes[-1].transfer.debit_balance_after == 996
+
+    async def test_a_deadline_that_passes_in_the_queue_posts_nothing(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b = await core.open(2)
+        late, in_time = payment(a, b, 100), payment(a, b, 1)
+        async with locked(admin, a):
+            held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+            await until_waiting(database)
+            tasks = [
+                asyncio.create_task(core.one(late, within_s=0.05)),
+                asyncio.create_task(core.one(in_time)),
+            ]
+            await asyncio.sleep(0.1)
+        dropped, done = await asyncio.gather(*tasks)
+        posted([await held_up, done])
+        assert isinstance(dropped, Refused)
+        assert dropped.error.reason is Reason.DEADLINE_EXCEEDED
+        found = await core.store.find_settled(late.client, late.key, core.clock.monotonic_s() + 5)
+        assert found is None
+
+    async def test_a_retry_after_a_passed_deadline_is_decided_afresh(
+        self, core: CommandCore
+    ) -> None:
+        _, a, b = await core.open(2)
+        asked = payment(a, b, 100)
+        dropped = await core.one(asked, within_s=-1)
+        assert isinstance(dropped, Refused)
+        done = await core.one(asked)
+        assert not posted([done])[0].replayed
+
+
+class TestConflicts:
+    async def test_a_key_that_another_process_used_meanwhile_is_found(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b, c, d = await core.open(4)
+        first = payment(a, b, 10)
+        async with command_core(database.dsn("command")) as other:
+            async with locked(admin, c):
+                second = asyncio.create_task(other.one(payment(c, d, 20, key=first.key)))
+                await until_waiting(database)
+                posted([await core.one(first)])
+            late = await second
+        assert isinstance(late, Refused)
+        assert late.error.reason is Reason.IDEMPOTENCY_KEY_REUSED
+
+    @pytest.mark.parametrize("commits", [True, False])
+    async def test_a_key_being_written_elsewhere_is_waited_for(
+        self,
+        core: CommandCore,
+        admin: asyncpg.Connection,
+        database: OwnDatabase,
+        commits: bool,
+    ) -> None:
+        outside, a, b = await core.open(2)
+        (first,) = posted([await core.one(payment(a, b, 5))])
+        asked = payment(a, b, 10)
+        writer = admin.transaction()
+        await writer.start()
+        await admin.execute(
+            "INSERT INTO ledger.idempotency_keys"
+            " (client, key, journal_id, outcome_id, outcome, request_hash)"
+            " VALUES ($1, $2, 1, $3, 'ACCOUNT', $4)",
+            asked.client,
+            asked.key,
+            outside,
+            asked.request_hash,
+        )
+        mine = asyncio.create_task(core.one(asked))
+        await until_waiting(database)
+        await (writer.commit() if commits else writer.rollback())
+        outcome = await mine
+        if commits:
+            assert isinstance(outcome, Refused)
+            assert outcome.error.reason is Reason.IDEMPOTENCY_KEY_REUSED
+            # A key without its account: made up by this test, so nothing else may be left of it.
+            await admin.execute("ALTER TABLE ledger.idempotency_keys DISABLE TRIGGER ALL")
+            await admin.execute("DELETE FROM ledger.idempotency_keys WHERE key = $1", asked.key)
+        else:
+            assert posted([outcome])[0].transfer.debit_version == first.transfer.debit_version + 1
+
+    async def test_a_deadlock_is_tried_again(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b = await core.open(2)
+        low, high = sorted((a, b))
+        # The other session never gives way, so it is the batch that the server ends.
+        await admin.execute("SET deadlock_timeout = '1min'")
+        blocker = admin.transaction()
+        await blocker.start()
+        await admin.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", high)
+        mine = asyncio.create_task(core.one(payment(a, b, 10)))
+        await until_waiting(database)
+        await admin.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", low)
+        assert not mine.done()
+        await blocker.rollback()
+        assert not posted([await mine])[0].replayed
+
+    async def test_contention_beyond_the_retries_is_said_and_nothing_written(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        async with command_core(with_setting(database.dsn("command"), "lock_timeout=20")) as core:
+            _, a, b = await core.open(2)
+            before = await counts(admin)
+            async with locked(admin, a):
+                outcome = await core.one(payment(a, b, 10))
+            assert isinstance(outcome, Refused)
+            assert outcome.error.reason is Reason.CONTENTION
+            assert outcome.error.retry_after_ms
+            assert await counts(admin) == before
+            posted([await core.one(payment(a, b, 10))])
+
+
+class TestRejectedRows:
+    async def test_only_the_offender_fails(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, *accounts = await core.open(4)
+        a, b, c, d = accounts
+        # A rule of the tables that the planner does not know.
+        await admin.execute("ALTER TABLE ledger.transfers ADD CONSTRAINT trap CHECK (amount <> 13)")
+        amounts = [1, 2, 13, 3, 4, 5, 13, 6]
+        commands = [payment(a, b, n) if n % 2 else payment(c, d, n) for n in amounts]
+        before = await counts(admin)
+        outcomes = await core.submit(*commands)
+        for amount, outcome in zip(amounts, outcomes, strict=True):
+            if amount == 13:
+                assert isinstance(outcome, Refused)
+                assert outcome.error.reason is Reason.INTERNAL
+                assert "trap" not in str(outcome.error)
+                assert not outcome.error.metadata
+            else:
+                assert isinstance(outcome, Posted)
+        after = await counts(admin)
+        assert after["transfers"] - before["transfers"] == 6
+        assert after["idempotency_keys"] - before["idempotency_keys"] == 6
+
+    async def test_a_rejected_transaction_leaves_nothing(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a, b = await core.open(2)
+        await admin.execute("ALTER TABLE ledger.declines ADD CONSTRAINT trap CHECK (amount < 0)")
+        before = await counts(admin)
+        # The transfer's row is written before the decline's is refused.
+        with pytest.raises(RejectedError):
+            await _post_as_one(core, payment(a, b, 10), payment(a, b, 99_999))
+        assert await counts(admin) == before
+
+    async def test_a_plan_made_from_another_version_writes_nothing(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a, b = await core.open(2)
+        before = await counts(admin)
+        for stale in ({"version_read": 99}, {"revision_read": 99}):
+            with pytest.raises(Exception, match="changed under the batch"):
+                await _post_as_one(core, payment(a, b, 10), stale=stale)
+        assert await counts(admin) == before
+
+
+async def _post_as_one(
+    core: CommandCore, *commands: TransferCommand, stale: dict[str, int] | None = None
+) -> list[Outcome]:
+    """One transaction through the store itself, deciding as the engine does."""
+    from command_service.admission.rules import RulesCache
+    from paycore.domain.planning import BatchState, Plan, plan_batch
+
+    rules = RulesCache(core.pool, core.clock)
+    await rules.start()
+    journal_id, *ids = await core.ids.take(len(commands) + 1)
+
+    def decide(state: BatchState) -> Plan:
+        plan = plan_batch(state, commands, rules.current(), core.clock.now_us(), ids)
+        if stale:
+            plan.accounts[0] = plan.accounts[0]._replace(**stale)  # type: ignore[arg-type]
+        return plan
+
+    try:
+        return await core.store.post(commands, journal_id, decide)
+    finally:
+        await rules.stop()
+
+
+class TestSeveralProcesses:
+    async def test_two_processes_on_the_same_accounts_lose_nothing(
+        self, database: OwnDatabase, admin: asyncpg.Connection, rng: random.Random
+    ) -> None:
+        dsn = database.dsn("command")
+        async with command_core(dsn) as one, command_core(dsn) as two:
+            _, *accounts = await one.open(6, balance=50)
+
+            async def caller(engine: PostingEngine) -> list[Outcome]:
+                outcomes: list[Outcome] = []
+                for _ in range(15):
+                    debit, credit = rng.sample(accounts, 2)
+                    outcomes += await engine.submit(
+                        [payment(debit, credit, rng.randint(1, 40))],
+                        one.clock.monotonic_s() + 60,
+                    )
+                return outcomes
+
+            engines = [one.engine, two.engine] * 6
+            answers = await asyncio.gather(*(caller(engine) for engine in engines))
+        everything = [outcome for outcomes in answers for outcome in outcomes]
+        assert not [outcome for outcome in everything if isinstance(outcome, Refused)]
+        assert await violations(admin) == []
+        transfers = await admin.fetchval(
+            "SELECT count(*) FROM ledger.transfers WHERE kind = 'TRANSFER'"
+        )
+        assert transfers == sum(isinstance(outcome, Posted) for outcome in everything)
+
+    async def test_a_hundred_copies_over_two_processes_have_one_effect(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        dsn = database.dsn("command")
+        async with command_core(dsn) as one, command_core(dsn) as two:
+            _, a, b = await one.open(2)
+            asked = payment(a, b, 10)
+            copies = posted(
+                await asyncio.gather(*((one, two)[n % 2].one(asked) for n in range(100)))
+            )
+        assert sum(not copy.replayed for copy in copies) == 1
+        assert len({copy.transfer for copy in copies}) == 1
+        assert len({copy.position for copy in copies}) == 1
+        assert await violations(admin) == []
+        assert await admin.fetchval("SELECT balance FROM ledger.accounts WHERE id = $1", a) == 990

@@ -1,0 +1,21 @@
+"""Clocks that a test turns by hand."""
+
+from __future__ import annotations
+
+from paycore.runtime.clock import SystemClock
+
+
+class ShiftedClock:
+    """The machine's clocks, shifted as the test says; each look may cost time as well."""
+
+    def __init__(self, *, per_look_s: float = 0.0) -> None:
+        self._real = SystemClock()
+        self._per_look_s = per_look_s
+        self.shift_s = 0.0
+
+    def now_us(self) -> int:
+        return self._real.now_us() + int(self.shift_s * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        self.shift_s += self._per_look_s
+        return self._real.monotonic_s() + self.shift_s

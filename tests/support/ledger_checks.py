@@ -1,0 +1,139 @@
+"""What must hold of the tables, in plain SQL of its own: the service's code is not asked."""
+
+from __future__ import annotations
+
+import asyncpg
+
+CHECKS = {
+    "the sum of balances is zero in each currency": """
+        SELECT currency, sum(balance) FROM ledger.accounts
+        GROUP BY currency HAVING sum(balance) <> 0""",
+    "no customer is below the floor": """
+        SELECT id, balance FROM ledger.accounts
+        WHERE kind = 'CUSTOMER' AND balance - held < -overdraft_limit""",
+    "no customer ever was below the floor": """
+        SELECT entry.transfer, entry.balance_after FROM ledger.entries AS entry
+        JOIN ledger.accounts AS account ON account.id = entry.account
+        WHERE account.kind = 'CUSTOMER' AND entry.balance_after < -account.overdraft_limit""",
+    "versions run from 1 without gap or fork": """
+        SELECT account.id, account.version, count(entry.version), max(entry.version)
+        FROM ledger.accounts AS account
+        LEFT JOIN ledger.entries AS entry ON entry.account = account.id
+        GROUP BY account.id, account.version
+        HAVING count(entry.version) <> account.version
+            OR count(DISTINCT entry.version) <> account.version
+            OR coalesce(max(entry.version), 0) <> account.version
+            OR coalesce(min(entry.version), 1) <> 1""",
+    "each entry starts from the balance that the one before left": """
+        SELECT account, version, balance_after, change, earlier FROM (
+          SELECT *, coalesce(
+            lag(balance_after) OVER (PARTITION BY account ORDER BY version), 0) AS earlier
+          FROM ledger.entries) AS chain
+        WHERE balance_after <> earlier + change""",
+    "the stored balance is that of the last entry": """
+        SELECT account.id, account.balance, account.last_entry_us, last.balance_after
+        FROM ledger.accounts AS account
+        JOIN LATERAL (
+          SELECT balance_after, created_at_us FROM ledger.entries
+          WHERE account = account.id ORDER BY version DESC LIMIT 1) AS last ON true
+        WHERE account.balance <> last.balance_after
+           OR account.last_entry_us <> last.created_at_us""",
+    "an account without entries is at zero": """
+        SELECT id, balance FROM ledger.accounts WHERE version = 0 AND balance <> 0""",
+    "time order is version order": """
+        SELECT account, version FROM (
+          SELECT *, lag(created_at_us) OVER (PARTITION BY account ORDER BY version) AS earlier
+          FROM ledger.entries) AS chain
+        WHERE created_at_us <= earlier""",
+    "both accounts hold the transfer's currency": """
+        SELECT transfer.id FROM ledger.transfers AS transfer
+        LEFT JOIN ledger.accounts AS debit ON debit.id = debit_account
+        LEFT JOIN ledger.accounts AS credit ON credit.id = credit_account
+        WHERE debit.currency IS DISTINCT FROM transfer.currency
+           OR credit.currency IS DISTINCT FROM transfer.currency""",
+    "every transfer and decline has one key, and every key its outcome": """
+        SELECT coalesce(used.outcome_id, row.id) FROM (
+          SELECT id, client, 'TRANSFER' AS outcome FROM ledger.transfers
+          UNION ALL SELECT id, client, 'DECLINE' FROM ledger.declines) AS row
+        FULL JOIN (
+          SELECT * FROM ledger.idempotency_keys WHERE outcome IN ('TRANSFER', 'DECLINE')) AS used
+        ON used.outcome_id = row.id AND used.client = row.client
+           AND used.outcome::text = row.outcome
+        WHERE row.id IS NULL OR used.outcome_id IS NULL""",
+    "no outcome has two keys": """
+        SELECT outcome_id, count(*) FROM ledger.idempotency_keys
+        WHERE outcome <> 'ACCOUNT_STATUS' GROUP BY outcome_id HAVING count(*) > 1""",
+    "every transfer is in the journal once, where its key says": """
+        SELECT coalesce(row.id, told.id) FROM ledger.transfers AS row
+        JOIN ledger.idempotency_keys AS used ON used.outcome_id = row.id
+        FULL JOIN (
+          SELECT unnest(transfers) AS id, xid, journal.id AS journal_id FROM ledger.journal) AS told
+        ON told.id = row.id
+        WHERE row.id IS NULL OR told.id IS NULL
+           OR told.xid <> used.journal_xid OR told.journal_id <> used.journal_id""",
+    "the journal tells nothing twice": """
+        SELECT id, count(*) FROM (
+          SELECT unnest(transfers || declines) AS id FROM ledger.journal) AS told
+        GROUP BY id HAVING count(*) > 1""",
+    "every decline is in the journal": """
+        SELECT id FROM ledger.declines EXCEPT
+        SELECT unnest(declines) FROM ledger.journal""",
+    "every opened account is in the journal": """
+        SELECT id FROM ledger.accounts EXCEPT
+        SELECT unnest(accounts) FROM ledger.journal""",
+    "personal data belongs to a row that has its hash": """
+        SELECT details.id FROM ledger.transfer_details AS details
+        WHERE NOT EXISTS (SELECT FROM ledger.transfers AS row
+                          WHERE row.id = details.id AND row.details_hash IS NOT NULL)
+          AND NOT EXISTS (SELECT FROM ledger.declines AS row
+                          WHERE row.id = details.id AND row.details_hash IS NOT NULL)""",
+    "an authorized transfer has its authorization": """
+        SELECT transfer.id FROM ledger.transfers AS transfer
+        LEFT JOIN ledger.authorizations AS proof
+          ON proof.transfer_id = transfer.id AND proof.id = transfer.authorization_id
+        WHERE transfer.step_up = 'AUTHORIZED' AND proof.id IS NULL""",
+}
+"""Each query finds what must not be."""
+
+TABLES = (
+    "accounts",
+    "transfers",
+    "declines",
+    "transfer_details",
+    "authorizations",
+    "idempotency_keys",
+    "journal",
+    "audit",
+)
+"""Tables that commands write."""
+
+
+async def violations(connection: asyncpg.Connection) -> list[str]:
+    """What of CHECKS does not hold, with a first example each."""
+    found = []
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for promise, query in CHECKS.items():
+            rows = await connection.fetch(query)
+            if rows:
+                found.append(f"{promise}: {len(rows)} breaches, first {dict(rows[0])}")
+    return found
+
+
+async def counts(connection: asyncpg.Connection) -> dict[str, int]:
+    """Rows of every table that commands write, and the money that is out."""
+    found = {
+        table: await connection.fetchval(f"SELECT count(*) FROM ledger.{table}") for table in TABLES
+    }
+    moved = await connection.fetchval(
+        "SELECT coalesce(sum(abs(balance)), 0)::bigint FROM ledger.accounts"
+    )
+    return {**found, "money out": moved}
+
+
+async def whole_ledger(dsn: str) -> None:
+    """Assert that nothing of CHECKS is broken."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        assert await violations(connection) == []
+    finally:
+        await connection.close()
