@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import grpc
+import psycopg
 import pytest
 from elasticsearch import AsyncElasticsearch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from deploy.local import Endpoints, LocalStack
+from deploy.local import Endpoints
 from deploy.local.services import ACCESS_FILE
 from paycore.domain.position import Position
 from paycore.runtime.channel import open_channel
@@ -28,26 +28,22 @@ from projector.sinks.elastic_indices import Indices
 from query_service.__main__ import serve
 from query_service.settings import QuerySettings
 from tests.integration.query_service.ledger_model import Ledger
+from tests.support.databases import OwnDatabase, own_database
 
-PREFIX = "querytest"
+PREFIX = f"querytest-{secrets.token_hex(4)}"
 ERA_US = 86_400_000_000
-STORES = frozenset({"postgres", "elasticsearch"})
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """PostgreSQL with the schema and the local callers' grants, and Elasticsearch."""
-    stack = LocalStack(tmp_path_factory.mktemp("query-stack"), parts=STORES, schema=True)
-    stack.start()
-    try:
-        yield stack
-    finally:
-        stack.stop()
-
-
-@pytest.fixture(scope="session")
-def endpoints(stack: LocalStack) -> Endpoints:
-    return stack.endpoints
+def ledger_database(endpoints: Endpoints, template: str) -> Iterator[OwnDatabase]:
+    """Grants of its own: `loadtest` reads institution north besides its own accounts."""
+    with own_database(endpoints, template) as own:
+        with psycopg.connect(own.dsn("owner")) as connection:
+            connection.execute(
+                "INSERT INTO ledger.grants (client, action, scope, institution)"
+                " VALUES ('loadtest', 'READ', 'INSTITUTION', 'north')"
+            )
+        yield own
 
 
 @pytest.fixture(scope="session")
@@ -55,25 +51,23 @@ async def index(endpoints: Endpoints) -> AsyncIterator[Index]:
     client = AsyncElasticsearch(
         endpoints.elasticsearch_url,
         basic_auth=(endpoints.elasticsearch_user, endpoints.elasticsearch_password),
+        request_timeout=60,
     )
     index = Index(client)
     await index.create()
     yield index
+    await index.delete()
     await client.close()
 
 
 @pytest.fixture(scope="session")
-async def settings(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> QuerySettings:
-    """Of a service on a free port; `loadtest` reads institution north besides its own accounts."""
-    connection = await asyncpg.connect(endpoints.postgres_dsn["paycore_owner"])
-    await connection.execute(
-        "INSERT INTO ledger.grants (client, action, scope, institution)"
-        " VALUES ('loadtest', 'READ', 'INSTITUTION', 'north') ON CONFLICT DO NOTHING"
-    )
-    await connection.close()
+def settings(
+    ledger_database: OwnDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> QuerySettings:
+    """Of a service on free ports, with the indices and the database of these tests."""
     key_file = tmp_path_factory.mktemp("keys") / "page-token.key"
     key_file.write_text(secrets.token_hex(32))
-    return service_settings(endpoints, key_file)
+    return service_settings(ledger_database, key_file)
 
 
 @pytest.fixture(scope="session")
@@ -105,13 +99,6 @@ async def connect(
 
 
 @pytest.fixture
-def rng() -> random.Random:
-    seed = secrets.randbits(32)
-    print(f"seed {seed}")
-    return random.Random(seed)
-
-
-@pytest.fixture
 def ledger(rng: random.Random, era: Callable[[], int]) -> Ledger:
     """An empty ledger in an era of its own."""
     return Ledger(rng, era())
@@ -135,6 +122,9 @@ class Index:
 
         await Indices(self.client, PREFIX).ensure(nothing_to_forget)
 
+    async def delete(self) -> None:
+        await self.client.indices.delete(index=f"{PREFIX}-*-v1,{PREFIX}-positions")
+
     async def add(self, documents: Iterable[Document], *, refresh: bool = True) -> None:
         lines: list[Any] = []
         for document in documents:
@@ -157,7 +147,8 @@ class Index:
         )
 
 
-def service_settings(endpoints: Endpoints, key_file: Path) -> QuerySettings:
+def service_settings(database: OwnDatabase, key_file: Path) -> QuerySettings:
+    endpoints = database.endpoints
     tls = endpoints.tls["query"]
     return QuerySettings(
         environment="local",
@@ -168,7 +159,7 @@ def service_settings(endpoints: Endpoints, key_file: Path) -> QuerySettings:
         tls_ca=tls.ca,
         access_file=ACCESS_FILE,
         shutdown_grace_s=2.0,
-        postgres_dsn=SecretStr(endpoints.postgres_dsn["paycore_query"]),
+        postgres_dsn=SecretStr(database.dsn("query")),
         elasticsearch_url=endpoints.elasticsearch_url,
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
@@ -178,11 +169,11 @@ def service_settings(endpoints: Endpoints, key_file: Path) -> QuerySettings:
 
 
 async def until_serving(settings: QuerySettings) -> None:
-    """Return once health says SERVING, within 20 seconds."""
+    """Return once health says SERVING, within a minute."""
     tls = TlsFiles.of(settings)
     async with open_channel(settings.listen, tls) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 reply = await stub.Check(
                     health_pb2.HealthCheckRequest(), timeout=10, wait_for_ready=True

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 import database
-from deploy.local import Endpoints, LocalStack
 from paycore.domain.errors import PaycoreError, Reason
 from query_service.grants import MAX_AGE_S, GrantsLoader
+from tests.support.databases import OwnDatabase
 
 
 @dataclass
@@ -33,10 +33,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def loader(
-    stack: LocalStack, endpoints: Endpoints, clock: ManualClock
-) -> AsyncIterator[GrantsLoader]:
-    loader = GrantsLoader(endpoints.postgres_dsn["paycore_query"], database.load("query"), clock)
+async def loader(ledger_database: OwnDatabase, clock: ManualClock) -> AsyncIterator[GrantsLoader]:
+    loader = GrantsLoader(ledger_database.dsn("query"), database.load("query"), clock)
     yield loader
     await loader.close()
 
@@ -46,9 +44,9 @@ def may_read(loader: GrantsLoader, client: str) -> bool:
 
 
 async def test_a_grant_counts_after_the_next_load_and_so_does_its_end(
-    loader: GrantsLoader, endpoints: Endpoints
+    loader: GrantsLoader, ledger_database: OwnDatabase
 ) -> None:
-    owner = await asyncpg.connect(endpoints.postgres_dsn["paycore_owner"])
+    owner = await asyncpg.connect(ledger_database.dsn("owner"))
     assert await loader.refresh()
     assert not may_read(loader, "newcomer")
     await owner.execute("INSERT INTO ledger.grants VALUES ('newcomer', 'READ', 'ALL', '')")

@@ -13,7 +13,6 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from deploy.local import Endpoints
 from paycore.runtime.channel import open_channel
 from paycore.runtime.tls import TlsFiles
 from query_service.settings import QuerySettings
@@ -23,11 +22,12 @@ from tests.integration.query_service.conftest import (
     service_settings,
     until_serving,
 )
+from tests.support.databases import OwnDatabase
 
 
 @pytest.fixture
-def own_settings(endpoints: Endpoints, settings: QuerySettings) -> QuerySettings:
-    return service_settings(endpoints, settings.page_token_key_file)
+def own_settings(ledger_database: OwnDatabase, settings: QuerySettings) -> QuerySettings:
+    return service_settings(ledger_database, settings.page_token_key_file)
 
 
 @pytest.fixture
