@@ -16,6 +16,8 @@ from paycore.client import PaycoreClient, Timeouts, TlsFiles
 from paycore.client.addresses import DEFAULT_CONNECTIONS
 
 DEFAULT_IDENTITY = "app"
+INTERACTIVE = Timeouts(ordinary_s=2.0)
+"""A person waits rather than starts again."""
 
 
 class DeploymentSettings(BaseSettings):
@@ -79,7 +81,7 @@ class Deployment:
     """The state folder, where it is a local stack."""
 
     def client(
-        self, *, connections: int = DEFAULT_CONNECTIONS, timeouts: Timeouts | None = None
+        self, *, connections: int = DEFAULT_CONNECTIONS, timeouts: Timeouts = INTERACTIVE
     ) -> PaycoreClient:
         """A client as this caller. Must be made inside the event loop."""
         return PaycoreClient(
@@ -88,7 +90,7 @@ class Deployment:
             signing_target=self.targets.get("signing"),
             tls=self.tls,
             connections=connections,
-            timeouts=timeouts or Timeouts(),
+            timeouts=timeouts,
         )
 
 

@@ -56,8 +56,11 @@ LARGEST = {"EUR": 20_000, "JPY": 20_000}
 BULK_SHARE = 0.6
 CAST_DEPOSIT = 500_000
 SMALL_DEPOSIT = 1_000
-READ_PATIENCE = Timeouts(total_s=60.0)
-"""Reads may wait for the index to catch up with the traffic."""
+PATIENCE = Timeouts(ordinary_s=2.0, step_up_s=5.0, bulk_s=10.0, total_s=30.0)
+"""A laptop with everything on it may be slow; an interrupted demo shows nothing."""
+
+READ_PATIENCE = Timeouts(ordinary_s=10.0, total_s=120.0)
+"""Reads wait for the index to catch up with the traffic."""
 
 EXPECTED = frozenset({OK, *(reason.value for reason in STORED_DECLINES)})
 PIN_DIGITS = 6
@@ -96,7 +99,7 @@ class Demo:
         """Play every act; returns whether all of it held."""
         began_s = time.monotonic()
         async with (
-            self._deployment.client(connections=8) as client,
+            self._deployment.client(connections=8, timeouts=PATIENCE) as client,
             self._deployment.client(connections=1, timeouts=READ_PATIENCE) as reader,
         ):
             if await self._stage.play(
@@ -234,7 +237,7 @@ class Demo:
                 if (bucket.currency, bucket.kind) == (currency, kind)
             )
             expect(charted >= total, f"{kind} of {currency}: {charted} charted, {total} posted")
-        return f"{shown:,} transfers in {len({b.start for b in volume.buckets})} minutes"
+        return f"{shown:,} transfers charted, all that were acknowledged among them"
 
     async def _counterparties(self, reader: PaycoreClient, cast: Cast, account: int) -> str:
         self._stage.asked(f"TopCounterparties of account {account}")

@@ -136,13 +136,13 @@ class Scenes:
         self._stage.asked(f"{_money(requested)} from an account with {_money(account.available)}")
         refused = await self._refused(order, InsufficientFundsError)
         self._stage.saw_refusal(refused)
-        expect(
-            refused.metadata.get("available") == str(account.available)
-            and refused.metadata.get("requested") == str(requested),
-            "the figures are not those of the account and the request",
-        )
+        figures = (str(account.available), str(requested))
         again = await self._refused(order, InsufficientFundsError)
-        expect(again.metadata == refused.metadata, "the second refusal has other figures")
+        for seen in (refused, again):
+            told = (seen.metadata.get("available"), seen.metadata.get("requested"))
+            expect(told == figures, f"{told} are not the account's figures, {figures}")
+        same = refused.metadata.get("decline_id") == again.metadata.get("decline_id")
+        expect(same, "the second answer is not that of the first decline")
         return f"available {_money(account.available)}, requested {_money(requested)}"
 
     async def history(self, account: int, position: str) -> str:
@@ -173,12 +173,12 @@ class Scenes:
 
     def _saw_posted(self, receipt: TransferReceipt) -> None:
         transfer = receipt.transfer
-        replayed = "  [yellow]replayed[/]" if receipt.replayed else ""
+        replayed = " [yellow](replayed)[/]" if receipt.replayed else ""
         balance = transfer.debit_balance_after
         left = "" if balance is None else f", payer has {_money(balance)} left"
         self._stage.saw(
-            f"[green]{transfer.state}[/] transfer {transfer.id}, "
-            f"entry {transfer.debit_version} of the payer{left}{replayed}"
+            f"[green]{transfer.state}[/]{replayed} transfer {transfer.id}, "
+            f"entry {transfer.debit_version} of the payer{left}"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from operations.errors import UnavailableError, UsageError
@@ -24,6 +25,9 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 FAILURES = (MissedError, ClientError, ValueError, UnavailableError, UsageError)
+
+UNTOLD = frozenset({"position"})
+"""Metadata that programs need and people do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,14 @@ class Stage:
 
     def saw_refusal(self, error: RefusedError) -> None:
         """Tell a refusal as the caller's program has it: class, reason and figures."""
-        figures = ", ".join(f"{name}={value}" for name, value in sorted(error.metadata.items()))
-        self.saw(f"[yellow]{type(error).__name__}[/] {error.reason}  [dim]{escape(figures)}[/]")
+        self.saw(f"[yellow]{type(error).__name__}[/], reason {error.reason}")
+        figures = [
+            f"{name}={value}"
+            for name, value in sorted(error.metadata.items())
+            if name not in UNTOLD
+        ]
+        if figures:
+            self.console.print(Padding(f"[dim]{escape(', '.join(figures))}[/]", (0, 0, 0, 10)))
 
     def show(self, what: RenderableType) -> None:
         """Show a table or a chart, set in a little."""

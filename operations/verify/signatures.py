@@ -18,7 +18,7 @@ from paycore.domain.step_up import (
     signed_bytes,
 )
 
-RULE = "authorizations are signed by the signing service for their payment"
+RULE = "authorizations are genuine and of their payment"
 PAGE = 500
 
 

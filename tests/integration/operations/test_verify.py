@@ -29,7 +29,7 @@ JOURNAL = "the journal lists each outcome once and nothing else"
 POSITIONS = "each key's position is that of its journal row"
 DETAILS = "personal data belongs to a transfer or decline"
 AUTHORIZATIONS = "authorized transfers have the payer's authorization"
-SIGNATURES = "authorizations are signed by the signing service for their payment"
+SIGNATURES = "authorizations are genuine and of their payment"
 
 
 async def broken(ledger: SmallLedger, *rules: str) -> Sequence[Check]:
