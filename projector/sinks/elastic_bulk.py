@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projector.batch import Document, DocumentKind
-from projector.errors import SinkLostError
+from projector.errors import SinkLostError, SinkRefusedError
 from projector.sinks import Rejection
 
 REPLY_FIELDS = "errors,items.*.status,items.*.error.type,items.*.error.reason"
@@ -66,11 +66,11 @@ def request_body(documents: Sequence[Document], aliases: Mapping[DocumentKind, s
 def sort_items(documents: Sequence[Document], reply: Mapping[str, Any]) -> Sorted:
     """Judge each item of a bulk reply to `documents`.
 
-    Raises SinkLostError when an index is gone, ValueError when the reply is not one.
+    Raises SinkLostError when an index is gone, SinkRefusedError when not every item is answered.
     """
     items = reply.get("items")
     if not isinstance(items, list) or len(items) != len(documents):
-        raise ValueError("a bulk reply does not answer every item")
+        raise SinkRefusedError("a bulk reply does not answer every item")
     outcome = Sorted()
     for document, item in zip(documents, items, strict=True):
         result = item["index"]

@@ -71,12 +71,14 @@ async def test_writers_that_commit_out_of_order_lose_nothing(
 ) -> None:
     start(settings)
     accounts = await ledger.open_accounts(32)
+    # It must be polling while they write, or there is nothing to lose.
+    await index.await_position(ledger)
 
     async def write(own: list[int], seed: int) -> None:
         chance = random.Random(seed)
         for _ in range(25):
             payments = random_payments(chance, own, chance.randint(1, 3))
-            await ledger.post(payments, hold_s=chance.choice((0.0, 0.002, 0.02, 0.08)))
+            await ledger.post(payments, hold_s=chance.choice((0.0, 0.01, 0.05, 0.2)))
 
     # Each writer has accounts of its own, so that none waits for another's locks.
     writers = (write(accounts[n * 4 : n * 4 + 4], rng.randrange(2**32)) for n in range(8))

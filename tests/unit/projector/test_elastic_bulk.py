@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projector.batch import Document, DocumentKind
-from projector.errors import SinkLostError
+from projector.errors import SinkLostError, SinkRefusedError
 from projector.sinks.elastic_bulk import chunks, request_body, sort_items
 
 ALIASES = {kind: f"p-{kind.value}" for kind in DocumentKind}
@@ -74,7 +74,7 @@ def test_an_index_that_is_gone_is_no_rejection() -> None:
 
 @pytest.mark.parametrize("reply", [{}, {"items": []}, {"items": [item(201), item(201)]}])
 def test_a_reply_that_does_not_answer_every_item_is_an_error(reply: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="every item"):
+    with pytest.raises(SinkRefusedError, match="every item"):
         sort_items([DOCUMENT], reply)
 
 
