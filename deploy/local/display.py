@@ -59,7 +59,7 @@ class TerminalObserver:
             table = Table.grid()
             table.add_row(self._parts)
             table.add_row(self._bytes)
-            self._live = Live(table, console=self._console, refresh_per_second=8)
+            self._live = Live(table, console=self._console, refresh_per_second=4)
             self._live.start()
         return self
 

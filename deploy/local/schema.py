@@ -6,8 +6,6 @@ import psycopg
 
 from deploy.local.endpoints import DATABASE, Endpoints
 from deploy.local.errors import StackError
-from operations.migrate.bootstrap import bootstrap
-from operations.migrate.local_seed import seed_local
 
 # Alembic keeps its context in module globals, so two stacks of one process take turns.
 _alembic = threading.Lock()
@@ -19,6 +17,10 @@ def prepare_database(endpoints: Endpoints, roles: dict[str, str]) -> None:
     Called in this process and not as a program: its arguments would show a password to every
     user of the machine. Raises StackError where the server refuses.
     """
+    # Imported here: it is half of what a command line that only reads endpoints would wait for.
+    from operations.migrate.bootstrap import bootstrap
+    from operations.migrate.local_seed import seed_local
+
     try:
         with _alembic:
             bootstrap(endpoints.postgres_admin_dsn, DATABASE, roles)
