@@ -42,7 +42,7 @@ test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import rules, generated stubs
-	@$(BIN)/python tools/check.py
+	@$(BIN)/python -m tools.check
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can
@@ -51,7 +51,7 @@ format: $(READY) ## Format the code and mend what the linter can
 
 .PHONY: protos
 protos: $(READY) ## Generate the stubs from protos/
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/generate_stubs.py
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.generate_stubs
 
 .PHONY: lock
 lock: $(READY) ## Pin the newest allowed dependencies, with hashes

@@ -31,7 +31,7 @@ SOURCES = [
 def checks(descriptors: str) -> dict[str, list[list[str]]]:
     """What is run, by name: command lines that must all exit with 0."""
     python = sys.executable
-    stubs = [python, "tools/generate_stubs.py"]
+    stubs = [python, "-m", "tools.generate_stubs"]
     return {
         "format": [[f"{BIN}/ruff", "format", "--check", *SOURCES]],
         "lint": [[f"{BIN}/ruff", "check", *SOURCES]],
