@@ -109,6 +109,7 @@ class PostingEngine:
         self._reserved = _Reservations()
         self._batches: set[asyncio.Task[None]] = set()
         self._pump_scheduled = False
+        self._patience: asyncio.TimerHandle | None = None
         self._latest_start_s = 0.0
         self._closing = False
 
@@ -154,6 +155,21 @@ class PostingEngine:
         if not self._pump_scheduled and self._may_start():
             self._pump_scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
+        else:
+            self._wait_patiently()
+
+    def _wait_patiently(self) -> None:
+        """See to it that a batch starts when the newest in flight has had its time."""
+        if self._patience is None and 0 < len(self._batches) < self._limits.in_flight:
+            had_s = self._clock.monotonic_s() - self._latest_start_s
+            if had_s < self._limits.patience_s:
+                self._patience = asyncio.get_running_loop().call_later(
+                    self._limits.patience_s - had_s, self._patience_ends
+                )
+
+    def _patience_ends(self) -> None:
+        self._patience = None
+        self._pump()
 
     def _pump(self) -> None:
         """Start batches while there is room and something that may run."""
@@ -167,6 +183,8 @@ class PostingEngine:
             task = asyncio.create_task(self._run(batch, accounts), name="posting-batch")
             self._batches.add(task)
             task.add_done_callback(self._finished)
+        if self._queue:
+            self._wait_patiently()
         metrics.QUEUE_DEPTH.set(len(self._queue))
 
     def _may_start(self) -> bool:

@@ -119,7 +119,7 @@ class TestBatches:
             watched.append(Watched(store))
             return watched[0]
 
-        limits = EngineLimits(batch=4, in_flight=4)
+        limits = EngineLimits(batch=4, in_flight=4, overlap=4)
         async with command_core(database.dsn("command"), limits=limits, around=watch) as core:
             _, *accounts = await core.open(100)
 
@@ -154,6 +154,18 @@ class TestBatches:
         first, second, third = posted(await asyncio.gather(held_up, waiting, behind))
         assert first.transfer.id < second.transfer.id <= third.transfer.id
         assert second.transfer.credit_version < third.transfer.debit_version
+
+    async def test_a_payment_right_behind_a_batch_that_waits_is_not_held_up(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a, b, c, d = await core.open(4)
+        async with locked(admin, a):
+            held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+            await asyncio.sleep(0.002)
+            async with asyncio.timeout(2):
+                posted([await core.one(payment(c, d, 1))])
+            assert not held_up.done()
+        posted([await held_up])
 
     async def test_a_stopped_engine_answers_what_it_took_and_takes_no_more(
         self, core: CommandCore
