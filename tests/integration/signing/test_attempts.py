@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -278,21 +279,31 @@ async def test_a_caller_that_goes_away_does_not_take_the_verdict_with_it(
     assert await signer.ask(question)
 
 
-async def test_a_connection_lost_during_the_check_does_not_lose_the_verdict(
+async def test_a_connection_lost_while_the_verdict_is_recorded_does_not_lose_it(
     signer: Signer, owner: asyncpg.Connection, endpoints: Endpoints, database_name: str
 ) -> None:
     await signer.enrol("user-1")
+    hash_now = threading.Event()
+    blocking = [asyncio.create_task(signer.hashing.run(hash_now.wait)) for _ in range(2)]
     call = asyncio.create_task(signer.pay("user-1", PIN))
     while not await attempts(owner):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
     with psycopg.connect(endpoints.postgres_admin_dsn, autocommit=True) as administrator:
-        administrator.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = %s AND usename = 'paycore_signing'",
-            (database_name,),
-        )
+        async with owner.transaction():
+            await owner.execute("SELECT FROM signing.attempt_counters FOR UPDATE")
+            hash_now.set()
+            ended = None
+            while ended is None:
+                await asyncio.sleep(0.01)
+                ended = administrator.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = %s AND usename = 'paycore_signing'"
+                    " AND wait_event_type = 'Lock'",
+                    (database_name,),
+                ).fetchone()
     assert (await call).user_id == "user-1"
     assert await attempts(owner) == {"CORRECT": 1}
+    await asyncio.gather(*blocking)
 
 
 RESERVE_AND_HANG = """

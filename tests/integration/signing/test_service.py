@@ -254,15 +254,17 @@ async def test_metrics_count_verdicts_and_nothing_logs_a_pin(
 
 
 class Relay(pb_grpc.SigningServiceServicer):
-    """Passes calls on to the service and alters its authorizations, as a forger in between."""
+    """Passes calls on to the service and alters questions and answers, as a forger in between."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = pb_grpc.SigningServiceStub(channel)
+        self.alter_question: Callable[[pb.AuthorizeRequest], object] = lambda _: None
         self.alter: Callable[[pb.Authorization], object] = lambda _: None
 
     async def Authorize(  # noqa: N802
         self, request: pb.AuthorizeRequest, context: object
     ) -> pb.AuthorizeResponse:
+        self.alter_question(request)
         reply = await self._stub.Authorize(request, timeout=10)
         self.alter(reply.authorization)
         return reply
@@ -319,3 +321,30 @@ async def test_an_altered_authorization_is_not_trusted(
         between.alter = alteration
         refused = await refusal_of(signer, sealing, PIN)
         assert refused.reason is Reason.AUTHORIZATION_INVALID, name
+
+
+async def test_a_genuine_authorization_of_another_payment_or_user_is_not_trusted(
+    relay: tuple[Relay, SignerClient], connect: Connect, sealing: SealingKey
+) -> None:
+    between, signer = relay
+    await enrol(connect("app"), sealing, "user-1", PIN)
+    genuine: list[pb.Authorization] = []
+
+    def keep(message: pb.Authorization) -> None:
+        genuine.append(pb.Authorization.FromString(message.SerializeToString()))
+
+    between.alter = keep
+    intent = payment()
+    await signer.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
+
+    between.alter = lambda message: message.CopyFrom(genuine[0])
+    other_payment = await refusal_of(signer, sealing, PIN)
+    assert other_payment.reason is Reason.AUTHORIZATION_INVALID
+
+    between.alter = keep
+    between.alter_question = lambda request: setattr(request, "user_id", "user-1")
+    intent = payment()
+    with pytest.raises(PaycoreError) as other_user:
+        await signer.authorize("user-2", intent, sealing.for_payment(PIN, intent), in_time())
+    assert genuine[-1].user_id == "user-1"
+    assert other_user.value.reason is Reason.AUTHORIZATION_INVALID
