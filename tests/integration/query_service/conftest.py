@@ -123,7 +123,8 @@ class Index:
         await Indices(self.client, PREFIX).ensure(nothing_to_forget)
 
     async def delete(self) -> None:
-        await self.client.indices.delete(index=f"{PREFIX}-*-v1,{PREFIX}-positions")
+        found = await self.client.indices.get(index=f"{PREFIX}-*")
+        await self.client.indices.delete(index=list(found))
 
     async def add(self, documents: Iterable[Document], *, refresh: bool = True) -> None:
         lines: list[Any] = []

@@ -56,12 +56,12 @@ async def test_a_walk_with_any_filter_shows_what_the_model_shows(
 ) -> None:
     for _ in range(6):
         ledger.open_account(currency="EUR")
-    ledger.move_at_random(900)
+    ledger.move_at_random(600)
     await index.add(ledger.documents())
-    for _ in range(60):
+    for _ in range(30):
         account = rng.choice(ledger.accounts).id
         request, model = random_filter(rng, ledger, account)
-        shown = await analyst.walk(account, page_size=rng.choice((1, 7, 50, 500)) or 50, **request)
+        shown = await analyst.walk(account, page_size=rng.choice((9, 50, 500)), **request)
         expected = listed(ledger.transfers, account, **model)
         assert [t.id for t in shown] == expected, model
 
