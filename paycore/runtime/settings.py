@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class ServiceSettings(BaseSettings):
     """Settings that all services share; each service sets its own prefix."""
 
-    model_config = SettingsConfigDict(extra="ignore")
+    # A bad setting is named without its value: it may be a password in a DSN.
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
 
     environment: Literal["local", "production"] = "production"
     listen: str = "127.0.0.1:7000"

@@ -31,7 +31,8 @@ class SealedPin(_message.Message):
     """The sealing key used, from SigningService.GetPublicKeys."""
     ciphertext: _builtins.bytes
     """HPKE (RFC 9180, base mode, DHKEM X25519, HKDF-SHA256, ChaCha20-Poly1305): encapsulated key,
-    then ciphertext. The HPKE `info` is the digest or enrolment binding.
+    then ciphertext: 64 bytes. What is sealed is the PIN's 4 to 12 ASCII digits and zero bytes up
+    to 16. The HPKE `info` is the digest or enrolment binding.
     """
     def __init__(
         self,
