@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import random
 import shlex
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -31,9 +33,12 @@ from tests.bench.suite import NEED_READ_SIDE, Section, Suite, Tell
 RESULTS = Path(".build") / "bench-results.json"
 DOCUMENT = machine.ROOT / "docs" / "performance.md"
 EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-console = Console()
+# Wide enough for the tables where the output is a file.
+WIDTH = None if sys.stdout.isatty() else 180
+console = Console(width=WIDTH)
 errors = Console(stderr=True)
 
 
@@ -99,12 +104,17 @@ def bench(
     sections = only or [one for one in Section if not alone or one not in NEED_READ_SIDE]
     if alone and NEED_READ_SIDE & set(sections):
         raise typer.BadParameter("projection and pages need what --alone leaves out")
+    # As Ctrl-C: what was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = shlex.join(["python", "-m", "tests.bench", *sys.argv[1:]])
     try:
         report = _measure(command, sizes, sections, alone, processes, profiled, seed)
     except (BenchError, StackError) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(EXIT_FAILED) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        errors.print("interrupted: stack and files are gone")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     show(report, console)
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")
@@ -160,6 +170,10 @@ async def _on(
     folder: Path,
     tell: Tell,
 ) -> Report:
+    measuring = asyncio.current_task()
+    assert measuring is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, measuring.cancel)
     began = datetime.datetime.now(datetime.UTC)
     about = await machine.describe(stack.endpoints, stack.parts)
     tell("opening and funding accounts")

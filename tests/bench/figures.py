@@ -69,6 +69,11 @@ class Row:
         }
 
     @property
+    def whole_cpu_us(self) -> float:
+        """Median processor time of all parts and the load generator together."""
+        return statistics.median(sum(sample.cpu_us.values()) for sample in self.samples)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the repetitions had to say, each once."""
         return tuple(dict.fromkeys(sample.note for sample in self.samples if sample.note))
@@ -107,3 +112,15 @@ def ratio(row: Row, rows: Mapping[str, Row]) -> float | None:
     if base is None or row.rate is None or base.rate is None or base.rate.median == 0:
         return None
     return row.rate.median / base.rate.median
+
+
+def cost_ratio(row: Row, rows: Mapping[str, Row]) -> float | None:
+    """What the baseline costs in processor time, as a share of what `row` costs.
+
+    It is the share that `row` would reach on a machine that does nothing else, where both keep all
+    cores busy; other users of the machine disturb it far less than they disturb rates.
+    """
+    base = rows.get(row.baseline)
+    if base is None or not base.cpu_us or not row.cpu_us:
+        return None
+    return base.whole_cpu_us / row.whole_cpu_us

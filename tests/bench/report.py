@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.figures import Row, Spread, ratio
-from tests.bench.profile import Profile, Share
+from tests.bench.figures import Row, Spread, cost_ratio, ratio
+from tests.bench.hotspots import Profile, Share
 from tests.bench.targets import TARGETS, reached
 
 
@@ -33,7 +33,10 @@ class Report:
 
 Cells = tuple[str, ...]
 
-FIGURES: Cells = ("", "per second", "spread", "p50 ms", "p99 ms", "share", "target", "reached")
+FIGURES: Cells = (
+    "", "per second", "spread", "p50 ms", "p99 ms", "share", "µs each", "by cost", "target",
+    "reached",
+)  # fmt: skip
 SHARES: Cells = ("", "share", "µs each")
 
 
@@ -42,6 +45,7 @@ def figure_cells(report: Report) -> Iterable[tuple[str, Cells]]:
     rows = report.by_key()
     for row in report.rows:
         share, verdict, target = ratio(row, rows), reached(row, rows), TARGETS.get(row.key)
+        by_cost = cost_ratio(row, rows)
         rate, p50, p99 = row.rate, row.p50_ms, row.p99_ms
         yield (
             row.section,
@@ -52,6 +56,8 @@ def figure_cells(report: Report) -> Iterable[tuple[str, Cells]]:
                 _milliseconds(p50),
                 _milliseconds(p99),
                 f"{share:.0%} of {row.baseline}" if share is not None else "",
+                f"{row.whole_cpu_us:,.0f}" if row.cpu_us else "",
+                f"{by_cost:.0%}" if by_cost is not None else "",
                 target.text() if target else "",
                 "" if verdict is None else "yes" if verdict else "no",
             ),
@@ -155,6 +161,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "p99_ms": _json_spread(row.p99_ms),
                 "baseline": row.baseline or None,
                 "ratio": ratio(row, rows),
+                "cost_ratio": cost_ratio(row, rows),
                 "target": asdict(TARGETS[row.key]) if row.key in TARGETS else None,
                 "reached": reached(row, rows),
                 "cpu_us": row.cpu_us,

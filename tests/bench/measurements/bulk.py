@@ -20,7 +20,7 @@ class BulkSubmission:
         self.key = key
         self.label = (
             f"SubmitTransfers of {BATCH}, {BULK_CALLERS} callers,"
-            f" {'accounts of their own' if disjoint else 'the same accounts'},"
+            f" {'own' if disjoint else 'same'} accounts,"
             f" projector {'on' if read_side else 'off'}"
         )
         self._bed = bed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.figures import Latency, Row, Sample, Spread, percentile, ratio
+from tests.bench.figures import Latency, Row, Sample, Spread, cost_ratio, percentile, ratio
 from tests.bench.targets import TARGETS, reached
 
 
@@ -60,6 +60,14 @@ def test_ratio_needs_the_baseline_in_the_same_run() -> None:
     own = row("bulk", [90.0], "raw")
     assert ratio(own, by_key(own)) is None
     assert ratio(row("raw", [1.0]), {}) is None
+
+
+def test_cost_ratio_compares_the_processor_time_of_all_parts() -> None:
+    base = Row("raw", "s", "l", "u", "", (Sample(cpu_us={"postgres": 30.0, "load": 10.0}),))
+    own = Row("bulk", "s", "l", "u", "raw", (Sample(cpu_us={"postgres": 30.0, "command": 50.0}),))
+    assert cost_ratio(own, by_key(base, own)) == 0.5
+    assert cost_ratio(own, by_key(own)) is None
+    assert cost_ratio(row("bulk", [1.0], "raw"), by_key(base)) is None
 
 
 def test_processor_time_is_the_median_by_part_and_absent_means_none() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.bench.figures import Latency, Row, Sample
-from tests.bench.profile import Profile, Share
+from tests.bench.hotspots import Profile, Share
 from tests.bench.report import Report, markdown, to_json
 
 RAW = Row(
@@ -39,12 +39,12 @@ def test_markdown_names_command_date_and_machine() -> None:
 def test_markdown_shows_medians_shares_targets_and_verdicts() -> None:
     lines = markdown(REPORT).splitlines()
     assert (
-        "| posting SQL | 26,000 transfers | 24,000 to 30,000 | 11.0 | 21.0 |  | 25,000/s | yes |"
-        in lines
+        "| posting SQL | 26,000 transfers | 24,000 to 30,000 | 11.0 | 21.0 |  | 32 |  | 25,000/s "
+        "| yes |" in lines
     )
     assert (
         "| SubmitTransfers of 500 | 13,000 transfers | 13,000 to 13,000 | 0.046 | 123 "
-        "| 50% of raw | 60% | no |" in lines
+        "| 50% of raw | 81 | 40% | 60% | no |" in lines
     )
     assert "- SubmitTransfers of 500: told" in lines
 
