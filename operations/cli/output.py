@@ -20,6 +20,7 @@ from rich.console import Console, RenderableType
 from deploy.local import StackError
 from operations.deployment import UnknownIdentityError
 from operations.errors import UnavailableError, UsageError
+from operations.money import format_money
 from paycore.client.errors import (
     ClientError,
     HandshakeError,
@@ -32,6 +33,9 @@ from paycore.domain.errors import RETRYABLE
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
+
+AMOUNTS = frozenset({"amount", "available", "requested", "threshold"})
+UNTOLD = frozenset({"position", "currency"})
 
 Result = TypeVar("Result")
 
@@ -105,7 +109,7 @@ def _advice(error: Exception) -> list[str]:
     lines: list[str] = []
     if isinstance(error, RefusedError):
         lines += [f"{violation.field}: {violation.description}" for violation in error.violations]
-        lines += [f"{name}: {value}" for name, value in sorted(error.metadata.items())]
+        lines += _figures(error.metadata)
     if isinstance(error, StepUpRequiredError):
         lines.append("the payer must approve this payment: add --pin")
     if isinstance(error, ClientError) and error.outcome_unknown and error.idempotency_key:
@@ -113,6 +117,16 @@ def _advice(error: Exception) -> list[str]:
             f"it may have been carried out: repeat it with --key {error.idempotency_key} to be sure"
         )
     return lines
+
+
+def _figures(metadata: Mapping[str, str]) -> list[str]:
+    """Metadata with amounts as people write them, without what only programs need."""
+    currency = metadata.get("currency", "")
+    return [
+        f"{name}: {format_money(int(value), currency) if name in AMOUNTS and currency else value}"
+        for name, value in sorted(metadata.items())
+        if name not in UNTOLD
+    ]
 
 
 def _error_fields(error: Exception) -> dict[str, object]:

@@ -12,13 +12,15 @@ def history_table(account: int, transfers: list[Transfer]) -> Table:
     """One line a transfer, from the side of `account`."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("time (UTC)", no_wrap=True)
-    table.add_column("entry", justify="right")
-    table.add_column("kind")
+    table.add_column("entry", justify="right", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
     table.add_column("with account", justify="right", no_wrap=True)
-    table.add_column("amount", justify="right", no_wrap=True)
+    # An account has one currency, and so has all of its history.
+    currency = f" {transfers[0].amount.currency}" if transfers else ""
+    table.add_column(f"amount{currency}", justify="right", no_wrap=True)
     table.add_column("balance", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("note", overflow="ellipsis", no_wrap=True)
+    # The only column that may wrap, so the only one that gives way where the terminal is narrow.
+    table.add_column("note", min_width=8)
     for transfer in transfers:
         table.add_row(*_row(account, transfer))
     return table
@@ -30,7 +32,7 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
     amount = format_amount(transfer.amount.minor_units, currency)
     if transfer.decline is not None:
         style, balance, entry = "dim", None, 0
-        note = f"declined: {transfer.decline.reason}"
+        note = transfer.decline.reason.lower().replace("_", " ")
     elif pays:
         style, balance, entry = "red", transfer.debit_balance_after, transfer.debit_version
         note = transfer.reference or transfer.description
@@ -44,7 +46,6 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
         str(transfer.credit_account if pays else transfer.debit_account),
         f"[{style}]{'-' if pays else '+'}{amount}[/]",
         "" if balance is None else format_amount(balance, currency),
-        currency,
         note,
     )
 

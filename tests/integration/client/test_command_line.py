@@ -1,0 +1,128 @@
+"""The command line against a real server: what it prints and how it ends."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from operations.cli.app import app
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.v1 import history_service_pb2
+from tests.integration.client.samples import submitted, transfer
+from tests.integration.client.scripted import Script
+
+Paycore = Callable[..., Coroutine[Any, Any, Result]]
+
+
+@pytest.fixture
+def paycore(target: str, monkeypatch: pytest.MonkeyPatch) -> Paycore:
+    monkeypatch.setenv("PAYCORE_COMMAND_TARGET", target)
+    monkeypatch.setenv("PAYCORE_QUERY_TARGET", target)
+    monkeypatch.setenv("PAYCORE_SIGNING_TARGET", target)
+    monkeypatch.setenv("PAYCORE_INSECURE", "true")
+    return invoke
+
+
+async def invoke(*arguments: str, stdin: str = "") -> Result:
+    # The commands run an event loop of their own.
+    return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), input=stdin)
+
+
+async def test_a_transfer_is_sent_exactly_and_shown(paycore: Paycore, script: Script) -> None:
+    script.play(submitted())
+    result = await paycore("transfer", "11", "12", "2.50", "EUR", "--key", "k1")
+    assert result.exit_code == 0, result.output
+    assert "2.50 EUR" in result.stdout
+    assert script.requests[0].amount.minor_units == 250
+    assert script.requests[0].idempotency_key == "k1"
+
+
+async def test_json_is_printed_whole(paycore: Paycore, script: Script) -> None:
+    script.play(submitted())
+    result = await paycore("transfer", "11", "12", "2.50", "EUR", "--json")
+    printed = json.loads(result.stdout)
+    assert printed["transfer"]["id"] == 99
+    assert printed["idempotency_key"] == script.requests[0].idempotency_key
+
+
+async def test_a_decline_ends_with_1_and_its_figures(paycore: Paycore, script: Script) -> None:
+    figures = {"available": "100", "requested": "250", "currency": "EUR"}
+    script.play(PaycoreError(Reason.INSUFFICIENT_FUNDS, "too little", figures))
+    result = await paycore("transfer", "11", "12", "2.50", "EUR")
+    assert result.exit_code == 1
+    assert "available: 1.00 EUR" in result.stderr
+    as_json = await paycore("transfer", "11", "12", "2.50", "EUR", "--json")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["error"]["metadata"] == figures
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"), [("2.505", "EUR"), ("1.5", "JPY"), ("1", "eur"), ("-1", "EUR")]
+)
+async def test_a_bad_amount_ends_with_2_and_sends_nothing(
+    paycore: Paycore, script: Script, amount: str, currency: str
+) -> None:
+    result = await paycore("transfer", "--", "11", "12", amount, currency)
+    assert result.exit_code == 2
+    assert script.requests == []
+
+
+async def test_an_unreachable_service_ends_with_3(
+    paycore: Paycore, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYCORE_COMMAND_TARGET", f"127.0.0.1:{unused_port}")
+    result = await paycore("account", "show", "11")
+    assert result.exit_code == 3
+
+
+async def test_without_a_stack_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.delenv("PAYCORE_COMMAND_TARGET", raising=False)
+    result = await invoke("account", "show", "1", "--state", str(tmp_path_factory.mktemp("none")))
+    assert result.exit_code == 3
+    assert "make up" in result.stderr
+
+
+async def test_an_address_without_certificates_is_wrong_usage(
+    paycore: Paycore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAYCORE_INSECURE")
+    result = await paycore("account", "show", "1")
+    assert result.exit_code == 2
+    assert "PAYCORE_TLS_CERTIFICATE" in result.stderr
+
+
+async def test_history_follows_pages_up_to_the_limit(paycore: Paycore, script: Script) -> None:
+    page = history_service_pb2.ListTransfersResponse(
+        transfers=[transfer(1), transfer(2)], next_page_token="more"
+    )
+    script.play(page)
+    result = await paycore("history", "11", "--limit", "4", "--json")
+    printed = json.loads(result.stdout)
+    assert len(printed["transfers"]) == 4
+    assert printed["more"] is True
+    assert [request.page_size for request in script.requests] == [4, 2]
+
+
+@pytest.mark.parametrize("digits", ["777", "not digits", "1234567890123"])
+async def test_a_bad_pin_is_refused_unseen(paycore: Paycore, script: Script, digits: str) -> None:
+    result = await paycore("pin", "enroll", "ada", "--pin-file", "-", stdin=digits)
+    assert result.exit_code == 2
+    assert digits not in result.output
+    assert script.requests == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["up", "status", "transfer", "history", "volume", "verify", "demo", "load",
+     "account create", "account show", "pin enroll"],
+)  # fmt: skip
+async def test_every_command_explains_itself(command: str) -> None:
+    result = await invoke(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.stdout
+    assert "--json" in result.stdout
