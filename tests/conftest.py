@@ -6,7 +6,9 @@ last, and leave it running.
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,9 @@ settings.register_profile(
     max_examples=rounds("PAYCORE_EXAMPLES", 100),
 )
 settings.load_profile("paycore")
+
+LOGS_VARIABLE = "PAYCORE_TEST_LOGS"
+"""Folder to which the stack's logs are copied before its own folder goes."""
 
 ORDER = ("unit", "integration", "contract", "crash")
 """Folders of tests in the order in which they run."""
@@ -56,6 +61,10 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
             yield stack
         finally:
             stack.stop()
+            if LOGS_VARIABLE in os.environ:
+                shutil.copytree(
+                    Path(folder) / "logs", os.environ[LOGS_VARIABLE], dirs_exist_ok=True
+                )
 
 
 @pytest.fixture(scope="session")

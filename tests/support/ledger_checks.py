@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncpg
 
 CHECKS = {
@@ -119,14 +121,12 @@ async def violations(connection: asyncpg.Connection) -> list[str]:
     return found
 
 
-async def counts(connection: asyncpg.Connection) -> dict[str, int]:
+async def counts(connection: asyncpg.Connection) -> dict[str, Any]:
     """Rows of every table that commands write, and the money that is out."""
     found = {
         table: await connection.fetchval(f"SELECT count(*) FROM ledger.{table}") for table in TABLES
     }
-    moved = await connection.fetchval(
-        "SELECT coalesce(sum(abs(balance)), 0)::bigint FROM ledger.accounts"
-    )
+    moved = await connection.fetchval("SELECT coalesce(sum(abs(balance)), 0) FROM ledger.accounts")
     return {**found, "money out": moved}
 
 
