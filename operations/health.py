@@ -78,7 +78,10 @@ async def examine(deployment: Deployment) -> System:
     parts = await asyncio.gather(
         *(_probe(name, place, probe, restarts.get(name)) for name, place, probe in probes)
     )
-    lag_s, problem = await _lag(deployment)
+    if any(part.name == "query" and part.up for part in parts):
+        lag_s, problem = await _lag(deployment)
+    else:
+        lag_s, problem = None, "the query service does not answer"
     return System(tuple(parts), lag_s, problem, deployment.state)
 
 
@@ -164,8 +167,6 @@ def _elasticsearch(address: IndexAddress) -> Callable[[], Awaitable[None]]:
 
 
 async def _lag(deployment: Deployment) -> tuple[float | None, str]:
-    if "query" not in deployment.targets:
-        return None, ""
     now = datetime.now(UTC)
     async with deployment.client(connections=1) as client:
         try:

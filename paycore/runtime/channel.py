@@ -14,7 +14,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name the bound on one attempt to connect, TLS handshake included: a busy machine
+    # needs longer than the pause between attempts.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Retries are decided by reason in the client, never by the transport.
     ("grpc.enable_retries", 0),

@@ -1,5 +1,6 @@
 """Certificates that can never match end a call at once; a server that is away does not."""
 
+import asyncio
 import datetime
 import time
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.certificates import ensure_certificates, issue
-from paycore.client import PaycoreClient, TlsFiles
+from paycore.client import PaycoreClient, Timeouts, TlsFiles
 from paycore.client.blocking import BlockingPaycoreClient
 from paycore.client.errors import HandshakeError
 from tests.integration.client.samples import ORDER, submitted
@@ -33,6 +34,29 @@ async def secure_target(script: Script, ours: Files) -> AsyncIterator[str]:
     script.play(submitted())
     async with serving(script, ours["command"]) as target:
         yield target
+
+
+async def test_a_handshake_may_take_longer_than_the_pause_between_attempts(
+    secure_target: str, ours: Files
+) -> None:
+    """As on a machine whose cores are all busy: it is waited for, not begun again and again."""
+    host, _, port = secure_target.rpartition(":")
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        onward_reader, onward_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, onward_writer), pump(onward_reader, writer))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as slow:
+        target = f"127.0.0.1:{slow.sockets[0].getsockname()[1]}"
+        timeouts = Timeouts(ordinary_s=2.0)
+        async with PaycoreClient(target, tls=ours["app"], timeouts=timeouts) as client:
+            assert (await client.submit_transfer(ORDER)).transfer.id == 99
 
 
 async def fails_fast(target: str, tls: TlsFiles) -> HandshakeError:
@@ -97,8 +121,6 @@ async def test_missing_files_are_seen_before_connecting(ours: Files, tmp_path: P
 async def test_the_blocking_client_fails_fast_too(
     secure_target: str, ours: Files, foreign: Files
 ) -> None:
-    import asyncio
-
     app = foreign["app"]
     tls = TlsFiles(app.certificate, app.key, ours["app"].ca)
 
