@@ -1,0 +1,194 @@
+"""Opening accounts and changing their status: once per key, and never without an audit row."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+from command_service.accounts.commands import AccountRefused, AccountStored, ChangeStatus
+from paycore.domain.accounts import AccountId, AccountStatus
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.transfers import Declined, Details
+from tests.support.command_core import CommandCore, command_core, opening, payment, posted
+from tests.support.databases import OwnDatabase
+from tests.support.ledger_checks import counts
+
+
+def change(which: AccountId, wanted: AccountStatus, **changes: Any) -> ChangeStatus:
+    values: dict[str, Any] = {
+        "client": "operator",
+        "key": f"{which}-{wanted}",
+        "request_hash": f"{which}-{wanted}".encode(),
+        "account": which,
+        "status": wanted,
+        "expected_revision": None,
+        "reason": "suspicion",
+        "actor": Details(user_id="clerk-1", device_id="desk-1", ip_address="::1"),
+    }
+    return ChangeStatus(**{**values, **changes})
+
+
+def stored(outcome: object) -> AccountStored:
+    assert isinstance(outcome, AccountStored), outcome
+    return outcome
+
+
+class TestOpening:
+    async def test_a_key_opens_one_account_however_often_it_comes(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        one, two = opening(), opening()
+        first = await core.accounts.open([one, two, one])
+        again = await core.accounts.open([two, opening(), one])
+        assert [stored(outcome).replayed for outcome in first] == [False, False, True]
+        assert [stored(outcome).replayed for outcome in again] == [True, False, True]
+        assert stored(first[0]).account == stored(first[2]).account == stored(again[2]).account
+        assert stored(first[0]).position == stored(again[2]).position
+        found = await counts(admin)
+        assert (found["accounts"], found["idempotency_keys"], found["journal"]) == (3, 3, 2)
+
+    async def test_a_replay_shows_the_account_as_it_was(self, core: CommandCore) -> None:
+        asked = opening()
+        (first,) = await core.accounts.open([asked])
+        outside, other = await core.open(1)
+        assert outside
+        (done,) = posted([await core.one(payment(other, stored(first).account.id, 5))])
+        assert done.transfer.credit_balance_after == 5
+        (again,) = await core.accounts.open([asked])
+        assert stored(again).account == stored(first).account
+        assert stored(again).account.balance == 0
+
+    async def test_another_body_under_the_key_is_refused(self, core: CommandCore) -> None:
+        asked = opening()
+        other = asked._replace(request_hash=b"other")
+        _, within = await core.accounts.open([asked, other])
+        (later,) = await core.accounts.open([other])
+        for outcome in (within, later):
+            assert isinstance(outcome, AccountRefused)
+            assert outcome.error.reason is Reason.IDEMPOTENCY_KEY_REUSED
+
+    async def test_a_key_of_a_transfer_opens_no_account(self, core: CommandCore) -> None:
+        _, a, b = await core.open(2)
+        asked = payment(a, b, 1)
+        posted([await core.one(asked)])
+        (refused,) = await core.accounts.open(
+            [opening(key=asked.key, request_hash=asked.request_hash)]
+        )
+        assert isinstance(refused, AccountRefused)
+        assert refused.error.reason is Reason.IDEMPOTENCY_KEY_REUSED
+
+    async def test_copies_at_the_same_time_open_one(
+        self, core: CommandCore, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        asked = [opening() for _ in range(5)]
+        async with command_core(database.dsn("command")) as other:
+            answers = await asyncio.gather(
+                *((core, other)[n % 2].accounts.open(asked) for n in range(10))
+            )
+        ids = {tuple(stored(outcome).account.id for outcome in answer) for answer in answers}
+        assert len(ids) == 1
+        assert (await counts(admin))["accounts"] == 5
+        assert sum(not stored(answer[0]).replayed for answer in answers) == 1
+
+
+class TestStatus:
+    async def test_a_change_is_audited_with_before_and_after(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a, b = await core.open(2)
+        done = await core.accounts.change_status(change(a, AccountStatus.FROZEN))
+        assert (done.account.status, done.account.revision) == (AccountStatus.FROZEN, 1)
+        row = await admin.fetchrow("SELECT * FROM ledger.audit")
+        assert row is not None
+        assert {
+            name: row[name]
+            for name in ("client", "action", "subject", "reason", "user_id", "device_id")
+        } == {
+            "client": "operator",
+            "action": "SET_STATUS",
+            "subject": f"account/{a}",
+            "reason": "suspicion",
+            "user_id": "clerk-1",
+            "device_id": "desk-1",
+        }
+        assert row["ip_address"] == "::1"
+        assert json.loads(row["before"]) == {"status": "ACTIVE", "revision": 0}
+        assert json.loads(row["after"]) == {"status": "FROZEN", "revision": 1}
+        declined = await core.one(payment(a, b, 1))
+        assert isinstance(declined, Declined)
+        posted([await core.one(payment(b, a, 1))])
+
+    async def test_a_replay_audits_nothing_more_and_shows_what_was(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a = await core.open(1)
+        freeze = change(a, AccountStatus.FROZEN)
+        first = await core.accounts.change_status(freeze)
+        await core.accounts.change_status(change(a, AccountStatus.ACTIVE))
+        again = await core.accounts.change_status(freeze)
+        assert (again.replayed, again.account, again.position) == (
+            True,
+            first.account,
+            first.position,
+        )
+        assert await admin.fetchval("SELECT count(*) FROM ledger.audit") == 2
+        assert (
+            await admin.fetchval("SELECT status FROM ledger.accounts WHERE id = $1", a) == "ACTIVE"
+        )
+
+    async def test_an_account_with_money_cannot_be_closed_and_closed_is_final(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a, b = await core.open(2)
+        before = await counts(admin)
+        with pytest.raises(PaycoreError) as refusal:
+            await core.accounts.change_status(change(a, AccountStatus.CLOSED))
+        assert refusal.value.reason is Reason.ILLEGAL_STATE
+        assert await counts(admin) == before
+        posted([await core.one(payment(a, b, 1_000))])
+        await core.accounts.change_status(change(a, AccountStatus.CLOSED))
+        with pytest.raises(PaycoreError) as refusal:
+            await core.accounts.change_status(change(a, AccountStatus.ACTIVE))
+        assert refusal.value.reason is Reason.ILLEGAL_STATE
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"client": "app"}, Reason.NOT_PERMITTED),
+            ({"expected_revision": 7}, Reason.VERSION_MISMATCH),
+            ({"account": AccountId(1)}, Reason.ACCOUNT_NOT_FOUND),
+            ({"status": AccountStatus.ACTIVE}, Reason.ILLEGAL_STATE),
+        ],
+    )
+    async def test_a_refused_change_writes_nothing(
+        self,
+        core: CommandCore,
+        admin: asyncpg.Connection,
+        changes: dict[str, Any],
+        reason: Reason,
+    ) -> None:
+        _, a = await core.open(1)
+        before = await counts(admin)
+        with pytest.raises(PaycoreError) as refusal:
+            await core.accounts.change_status(change(a, AccountStatus.FROZEN, **changes))
+        assert refusal.value.reason is reason
+        assert await counts(admin) == before
+
+    async def test_payments_and_changes_at_once_never_conflict_for_good(
+        self, core: CommandCore, database: OwnDatabase
+    ) -> None:
+        _, a, b = await core.open(2)
+        async with command_core(database.dsn("command")) as other:
+
+            async def toggle() -> None:
+                for turn in range(6):
+                    status = AccountStatus.ACTIVE if turn % 2 else AccountStatus.FROZEN
+                    await other.accounts.change_status(change(a, status, key=f"turn-{turn}"))
+
+            payments = (core.one(payment(b, a, 1)) for _ in range(30))
+            _, *outcomes = await asyncio.gather(toggle(), *payments)
+        posted([outcome for outcome in outcomes if outcome is not None])

@@ -1,0 +1,111 @@
+"""The tables refuse what the application must never write, each rule by itself.
+
+As the superuser, so that only the rules of the tables stand in the way.
+"""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from paycore.domain.accounts import AccountId
+from tests.integration.database.conftest import Connect
+
+TRANSFER = (
+    "INSERT INTO ledger.transfers (id, debit_account, credit_account, amount, debit_version,"
+    " credit_version, debit_balance_after, credit_balance_after, debit_held_after, created_at_us,"
+    " kind, step_up, currency, client, authorization_id)"
+    " VALUES ({id}, {debit}, {credit}, {amount}, {debit_version}, {credit_version}, 0, 0, 0, 1,"
+    " 'TRANSFER', '{step_up}', 'EUR', 'c', {authorization})"
+)
+
+
+def transfer(**changes: object) -> str:
+    values: dict[str, object] = {
+        "id": 7,
+        "debit": "{a}",
+        "credit": "{b}",
+        "amount": 1,
+        "debit_version": 90,
+        "credit_version": 90,
+        "step_up": "BELOW_THRESHOLD",
+        "authorization": "NULL",
+    }
+    return TRANSFER.format(**{**values, **changes})
+
+
+def account(column: str, value: str) -> str:
+    return f"UPDATE ledger.accounts SET {column} = {value} WHERE id = {{a}}"
+
+
+CHECKS = {
+    "accounts_floor": account("balance", "-1"),
+    "accounts_held_not_negative": account("held", "-1"),
+    "accounts_limit_not_negative": account("overdraft_limit", "-1"),
+    "accounts_version_not_negative": account("version", "-1"),
+    "accounts_currency_code": account("currency", "'eur'"),
+    "accounts_closed_empty": account("status", "'CLOSED'"),
+    "accounts_names_bounded": account("owner", "''"),
+    "accounts_pkey": "INSERT INTO ledger.accounts SELECT * FROM ledger.accounts",
+    "transfers_amount_positive": transfer(amount=0),
+    "transfers_two_accounts": transfer(credit="{a}"),
+    "transfers_versions_positive": transfer(debit_version=0),
+    "transfers_authorized": transfer(step_up="AUTHORIZED"),
+    "transfers_debit_entry": transfer(debit_version=2),
+    "transfers_credit_entry": transfer(credit_version=2),
+    "declines_amount_check": "INSERT INTO ledger.declines (id, debit_account, credit_account,"
+    " amount, created_at_us, kind, currency, client, reason, figures)"
+    " VALUES (7, 1, 2, 0, 1, 'TRANSFER', 'EUR', 'c', 'r', '{{}}')",
+    "idempotency_keys_pkey": "INSERT INTO ledger.idempotency_keys"
+    " SELECT * FROM ledger.idempotency_keys",
+    "idempotency_keys_key_check": "INSERT INTO ledger.idempotency_keys (client, key, journal_id,"
+    " outcome_id, outcome, request_hash) VALUES ('c', '', 1, 1, 'TRANSFER', '')",
+    "idempotency_keys_client_check": "INSERT INTO ledger.idempotency_keys (client, key,"
+    " journal_id, outcome_id, outcome, request_hash) VALUES ('', 'k', 1, 1, 'TRANSFER', '')",
+    "authorizations_digest_check": "INSERT INTO ledger.authorizations VALUES"
+    " (1, 1, 1, 1, 1, 'u', 'PIN', 'c', 'k', 'key', '\\x00', decode(repeat('00', 64), 'hex'))",
+    "authorizations_signature_check": "INSERT INTO ledger.authorizations VALUES"
+    " (1, 1, 1, 1, 1, 'u', 'PIN', 'c', 'k', 'key', decode(repeat('00', 32), 'hex'), '\\x00')",
+    "grants_institution_named": "INSERT INTO ledger.grants VALUES ('c', 'READ', 'OWN', 'bank')",
+    "step_up_policies_threshold_check": "INSERT INTO ledger.step_up_policies VALUES ('CHF', -1)",
+    "step_up_policies_currency_check": "INSERT INTO ledger.step_up_policies VALUES ('chf', 1)",
+    "epoch_epoch_check": "UPDATE ledger.epoch SET epoch = 0",
+    "epoch_pkey": "INSERT INTO ledger.epoch VALUES (true, 2)",
+    "id_leases_instance_check": "INSERT INTO ledger.id_leases"
+    " VALUES (1024, gen_random_uuid(), now())",
+}
+"""Constraint, and a statement that only it stands against."""
+
+
+@pytest.mark.parametrize("constraint", CHECKS)
+async def test_the_table_refuses(
+    connect: Connect, accounts: list[AccountId], constraint: str
+) -> None:
+    admin = await connect("admin")
+    _, a, b = accounts
+    statement = CHECKS[constraint].format(a=a, b=b)
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
+        await admin.execute(statement)
+    assert refusal.value.constraint_name == constraint
+
+
+async def test_every_check_of_the_ledger_has_a_test(connect: Connect) -> None:
+    admin = await connect("admin")
+    rows = await admin.fetch(
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'ledger'::regnamespace"
+        " AND contype IN ('c', 'u')"
+    )
+    tested = set(CHECKS) | {
+        # The same rule for another column, or a key like those above.
+        "authorizations_transfer_id_key",
+        "epoch_only_row_check",
+    }
+    assert {row["conname"] for row in rows} - tested == set()
+
+
+async def test_an_external_account_has_no_floor(
+    connect: Connect, accounts: list[AccountId]
+) -> None:
+    admin = await connect("admin")
+    outside = accounts[0]
+    assert (await admin.fetchval("SELECT balance FROM ledger.accounts WHERE id = $1", outside)) < 0

@@ -1,0 +1,181 @@
+"""What each service's role may not do, asserted as a table, and that what it needs it may."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from paycore.domain.accounts import AccountId
+from tests.integration.database.conftest import Connect
+
+SERVICES = ("command", "signing", "projector", "query", "audit")
+APPEND_ONLY = (
+    "ledger.transfers",
+    "ledger.declines",
+    "ledger.idempotency_keys",
+    "ledger.journal",
+    "ledger.authorizations",
+    "ledger.transfer_details",
+    "ledger.audit",
+)
+LEDGER = (*APPEND_ONLY, "ledger.accounts", "ledger.grants", "ledger.step_up_policies")
+SIGNING = ("signing.pins", "signing.attempts", "signing.attempt_counters", "signing.authorizations")
+PROJECTION = ("projection.checkpoints", "projection.dead_letters")
+
+COLUMN = {
+    "ledger.transfers": "amount",
+    "ledger.declines": "reason",
+    "ledger.idempotency_keys": "key",
+    "ledger.journal": "id",
+    "ledger.authorizations": "user_id",
+    "ledger.transfer_details": "description",
+    "ledger.audit": "reason",
+    "ledger.accounts": "owner",
+    "ledger.grants": "scope",
+    "ledger.step_up_policies": "threshold",
+    "signing.pins": "encoded_hash",
+    "signing.attempts": "verdict",
+    "signing.attempt_counters": "failures",
+    "signing.authorizations": "user_id",
+    "projection.checkpoints": "xid",
+    "projection.dead_letters": "reason",
+}
+"""A column of each table that nobody else may set."""
+
+
+def change(table: str) -> tuple[str, ...]:
+    """Every way to take back or to falsify what is written."""
+    column = COLUMN[table]
+    return (
+        f"UPDATE {table} SET {column} = {column}",
+        f"DELETE FROM {table}",
+        f"TRUNCATE {table}",
+        f"DROP TABLE {table}",
+        f"ALTER TABLE {table} ADD COLUMN extra int",
+    )
+
+
+def insert(table: str) -> str:
+    return f"INSERT INTO {table} SELECT * FROM {table}"
+
+
+def read(table: str) -> str:
+    return f"SELECT FROM {table}"
+
+
+FORBIDDEN: list[tuple[str, str]] = [
+    # Nobody takes back what was written.
+    *((role, sql) for role in SERVICES for table in LEDGER for sql in change(table)),
+    # Only the command service writes the ledger, and it neither grants nor sets policy.
+    *(
+        (role, insert(table))
+        for role in ("signing", "projector", "query", "audit")
+        for table in LEDGER
+    ),
+    ("command", insert("ledger.grants")),
+    ("command", insert("ledger.step_up_policies")),
+    ("command", "UPDATE ledger.accounts SET overdraft_limit = 1"),
+    ("command", "UPDATE ledger.accounts SET opened_by = 'me'"),
+    ("command", "UPDATE ledger.accounts SET institution = 'mine'"),
+    ("command", "UPDATE ledger.accounts SET currency = 'USD'"),
+    ("command", "UPDATE ledger.accounts SET kind = 'EXTERNAL'"),
+    ("command", "UPDATE ledger.epoch SET epoch = 2"),
+    # What the signing service knows is its own.
+    *(
+        (role, sql)
+        for role in ("command", "projector", "query", "audit")
+        for table in SIGNING
+        for sql in (read(table), insert(table), *change(table))
+    ),
+    *(("signing", read(table)) for table in LEDGER),
+    *(("signing", sql) for sql in change("signing.authorizations")),
+    ("signing", "DELETE FROM signing.pins"),
+    ("signing", "UPDATE signing.pins SET encoded_hash = encoded_hash"),
+    # The projector's state is its own.
+    *(
+        (role, sql)
+        for role in ("command", "signing", "query", "audit")
+        for table in PROJECTION
+        for sql in (insert(table), *change(table))
+    ),
+    *((role, read("ledger.idempotency_keys")) for role in ("projector", "query")),
+    *((role, read("ledger.authorizations")) for role in ("projector", "query")),
+    *((role, read("ledger.audit")) for role in ("projector", "query")),
+    # Nobody becomes more than he is.
+    *((role, "CREATE TABLE ledger.mine (id int)") for role in SERVICES),
+    *((role, "CREATE SCHEMA mine") for role in SERVICES),
+    *((role, "CREATE ROLE mine") for role in SERVICES),
+    *((role, "SET ROLE paycore_owner") for role in SERVICES),
+    *((role, "CREATE TABLE public.mine (id int)") for role in SERVICES),
+]
+
+
+async def test_what_is_forbidden_is_refused(connect: Connect, accounts: list[AccountId]) -> None:
+    allowed = []
+    for role in SERVICES:
+        connection = await connect(role)
+        # Reading roles are read-only besides; what counts here is that they lack the right.
+        await connection.execute("SET default_transaction_read_only = off")
+        for who, sql in FORBIDDEN:
+            if who != role:
+                continue
+            attempt = connection.transaction()
+            await attempt.start()
+            try:
+                await connection.execute(sql)
+            except asyncpg.InsufficientPrivilegeError:
+                pass
+            else:
+                allowed.append((role, sql))
+            finally:
+                await attempt.rollback()
+    assert allowed == []
+
+
+@pytest.mark.parametrize("role", ["query", "audit"])
+async def test_reading_roles_start_read_only(connect: Connect, role: str) -> None:
+    connection = await connect(role)
+    assert await connection.fetchval("SHOW default_transaction_read_only") == "on"
+
+
+@pytest.mark.parametrize("role", ["command", "signing", "projector", "query", "owner", "audit"])
+async def test_no_role_can_hold_the_journal_up_for_ever(connect: Connect, role: str) -> None:
+    connection = await connect(role)
+    for setting in ("idle_in_transaction_session_timeout", "lock_timeout"):
+        assert await connection.fetchval(f"SHOW {setting}") not in ("0", ""), setting
+    assert await connection.fetchval(
+        "SELECT NOT usesuper FROM pg_user WHERE usename = current_user"
+    )
+
+
+@pytest.mark.parametrize("role", ["command", "signing", "projector", "query"])
+async def test_services_have_a_bound_on_each_statement(connect: Connect, role: str) -> None:
+    connection = await connect(role)
+    assert await connection.fetchval("SHOW statement_timeout") != "0"
+
+
+@pytest.mark.parametrize(
+    ("role", "tables"),
+    [
+        ("command", LEDGER),
+        ("audit", LEDGER),
+        (
+            "projector",
+            (
+                "ledger.journal",
+                "ledger.transfers",
+                "ledger.declines",
+                "ledger.accounts",
+                *PROJECTION,
+            ),
+        ),
+        ("query", ("ledger.transfers", "ledger.accounts", "ledger.grants")),
+        ("signing", SIGNING),
+    ],
+)
+async def test_what_is_needed_is_allowed(
+    connect: Connect, accounts: list[AccountId], role: str, tables: tuple[str, ...]
+) -> None:
+    connection = await connect(role)
+    for table in tables:
+        await connection.execute(read(table))
