@@ -13,6 +13,7 @@ from paycore.domain.position import Position
 from tests.bench.errors import BenchError
 
 SINK = "elasticsearch"
+STALLED_AFTER_S = 180.0
 POLL_S = 0.01
 """Several times quicker than the shortest gap between refreshes, so that none is missed."""
 
@@ -42,15 +43,21 @@ class IndexPositions:
         position = Position(source["epoch"], source["xid"], source["journal_id"])
         return Searchable(position, source["refreshed_at_us"])
 
-    async def wait_for(self, position: Position, timeout_s: float) -> Searchable:
-        """Wait until everything up to `position` can be searched. Raises BenchError."""
-        give_up_s = time.monotonic() + timeout_s
+    async def wait_for(self, position: Position) -> Searchable:
+        """Wait until everything up to `position` can be searched.
+
+        Raises BenchError when the index does not move for STALLED_AFTER_S.
+        """
+        last: Searchable | None = None
+        give_up_s = time.monotonic() + STALLED_AFTER_S
         while time.monotonic() < give_up_s:
             found = await self.read()
             if found is not None and found.position >= position:
                 return found
+            if found is not None and (last is None or found.position > last.position):
+                last, give_up_s = found, time.monotonic() + STALLED_AFTER_S
             await asyncio.sleep(POLL_S)
-        raise BenchError(f"the index did not catch up within {timeout_s:g} s")
+        raise BenchError(f"the index stands still at {last and last.position}")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
@@ -76,9 +77,10 @@ class Suite:
         bed = self._bed
         wanted = bed.sizes.history - await bed.ledger_size()
         self._tell(f"posting {wanted:,} transfers for the history")
-        await bed.stop_read_side()
-        await bed.post(wanted)
-        await bed.start_read_side()
+        # Posting goes quicker without it, and it catches up quicker with all at once.
+        await asyncio.to_thread(bed.stack.stop_part, "projector")
+        await bed.post(max(0, wanted))
+        await asyncio.to_thread(bed.stack.start_part, "projector")
         self._tell("waiting until the index has them")
         await wait_until_caught_up(bed)
         chance = random.Random(bed.orders.key())
