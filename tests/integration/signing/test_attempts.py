@@ -64,7 +64,7 @@ async def test_fifty_parallel_guesses_over_two_processes_get_five_evaluations(
     outcomes = Counter(
         await asyncio.gather(
             *(
-                outcome(signers[number % 2].pay("user-1", Pin(f"{800_013 + number}")))
+                patient_outcome(signers[number % 2], "user-1", Pin(f"{800_013 + number}"))
                 for number in range(50)
             )
         )

@@ -8,11 +8,11 @@ import traceback
 import asyncpg
 import pytest
 from argon2.exceptions import VerificationError
+from structlog.testing import capture_logs
 
 from deploy.local import LocalStack
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin
-from paycore.runtime import logs
 from tests.integration.signing.signer import Signer, payment
 
 CANARY = Pin("739182640517")
@@ -52,21 +52,21 @@ async def test_a_pin_leaves_no_trace(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    logs.configure("signing", "debug")
     caplog.set_level(logging.DEBUG)
-    await signer.enrol("user-1", CANARY)
-    question = signer.question("user-1", CANARY, payment())
-    authorization = await signer.ask(question)
     errors: list[PaycoreError] = []
-    for refused in (
-        signer.question("user-1", GUESS, payment()),
-        question._replace(intent=payment()),
-        question._replace(user_id="user-2"),
-    ):
-        errors.append(await signer.refusal(refused))
-    with pytest.raises(PaycoreError) as already:
-        await signer.enrol("user-1", GUESS)
-    errors.append(already.value)
+    with capture_logs() as logged:
+        await signer.enrol("user-1", CANARY)
+        question = signer.question("user-1", CANARY, payment())
+        authorization = await signer.ask(question)
+        for refused in (
+            signer.question("user-1", GUESS, payment()),
+            question._replace(intent=payment()),
+            question._replace(user_id="user-2"),
+        ):
+            errors.append(await signer.refusal(refused))
+        with pytest.raises(PaycoreError) as already:
+            await signer.enrol("user-1", GUESS)
+        errors.append(already.value)
     assert {error.reason for error in errors} == {
         Reason.PIN_INCORRECT,
         Reason.AUTHORIZATION_INVALID,
@@ -81,7 +81,7 @@ async def test_a_pin_leaves_no_trace(
     assert "user-1" in rows
     assert_clean(rows)
     written = capsys.readouterr()
-    assert_clean(written.out + written.err + caplog.text)
+    assert_clean(f"{logged}" + written.out + written.err + caplog.text)
     server_log = stack.endpoints.state / "logs" / "postgres.log"
     assert server_log.stat().st_size > 0
     assert_clean(server_log.read_text(errors="replace"))
