@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -21,6 +22,7 @@ from deploy.local import StackError
 from operations.deployment import UnknownIdentityError
 from operations.errors import UnavailableError, UsageError
 from operations.money import format_money
+from paycore.client import model
 from paycore.client.errors import (
     ClientError,
     HandshakeError,
@@ -36,6 +38,9 @@ EXIT_UNAVAILABLE = 3
 
 AMOUNTS = frozenset({"amount", "available", "requested", "threshold"})
 UNTOLD = frozenset({"position", "currency"})
+
+MAX_EXACT = 2**53
+"""Beyond it a double does not hold every integer."""
 
 Result = TypeVar("Result")
 
@@ -147,12 +152,23 @@ def _error_fields(error: Exception) -> dict[str, object]:
 
 
 def plain(value: object) -> Any:
-    """`value` as JSON holds it: ids and amounts stay exact integers, times are ISO 8601."""
+    """`value` as JSON holds it; times are ISO 8601.
+
+    Integers of the client's values are decimal texts, as in protobuf's JSON mapping, and so are any
+    others beyond MAX_EXACT: many readers of JSON hold numbers as doubles and would change an id.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        as_text = type(value).__module__ == model.__name__
+        fields = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
+        return {
+            name: str(item) if as_text and type(item) is int else plain(item)
+            for name, item in fields
+        }
     match value:
         case Enum():
             return value.value
+        case Path():
+            return str(value)
         case datetime():
             return value.isoformat()
         case timedelta():
@@ -161,5 +177,7 @@ def plain(value: object) -> Any:
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
             return [plain(item) for item in value]
+        case int() if abs(value) > MAX_EXACT:
+            return str(value)
         case _:
             return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +13,9 @@ from rich.table import Table
 
 from deploy.local import __main__ as local
 from operations.cli import options
-from operations.cli.output import EXIT_FAILED, Output, run
+from operations.cli.output import EXIT_FAILED, HANDLED, Output, run
 from operations.deployment import find_deployment
+from operations.errors import UsageError
 from operations.health import PartHealth, System, examine
 
 
@@ -32,9 +35,18 @@ def up(
     `python -m deploy.local --help` has more ways, such as running some parts only.
     """
     output = Output(as_json=as_json)
-    if as_json and not detach:
-        output.fail(typer.BadParameter("--json goes with --detach"))
-    local.up(state=state, processes=processes, only=None, detach=detach)
+    if not as_json:
+        local.up(state=state, processes=processes, only=None, detach=detach)
+        return
+    if not detach:
+        output.fail(UsageError("--json goes with --detach: otherwise the stack stays in front"))
+    with redirect_stdout(sys.stderr):
+        local.up(state=state, processes=processes, only=None, detach=True)
+    try:
+        deployment = find_deployment(state)
+    except HANDLED as error:
+        output.fail(error)
+    output.show("", {"state": str(deployment.state), "targets": deployment.targets})
 
 
 def status(

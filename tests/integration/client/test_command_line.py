@@ -44,7 +44,7 @@ async def test_json_is_printed_whole(paycore: Paycore, script: Script) -> None:
     script.play(submitted())
     result = await paycore("transfer", "11", "12", "2.50", "EUR", "--json")
     printed = json.loads(result.stdout)
-    assert printed["transfer"]["id"] == 99
+    assert printed["transfer"]["id"] == "99"
     assert printed["idempotency_key"] == script.requests[0].idempotency_key
 
 

@@ -38,12 +38,14 @@ def test_other_failures_have_their_codes(error: Exception, code: int) -> None:
 def test_values_become_plain_json() -> None:
     value = {
         "money": Money(2**62, "EUR"),
+        "figures": {"account": 2**60, "version": 3},
         "at": datetime(2026, 1, 1, tzinfo=UTC),
         "lag": timedelta(milliseconds=40),
         "reasons": (Reason.INTERNAL,),
     }
     assert plain(value) == {
-        "money": {"minor_units": 2**62, "currency": "EUR"},
+        "money": {"minor_units": str(2**62), "currency": "EUR"},
+        "figures": {"account": str(2**60), "version": 3},
         "at": "2026-01-01T00:00:00+00:00",
         "lag": 0.04,
         "reasons": ["INTERNAL"],
