@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 
 import structlog
@@ -84,6 +85,8 @@ def main() -> int:
     """Run until SIGTERM or SIGINT; returns the exit code."""
     settings = QuerySettings()
     logs.configure("query", settings.log_level)
+    # It warns at each failed request; the position tracker tells when the index goes and comes.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     return process.run(lambda stop: serve(settings, stop))
 
 

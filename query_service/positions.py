@@ -24,7 +24,10 @@ BUSY_INTERVAL_S = 0.01
 READ_TIMEOUT_S = 1.0
 
 QUERY_MARGIN_S = 0.1
-"""What waiting leaves of a call's time for the query itself and the way back."""
+QUERY_MARGIN_SHARE = 0.1
+"""What waiting leaves of a call's time for the query itself and the way back: the larger of the
+two.
+"""
 
 MAX_WAITING = 1_000
 
@@ -91,8 +94,9 @@ class PositionTracker:
         self._waiting[arrival] = wanted
         self._wanted.set()
         try:
-            patience_s = deadline_s - QUERY_MARGIN_S - self._clock.monotonic_s()
-            async with asyncio.timeout(max(0.0, patience_s)):
+            remaining_s = deadline_s - self._clock.monotonic_s()
+            margin_s = max(QUERY_MARGIN_S, remaining_s * QUERY_MARGIN_SHARE)
+            async with asyncio.timeout(max(0.0, remaining_s - margin_s)):
                 await arrival
         except TimeoutError:
             raise self._behind() from None

@@ -23,7 +23,10 @@ MAX_WAIT_S = 10.0
 """No request takes longer, whatever its caller's deadline."""
 
 ANSWER_MARGIN_S = 0.02
-"""What a request leaves of the call's time, so that the refusal still reaches the caller."""
+ANSWER_MARGIN_SHARE = 0.1
+"""What a request leaves of the call's time, so that the refusal still reaches the caller: the
+larger of the two.
+"""
 
 RETRY_AFTER_MS = 500
 
@@ -101,7 +104,9 @@ class Connection:
     ) -> Any:
         if self._under_way >= MAX_UNDER_WAY:
             raise PaycoreError(Reason.OVERLOADED, "too many queries are under way")
-        wait_s = min(MAX_WAIT_S, deadline_s - self._clock.monotonic_s() - ANSWER_MARGIN_S)
+        remaining_s = deadline_s - self._clock.monotonic_s()
+        margin_s = max(ANSWER_MARGIN_S, remaining_s * ANSWER_MARGIN_SHARE)
+        wait_s = min(MAX_WAIT_S, remaining_s - margin_s)
         if wait_s <= 0:
             raise PaycoreError(Reason.DEADLINE_EXCEEDED, "no time is left to ask the index")
         self._under_way += 1

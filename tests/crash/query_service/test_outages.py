@@ -15,7 +15,7 @@ import pytest
 from deploy.local import LocalStack
 from paycore.domain.errors import Reason
 from paycore.domain.position import Position
-from tests.integration.query_service.calls import Caller, refused
+from tests.integration.query_service.calls import TIMEOUT_S, Caller, refused
 from tests.integration.query_service.conftest import Index
 from tests.integration.query_service.ledger_model import AccountRow, Ledger
 
@@ -47,16 +47,15 @@ async def test_a_hanging_index_is_unavailable_before_the_deadline(
     analyst = Caller.on(connect("analyst"))
     await analyst.page(account.id)
     with frozen(stack.part_pids("elasticsearch")):
-        started = time.monotonic()
         calls = (
-            analyst.transfer(1, timeout=1),
-            analyst.balance(account.id, timeout=1),
-            analyst.page(account.id, timeout=1),
-            analyst.counterparties(account.id, timeout=1),
-            analyst.volume(0, 60_000_000, timeout=1, interval=1),
+            analyst.transfer(1, timeout=3),
+            analyst.balance(account.id, timeout=3),
+            analyst.page(account.id, timeout=3),
+            analyst.counterparties(account.id, timeout=3),
+            analyst.volume(0, 60_000_000, timeout=3, interval=1),
         )
+        # Past its deadline a call would end without any reason of ours.
         errors = await asyncio.gather(*map(refused, calls))
-        assert time.monotonic() - started < 1.2
     assert {error.reason for error in errors} == {Reason.INDEX_UNAVAILABLE}
     assert all(error.retry_after_ms for error in errors)
     await analyst.page(account.id)
@@ -67,10 +66,8 @@ async def test_a_call_that_waits_for_a_hanging_index_ends_before_the_deadline(
 ) -> None:
     analyst = Caller.on(connect("analyst"))
     with frozen(stack.part_pids("elasticsearch")):
-        started = time.monotonic()
         wanted = Position(2**31, 1, 1).encode()
         error = await refused(analyst.balance(account.id, timeout=3, min_position=wanted))
-        assert time.monotonic() - started < 3
     assert error.reason in (Reason.INDEX_UNAVAILABLE, Reason.INDEX_BEHIND)
 
 
@@ -92,13 +89,13 @@ async def test_a_stopped_index_is_unavailable_at_once_and_answers_when_it_is_bac
             analyst.balance(account.id, min_position=Position(2**31, 1, 1).encode()),
         )
         errors = await asyncio.gather(*map(refused, calls))
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < TIMEOUT_S / 2
     finally:
         await asyncio.to_thread(stack.start_part, "elasticsearch")
     assert {error.reason for error in errors} == {Reason.INDEX_UNAVAILABLE}
     assert all(error.retry_after_ms for error in errors)
-    await index.client.cluster.health(wait_for_status="yellow", timeout="20s")
-    async with asyncio.timeout(20):
+    await index.client.cluster.health(wait_for_status="yellow", timeout="30s")
+    async with asyncio.timeout(60):
         while await is_refused(analyst.page(account.id)):
             await asyncio.sleep(0.1)
     await analyst.page(account.id)
