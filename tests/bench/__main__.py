@@ -119,6 +119,9 @@ def bench(
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")
     console.print(f"written: {results}")
+    if any(row.failed for row in report.rows):
+        errors.print("not everything could be measured; see the notes", style="red")
+        raise typer.Exit(EXIT_FAILED)
     if save:
         save_section(DOCUMENT, markdown(report))
         console.print(f"written: {DOCUMENT}")

@@ -32,6 +32,8 @@ class Sample:
     cpu_us: Mapping[str, float] = field(default_factory=dict)
     """Processor time by part, in microseconds per transfer or call."""
     note: str = ""
+    failure: str = ""
+    """Why there are no figures, where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,32 @@ class Row:
         """Median processor time by part, in microseconds per transfer or call."""
         parts = dict.fromkeys(part for sample in self.samples for part in sample.cpu_us)
         return {
-            part: statistics.median(sample.cpu_us.get(part, 0.0) for sample in self.samples)
+            part: statistics.median(
+                sample.cpu_us.get(part, 0.0) for sample in self.samples if not sample.failure
+            )
             for part in parts
         }
 
     @property
     def whole_cpu_us(self) -> float:
         """Median processor time of all parts and the load generator together."""
-        return statistics.median(sum(sample.cpu_us.values()) for sample in self.samples)
+        return statistics.median(
+            sum(sample.cpu_us.values()) for sample in self.samples if not sample.failure
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the repetitions had to say, each once."""
-        return tuple(dict.fromkeys(sample.note for sample in self.samples if sample.note))
+        said = (
+            f"not measured: {sample.failure}" if sample.failure else sample.note
+            for sample in self.samples
+        )
+        return tuple(dict.fromkeys(text for text in said if text))
+
+    @property
+    def failed(self) -> bool:
+        """A repetition could not be measured: the row has no figures then."""
+        return any(sample.failure for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)

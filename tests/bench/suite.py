@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from tests.bench.bed import Bed
 from tests.bench.echo import echo_servers
+from tests.bench.errors import BenchError
 from tests.bench.figures import Row, Sample
 from tests.bench.generators import Generator
 from tests.bench.measurements import Measurement
@@ -173,6 +174,16 @@ class Suite:
             [(Section.PROJECTION, ProjectionLag(bed)), (Section.PROJECTION, CatchingUp(bed))]
         )
 
+    async def _attempt(
+        self, measurement: Measurement, step: Callable[[Measurement], Awaitable[Sample]]
+    ) -> Sample:
+        """One repetition; a failure costs the row its figures, not the others theirs."""
+        try:
+            return await step(measurement)
+        except BenchError as error:
+            self._tell(f"failed: {measurement.label}: {error}")
+            return Sample(failure=str(error))
+
     async def _repeat(
         self,
         rows: Sequence[tuple[Section, Measurement]],
@@ -182,14 +193,14 @@ class Suite:
         samples: list[list[Sample]] = [[] for _ in rows]
         for _, measurement in rows:
             self._tell(f"warming up: {measurement.label}")
-            await measurement.warm_up()
+            await self._attempt(measurement, _warm_up)
         repetitions = self._bed.sizes.repetitions
         for repetition in range(1, repetitions + 1):
             for (_, measurement), own in zip(rows, samples, strict=True):
                 self._tell(f"{repetition} of {repetitions}: {measurement.label}")
                 if before is not None:
                     await before()
-                own.append(await measurement.measure())
+                own.append(await self._attempt(measurement, _measure))
         return [
             Row(
                 measurement.key,
@@ -201,3 +212,12 @@ class Suite:
             )
             for (section, measurement), own in zip(rows, samples, strict=True)
         ]
+
+
+async def _warm_up(measurement: Measurement) -> Sample:
+    await measurement.warm_up()
+    return Sample()
+
+
+async def _measure(measurement: Measurement) -> Sample:
+    return await measurement.measure()

@@ -63,6 +63,8 @@ class HistoryPages:
     async def measure(self) -> Sample:
         bed = self._bed
         async with self._lanes() as lanes:
+            if not self._requests:
+                raise BenchError("there are no pages to read")
             meter = bed.meter()
             meter.start()
             taken = await self._load(lanes, bed.sizes.pages_s)

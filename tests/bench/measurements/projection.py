@@ -114,11 +114,13 @@ class CatchingUp:
     async def measure(self) -> Sample:
         bed = self._bed
         await asyncio.to_thread(bed.stack.stop_part, "projector")
-        await bed.post(bed.sizes.catching_up)
-        last = await last_position(bed)
+        try:
+            await bed.post(bed.sizes.catching_up)
+            last = await last_position(bed)
+        finally:
+            began_s = time.monotonic()
+            await asyncio.to_thread(bed.stack.start_part, "projector")
         meter = bed.meter()
-        began_s = time.monotonic()
-        await asyncio.to_thread(bed.stack.start_part, "projector")
         meter.start()
         first = await _first_documents(bed)
         found = await bed.index.wait_for(last)

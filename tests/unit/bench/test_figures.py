@@ -84,6 +84,19 @@ def test_notes_are_told_once() -> None:
     assert Row("k", "s", "l", "u", "", samples).notes == ("slow", "late")
 
 
+def test_a_row_with_a_failed_repetition_has_no_figures_but_says_why() -> None:
+    samples = (
+        Sample(10.0, Latency(1.0, 2.0), {"postgres": 4.0}),
+        Sample(failure="it broke"),
+        Sample(failure="it broke"),
+    )
+    failed = Row("k", "s", "l", "u", "", samples)
+    assert failed.failed
+    assert (failed.rate, failed.p50_ms, failed.p99_ms) == (None, None, None)
+    assert failed.cpu_us == {"postgres": 4.0}
+    assert failed.notes == ("not measured: it broke",)
+
+
 @pytest.mark.parametrize(
     ("echo", "rate", "p99_ms", "expected"),
     [
