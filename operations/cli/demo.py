@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,8 @@ def _running_stack(console: Console, state: Path) -> Iterator[None]:
     if running or DeploymentSettings().command_target is not None:
         yield
         return
+    # Ended from outside it stops its stack too, as by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     observer = TerminalObserver(console)
     stack = LocalStack(
         state, processes=COMMAND_PROCESSES, settings=StackSettings(), observer=observer

@@ -151,7 +151,7 @@ class Scenes:
         page = await self._client.list_transfers_page(
             TransferFilter(account), page_size=HISTORY_PAGE, min_position=position
         )
-        self._stage.show(history_table(account, list(page.transfers)))
+        self._stage.show(history_table(account, list(page.transfers), with_notes=False))
         self._stage.show(freshness_line(page.freshness, more=bool(page.next_page_token)))
         expect(len(page.transfers) > 1, "the page is all but empty")
         _check_chain(account, page.transfers)

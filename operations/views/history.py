@@ -8,8 +8,8 @@ from operations.money import format_amount
 from paycore.client import Freshness, Transfer
 
 
-def history_table(account: int, transfers: list[Transfer]) -> Table:
-    """One line a transfer, from the side of `account`."""
+def history_table(account: int, transfers: list[Transfer], *, with_notes: bool = True) -> Table:
+    """One line a transfer, from the side of `account`; notes are references and descriptions."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("entry", justify="right", no_wrap=True)
@@ -20,9 +20,11 @@ def history_table(account: int, transfers: list[Transfer]) -> Table:
     table.add_column(f"amount{currency}", justify="right", no_wrap=True)
     table.add_column("balance", justify="right", no_wrap=True)
     # The only column that may wrap, so the only one that gives way where the terminal is narrow.
-    table.add_column("note", min_width=8)
+    if with_notes:
+        table.add_column("note", min_width=8)
     for transfer in transfers:
-        table.add_row(*_row(account, transfer))
+        row = _row(account, transfer)
+        table.add_row(*(row if with_notes else row[:-1]))
     return table
 
 
@@ -40,7 +42,7 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
         style, balance, entry = "green", transfer.credit_balance_after, transfer.credit_version
         note = transfer.reference or transfer.description
     return (
-        f"{transfer.created_at:%m-%d %H:%M:%S.%f}"[:-3],
+        f"{transfer.created_at:%m-%d %H:%M:%S}",
         str(entry) if entry else "",
         transfer.kind.value.lower(),
         str(transfer.credit_account if pays else transfer.debit_account),

@@ -13,7 +13,7 @@ from rich.text import Text
 from operations.money import format_money
 from paycore.client import Interval, TransferKind, VolumeBucket
 
-BAR_WIDTH = 40
+BAR_WIDTH = 24
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 KIND_STYLES = {
     TransferKind.TRANSFER: "cyan",
