@@ -36,12 +36,17 @@ LOGS_VARIABLE = "PAYCORE_TEST_LOGS"
 ORDER = ("unit", "integration", "contract", "crash")
 """Folders of tests in the order in which they run."""
 
+OUTAGES = "test_outages.py"
+"""Wherever they lie, such modules stop parts of the stack."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run what disturbs the stack after everything that needs it calm."""
     tests = config.rootpath / "tests"
 
     def place(item: pytest.Item) -> int:
+        if item.path.name == OUTAGES:
+            return ORDER.index("crash")
         folder = item.path.relative_to(tests).parts[0]
         return ORDER.index(folder) if folder in ORDER else len(ORDER)
 

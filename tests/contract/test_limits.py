@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import grpc
 import pytest
+import redis.asyncio as redis
 
 from deploy.local import Endpoints, LocalStack
 from paycore.runtime.errors import from_status
@@ -34,6 +35,8 @@ async def limited(
 ) -> AsyncIterator[Callers]:
     """Callers of a command service that admits BURST commands at once and few after."""
     endpoints = services.endpoints
+    async with redis.Redis.from_url(other_redis(endpoints)) as own:
+        await own.flushdb()
     async with (
         command_process(
             endpoints,

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
-import psycopg
 import pytest
 from elasticsearch import AsyncElasticsearch
 from pydantic import SecretStr
 
-from deploy.local import Endpoints, LocalStack
-from operations.migrate.bootstrap import create_database
+from deploy.local import Endpoints
 from paycore.runtime.clock import SystemClock
 from projector.__main__ import elastic_settings
 from projector.readiness import Readiness
@@ -23,50 +20,20 @@ from projector.settings import ProjectorSettings
 from projector.sinks.elastic import ElasticSink
 from tests.integration.projector.index import TestIndex
 from tests.integration.projector.ledger import TestLedger
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """PostgreSQL with the schema, and Elasticsearch."""
-    stack = LocalStack(
-        tmp_path_factory.mktemp("projector-stack"),
-        parts={"postgres", "elasticsearch"},
-        schema=True,
-    )
-    stack.start()
-    try:
-        yield stack
-    finally:
-        stack.stop()
-
-
-@pytest.fixture(scope="session")
-def endpoints(stack: LocalStack) -> Endpoints:
-    return stack.endpoints
+from tests.support.databases import OwnDatabase
 
 
 @pytest.fixture
-def rng() -> random.Random:
-    seed = secrets.randbits(32)
-    print(f"seed {seed}")
-    return random.Random(seed)
-
-
-@pytest.fixture
-def name() -> str:
+def name(database: OwnDatabase) -> str:
     """Names the test's database and is its index prefix."""
-    return f"t{secrets.token_hex(6)}"
+    return database.name
 
 
 @pytest.fixture
-async def ledger(endpoints: Endpoints, name: str) -> AsyncIterator[TestLedger]:
-    admin = endpoints.postgres_admin_dsn
-    await asyncio.to_thread(create_database, admin, name, "paycore")
-    pool = await asyncpg.create_pool(endpoints.dsn("paycore_owner", name), min_size=0, max_size=12)
+async def ledger(database: OwnDatabase) -> AsyncIterator[TestLedger]:
+    pool = await asyncpg.create_pool(database.dsn("owner"), min_size=0, max_size=12)
     yield TestLedger(pool)
     pool.terminate()
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
