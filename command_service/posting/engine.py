@@ -240,11 +240,13 @@ class PostingEngine:
 
     async def _post(self, batch: list[_Waiting]) -> None:
         """Post `batch`, again after conflicts; answers every command in it."""
-        commands = [item.command for item in batch]
         failure = _contention()
         for wait_s in (*RETRY_BACKOFF_S, None):
+            batch = self._drop_late(batch)
+            if not batch:
+                return
             try:
-                outcomes = await self._attempt(commands)
+                outcomes = await self._attempt([item.command for item in batch])
             except ConflictError as conflict:
                 metrics.RETRIES.labels("conflict").inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
@@ -273,6 +275,14 @@ class PostingEngine:
         for item in batch:
             metrics.count(failure)
             _answer(item, failure)
+
+    def _drop_late(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Those whose callers still wait: what a caller has given up must not post afterwards."""
+        now_s = self._clock.monotonic_s()
+        for item in batch:
+            if item.submission.deadline_s <= now_s:
+                _answer(item, _deadline_passed())
+        return [item for item in batch if item.submission.deadline_s > now_s]
 
     async def _attempt(self, commands: Sequence[TransferCommand]) -> list[Outcome]:
         journal_id, *ids = await self._ids.take(len(commands) + 1)
