@@ -297,6 +297,28 @@ class TestConflicts:
         else:
             assert posted([outcome])[0].transfer.debit_version == first.transfer.debit_version + 1
 
+    async def test_a_batch_decides_once_from_what_the_holder_of_the_lock_leaves(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        watched: list[Watched] = []
+
+        def watch(store: LedgerStore) -> LedgerStore:
+            watched.append(Watched(store))
+            return watched[0]
+
+        async with command_core(database.dsn("command"), around=watch) as core:
+            _, a, b = await core.open(2)
+            watched[0].sizes.clear()
+            async with admin.transaction():
+                await admin.execute(
+                    "UPDATE ledger.accounts SET revision = revision + 1 WHERE id = $1", a
+                )
+                waiting = asyncio.create_task(core.one(payment(a, b, 10)))
+                await until_waiting(database)
+            posted([await waiting])
+        # Decided before it had the lock, its guard would have missed, and it would be tried again.
+        assert watched[0].sizes == [1]
+
     async def test_a_deadlock_is_tried_again(
         self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
     ) -> None:
