@@ -21,6 +21,7 @@ from projector.sinks.elastic_bulk import REPLY_FIELDS, chunks, request_body, sor
 from projector.sinks.elastic_indices import Indices
 from projector.sinks.elastic_position import PositionDocument
 from projector.sinks.elastic_requests import AnswerIncompleteError, Persistence
+from projector.sinks.sent_versions import SentVersions
 
 NAME = "elasticsearch"
 
@@ -79,6 +80,7 @@ class ElasticSink:
         self._position = PositionDocument(
             self._client, self._persistence, self._indices.positions, NAME
         )
+        self._sent = SentVersions()
         self._seen = Position(0, 0, 0)
         self._unseen_us: list[int] = []
         # What an earlier session indexed may not have been refreshed.
@@ -113,7 +115,9 @@ class ElasticSink:
         """
         rejections: Sequence[Rejection] = ()
         if batch.documents:
-            rejections = await self._index(batch.documents)
+            documents = self._sent.unsent(batch.documents)
+            rejections = await self._index(documents)
+            self._sent.note(documents)
             self._refresh_needed = True
             self._unseen_us.extend(batch.written_us)
         now_s = self._clock.monotonic_s()
