@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,11 @@ ORDER = ("unit", "integration", "contract", "crash")
 
 OUTAGES = "test_outages.py"
 """Wherever they lie, such modules stop parts of the stack."""
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run as Ctrl-C does: with the stack stopped and its folder gone."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
