@@ -13,6 +13,8 @@ DISCONNECTED: tuple[type[BaseException], ...] = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    # "cannot switch to state ...": a connection that was lost just before it was asked.
+    asyncpg.InternalClientError,
 )
 """What asyncpg raises when the server, or the way to it, is gone or not ready."""
 
