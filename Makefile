@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := paycore database command_service signing_service projector query_service operations deploy tests tools
+SOURCES := paycore database command_service signing_service projector query_service operations deploy tests tools docs/examples
 
 .PHONY: help
 help: ## Show what there is

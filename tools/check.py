@@ -25,6 +25,7 @@ SOURCES = [
     "deploy",
     "tests",
     "tools",
+    "docs/examples",
 ]
 
 
