@@ -60,6 +60,19 @@ lock: $(READY) ## Pin the newest allowed dependencies, with hashes
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--quiet requirements/$$set.in --output-file requirements/$$set.txt; done
 
+.PHONY: crash
+crash: $(READY) ## Kill and stop every part under load, ROUNDS times (default 10)
+	@PAYCORE_CRASH_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/crash $(ARGS)
+
+.PHONY: many
+many: $(READY) ## 50 callers at once on 1,000 accounts, PAYMENTS in all (default 20000)
+	@PAYCORE_MANY_PAYMENTS=$(or $(PAYMENTS),20000) $(BIN)/python -m pytest tests/crash/test_many_at_once.py $(ARGS)
+
+.PHONY: properties
+properties: $(READY) ## Random programs against independent models, EXAMPLES each (default 5000)
+	@PAYCORE_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest \
+		tests/unit/domain tests/unit/command_service tests/unit/runtime $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
 	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
