@@ -100,10 +100,14 @@ class PartRunner:
             process = self._process
             if process is None:
                 return
+            died_before = self._restarts
             process.strike()
         deadline = time.monotonic() + KILL_WAIT_S
-        # Only when the watching thread has seen the end does `wait_ready` mean the next start.
-        while self._process is process and time.monotonic() < deadline:
+        # Only when the watching thread has counted the end and said so does `wait_ready` mean the
+        # next start.
+        while time.monotonic() < deadline:
+            if self._restarts > died_before and self._state is not PartState.READY:
+                return
             time.sleep(PROBE_INTERVAL_S / 10)
 
     def wait_ready(self, timeout_s: float) -> bool:
