@@ -13,7 +13,8 @@ from command_service.accounts.ledger import AccountLedger
 from command_service.admission.rules import RulesCache
 from command_service.admission.signer import SignerClient
 from command_service.admission.step_up import StepUpAdmission
-from command_service.posting.engine import EngineLimits, PostingEngine
+from command_service.posting.engine import PostingEngine
+from command_service.posting.pacing import EngineLimits
 from command_service.posting.postgres import PostgresLedger
 from command_service.servicers.accounts import AccountServicer
 from command_service.servicers.transfers import TransferServicer

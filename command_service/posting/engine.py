@@ -1,9 +1,9 @@
 """The posting engine: natural group commit over a bounded queue.
 
-Commands wait in the queue; as soon as a batch may start, it takes what is there. There is no timer:
-a lone payment pays no delay, and a flood pays one commit for hundreds. Batches in flight touch
-disjoint accounts. A command that must wait reserves its accounts, so that later ones queue behind
-it and it cannot starve.
+Commands wait in the queue; as soon as a batch may start, it takes what is there: a lone payment
+pays no delay, and a flood pays one commit for hundreds. Batches in flight touch disjoint accounts.
+A command that must wait reserves its accounts, so that later ones queue behind it and it cannot
+starve.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter
 
 import structlog
 
 from command_service.posting import metrics
+from command_service.posting.pacing import EngineLimits, Pacing
 from command_service.posting.store import (
     ConflictError,
     LedgerStore,
@@ -27,7 +29,7 @@ from command_service.posting.store import (
 )
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.planning import BatchState, Plan, Rules, plan_batch
-from paycore.domain.transfers import Declined, Outcome, Posted, Refused, TransferCommand
+from paycore.domain.transfers import Outcome, Refused, TransferCommand
 from paycore.runtime.clock import Clock
 from paycore.runtime.snowflake import IdSource
 
@@ -35,26 +37,6 @@ RETRY_BACKOFF_S = (0.01, 0.02, 0.04, 0.08, 0.16)
 """Waits before a batch is decided anew, in seconds, each with as much jitter again."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """Bounds of the engine."""
-
-    queue: int = 20_000
-    """Commands that may wait; beyond it callers get OVERLOADED."""
-    batch: int = 500
-    """Commands in one transaction."""
-    in_flight: int = 2
-    """Transactions at once, each on its own connection."""
-    overlap: int = 100
-    """Waiting commands from which on a batch starts beside one in flight: below it, the commands
-    are better off in one larger batch a moment later."""
-    patience_s: float = 0.02
-    """Age of the newest batch in flight, in seconds, at which the next starts beside it anyway: one
-    that waits for locks must not hold up payments between other accounts."""
-    scan: int = 4_000
-    """Waiting commands that are looked at for one batch."""
 
 
 @dataclass(slots=True)
@@ -108,10 +90,12 @@ class PostingEngine:
         self._queue: deque[_Waiting] = deque()
         self._reserved = _Reservations()
         self._batches: set[asyncio.Task[None]] = set()
+        self._pacing = Pacing(self._limits)
         self._pump_scheduled = False
-        self._patience: asyncio.TimerHandle | None = None
-        self._latest_start_s = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at_s = inf
         self._closing = False
+        metrics.QUEUE_DEPTH.set_function(lambda: len(self._queue))
 
     async def submit(self, commands: Sequence[TransferCommand], deadline_s: float) -> list[Outcome]:
         """The outcome of each command, in order.
@@ -137,7 +121,6 @@ class PostingEngine:
         self._queue.extend(
             _Waiting(command, submission, index) for index, command in enumerate(commands)
         )
-        metrics.QUEUE_DEPTH.set(len(self._queue))
         self._schedule_pump()
         await submission.done
         return [outcome for outcome in submission.outcomes if outcome is not None]
@@ -145,6 +128,7 @@ class PostingEngine:
     async def stop(self) -> None:
         """Stop intake and wait until everything taken in has its outcome."""
         self._closing = True
+        self._pacing.hurry()
         while self._queue or self._batches:
             self._pump()
             if self._batches:
@@ -152,50 +136,46 @@ class PostingEngine:
 
     def _schedule_pump(self) -> None:
         # Not at once: commands that arrive in the same turn of the loop belong in one batch.
-        if not self._pump_scheduled and self._may_start():
+        if not self._pump_scheduled:
             self._pump_scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
-        else:
-            self._wait_patiently()
-
-    def _wait_patiently(self) -> None:
-        """See to it that a batch starts when the newest in flight has had its time."""
-        if self._patience is None and 0 < len(self._batches) < self._limits.in_flight:
-            had_s = self._clock.monotonic_s() - self._latest_start_s
-            if had_s < self._limits.patience_s:
-                self._patience = asyncio.get_running_loop().call_later(
-                    self._limits.patience_s - had_s, self._patience_ends
-                )
-
-    def _patience_ends(self) -> None:
-        self._patience = None
-        self._pump()
 
     def _pump(self) -> None:
         """Start batches while there is room and something that may run."""
         self._pump_scheduled = False
-        while self._queue and self._may_start():
+        while self._queue:
+            now_s = self._clock.monotonic_s()
+            start_at_s = self._pacing.start_at_s(len(self._batches), len(self._queue))
+            if start_at_s > now_s:
+                self._pump_at(start_at_s, now_s)
+                break
             batch = self._take()
             if not batch:
                 break
-            accounts = self._reserved.hold(batch)
-            self._latest_start_s = self._clock.monotonic_s()
-            task = asyncio.create_task(self._run(batch, accounts), name="posting-batch")
-            self._batches.add(task)
-            task.add_done_callback(self._finished)
-        if self._queue:
-            self._wait_patiently()
-        metrics.QUEUE_DEPTH.set(len(self._queue))
+            self._start(batch, now_s)
 
-    def _may_start(self) -> bool:
-        """Whether a batch may start now, alone or beside those in flight."""
-        running = len(self._batches)
-        if running == 0:
-            return True
-        if running >= self._limits.in_flight:
-            return False
-        waited_s = self._clock.monotonic_s() - self._latest_start_s
-        return len(self._queue) >= self._limits.overlap or waited_s >= self._limits.patience_s
+    def _pump_at(self, start_at_s: float, now_s: float) -> None:
+        """Pump again when it is time; at infinity the end of a batch does it."""
+        if start_at_s == self._alarm_at_s:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_at_s = start_at_s
+        if start_at_s < inf:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(start_at_s - now_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at_s = None, inf
+        self._pump()
+
+    def _start(self, batch: list[_Waiting], now_s: float) -> None:
+        accounts = self._reserved.hold(batch)
+        self._pacing.started(now_s)
+        task = asyncio.create_task(self._run(batch, accounts), name="posting-batch")
+        self._batches.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
@@ -234,9 +214,11 @@ class PostingEngine:
                 if item.submission.outcomes[item.index] is None:
                     _answer(item, _internal())
         finally:
+            took_s = perf_counter() - started
             self._reserved.busy -= accounts
+            self._pacing.finished(self._clock.monotonic_s(), took_s, len(batch))
             metrics.BATCH_SIZE.observe(len(batch))
-            metrics.BATCH_SECONDS.observe(perf_counter() - started)
+            metrics.BATCH_SECONDS.observe(took_s)
 
     async def _post(self, batch: list[_Waiting]) -> None:
         """Post `batch`, again after conflicts; answers every command in it."""
@@ -266,14 +248,14 @@ class PostingEngine:
                 failure = Refused(error)
                 break
             else:
+                metrics.count(outcomes)
                 for item, outcome in zip(batch, outcomes, strict=True):
-                    metrics.count(outcome)
                     _answer(item, outcome)
                 return
             if wait_s is not None:
                 await asyncio.sleep(wait_s * (1 + random.random()))  # noqa: S311  # jitter
+        metrics.count([failure] * len(batch))
         for item in batch:
-            metrics.count(failure)
             _answer(item, failure)
 
     def _drop_late(self, batch: list[_Waiting]) -> list[_Waiting]:
@@ -337,6 +319,3 @@ def database_unavailable() -> Refused:
 
 def _internal() -> Refused:
     return Refused(PaycoreError(Reason.INTERNAL, "the payment could not be written"))
-
-
-__all__ = ["Declined", "EngineLimits", "Posted", "PostingEngine", "database_unavailable"]

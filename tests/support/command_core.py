@@ -13,7 +13,8 @@ import asyncpg
 from command_service.accounts.commands import AccountStored, OpenAccount
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.rules import RulesCache
-from command_service.posting.engine import EngineLimits, PostingEngine
+from command_service.posting.engine import PostingEngine
+from command_service.posting.pacing import EngineLimits
 from command_service.posting.postgres import PostgresLedger
 from command_service.posting.store import LedgerStore
 from command_service.transactions import Transactions

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from command_service.posting.engine import EngineLimits, PostingEngine
+from command_service.posting.engine import PostingEngine
+from command_service.posting.pacing import EngineLimits
 from command_service.posting.store import Decide, LedgerStore, RejectedError
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
@@ -156,16 +157,43 @@ class TestBatches:
         assert second.transfer.credit_version < third.transfer.debit_version
 
     async def test_a_payment_right_behind_a_batch_that_waits_is_not_held_up(
-        self, core: CommandCore, admin: asyncpg.Connection
+        self, database: OwnDatabase, admin: asyncpg.Connection
     ) -> None:
-        _, a, b, c, d = await core.open(4)
-        async with locked(admin, a):
-            held_up = asyncio.create_task(core.one(payment(a, b, 1)))
-            await asyncio.sleep(0.002)
-            async with asyncio.timeout(2):
-                posted([await core.one(payment(c, d, 1))])
-            assert not held_up.done()
-        posted([await held_up])
+        # Without gathering the two are never in one batch.
+        limits = EngineLimits(gather_s=0.0)
+        async with command_core(database.dsn("command"), limits=limits) as core:
+            _, a, b, c, d = await core.open(4)
+            async with locked(admin, a):
+                held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+                await asyncio.sleep(0.002)
+                async with asyncio.timeout(2):
+                    posted([await core.one(payment(c, d, 1))])
+                assert not held_up.done()
+            posted([await held_up])
+
+    async def test_a_crowd_that_comes_back_one_by_one_shares_a_batch(
+        self, database: OwnDatabase
+    ) -> None:
+        watched: list[Watched] = []
+
+        def watch(store: LedgerStore) -> LedgerStore:
+            watched.append(Watched(store))
+            return watched[0]
+
+        limits = EngineLimits(gather=1e9, gather_s=5.0)
+        async with command_core(database.dsn("command"), limits=limits, around=watch) as core:
+            _, *accounts = await core.open(6)
+            (seen,) = watched
+            seen.sizes.clear()
+            pairs = list(zip(accounts[::2], accounts[1::2], strict=True))
+            async with asyncio.timeout(4):
+                for _ in range(2):
+                    coming = []
+                    for payer, payee in pairs * 2:
+                        coming.append(asyncio.create_task(core.one(payment(payer, payee, 1))))
+                        await asyncio.sleep(0.002)
+                    posted(await asyncio.gather(*coming))
+            assert seen.sizes == [6, 6]
 
     async def test_a_stopped_engine_answers_what_it_took_and_takes_no_more(
         self, core: CommandCore
