@@ -13,7 +13,7 @@ from deploy.local.files import private_folder, tail, write_private
 from deploy.local.part import NotReadyError, Preparation
 from deploy.local.ports import LOOPBACK
 from deploy.local.privileges import RunAs, own
-from deploy.local.process import Launch, run_once
+from deploy.local.process import READ_SIDE_NICENESS, Launch, run_once
 
 USER = "elastic"
 HEAP = "512m"
@@ -125,6 +125,7 @@ class Elasticsearch:
             environment=self._environment(),
             user=self._user,
             reaches=self._reaches(self._home),
+            niceness=READ_SIDE_NICENESS,
         )
 
     def probe(self) -> None:

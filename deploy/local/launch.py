@@ -4,8 +4,8 @@ It is a process of its own because this work would be unsafe between fork and ex
 supervisor with threads. It keeps its process id through the exec. Standard library only, and
 no import of ours: it runs isolated from the environment's packages.
 
-Its one argument is JSON: argv, cwd, death_signal, parent, and for parts that must not run as
-root uid, gid and the capability to keep, if any.
+Its one argument is JSON: argv, cwd, death_signal, parent, niceness, and for parts that must not
+run as root uid, gid and the capability to keep, if any.
 """
 
 import ctypes
@@ -13,6 +13,8 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -46,6 +48,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
     os.chdir(order["cwd"])
+    if order["niceness"]:
+        _step_back(order["niceness"])
     if order["uid"] is not None:
         _become(order["uid"], order["gid"], order["capability"])
     # After the change of user, which would clear it again.
@@ -53,6 +57,15 @@ def main() -> None:
     if os.getppid() != order["parent"]:
         sys.exit("the supervisor died before the part began")
     os.execv(order["argv"][0], order["argv"])  # noqa: S606 - the supervisor's own argv, no shell
+
+
+def _step_back(niceness: int) -> None:
+    os.nice(niceness)
+    # Where the kernel shares the cores out by session first, niceness counts within one only, and
+    # the session has its own. Some kernels have no such file, some containers keep it read-only:
+    # then the part has an equal share.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _become(uid: int, gid: int, capability: int | None) -> None:

@@ -18,6 +18,8 @@ from deploy.local.privileges import RunAs, capability_needed
 LAUNCHER = Path(__file__).with_name("launch.py")
 KILL_WAIT_S = 10.0
 HELPERS_WAIT_S = 2.0
+READ_SIDE_NICENESS = 5
+"""Of what fills the index: it has machines of its own elsewhere, and here payments go first."""
 # A log is looked at when its process starts, and keeps one predecessor.
 LOG_BYTES_BEFORE_ROTATION = 16 * 1024 * 1024
 
@@ -39,6 +41,8 @@ class Launch:
     """A few bytes at most: it is written before anything reads it."""
     stop_signal: signal.Signals = signal.SIGTERM
     """Asks for an orderly end; sent as well when the supervisor dies."""
+    niceness: int = 0
+    """How far it steps back for other parts when the cores are busy: 0, or up to 19."""
 
 
 class ManagedProcess:
@@ -56,6 +60,7 @@ class ManagedProcess:
             "parent": os.getpid(),
             "uid": launch.user.uid if launch.user else None,
             "gid": launch.user.gid if launch.user else None,
+            "niceness": launch.niceness,
             "capability": capability_needed(launch.user, launch.reaches) if launch.user else None,
         }
         with _open_log(log) as output:

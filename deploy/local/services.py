@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.endpoints import Endpoints
 from deploy.local.part import NotReadyError, Preparation
-from deploy.local.process import Launch
+from deploy.local.process import READ_SIDE_NICENESS, Launch
 from deploy.local.state import StateFolder
 
 PROBE_TIMEOUT_S = 2.0
@@ -60,6 +60,7 @@ class Service:
                 "PYTHONPATH": _python_path(),
                 "PYTHONUNBUFFERED": "1",
             },
+            niceness=READ_SIDE_NICENESS if self.name == "projector" else 0,
         )
 
     def probe(self) -> None:

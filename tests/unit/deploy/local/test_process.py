@@ -71,6 +71,17 @@ def test_standard_input_is_handed_over(folder: Path) -> None:
     assert (folder / "log").read_text() == "secret\n"
 
 
+def test_a_part_that_steps_back_has_the_smaller_claim_on_the_cores(folder: Path) -> None:
+    script = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    run_once(python(script, folder), folder / "first", 10)
+    run_once(python(script, folder, niceness=5), folder / "second", 10)
+
+    assert (folder / "first").read_text() == f"{own}\n"
+    assert (folder / "second").read_text() == f"{min(19, own + 5)}\n"
+
+
 def test_the_process_keeps_its_id_through_the_launcher_and_leads_its_session(folder: Path) -> None:
     script = "import os; print(os.getpid(), os.getsid(0), os.getcwd(), oct(os.umask(0)))"
     process = ManagedProcess(python(script, folder), folder / "log")
