@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ import asyncpg
 import structlog
 
 import database
+from command_service import anew
 from command_service.accounts.commands import (
     AccountOutcome,
     AccountRefused,
@@ -20,7 +20,6 @@ from command_service.accounts.commands import (
     OpenAccount,
 )
 from command_service.posting import rows
-from command_service.posting.engine import RETRY_BACKOFF_S
 from command_service.posting.store import (
     ConflictError,
     OutcomeUnknownError,
@@ -31,8 +30,9 @@ from paycore.domain.accounts import LEGAL_STATUS_MOVES, Account, AccountId, Acco
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.domain.money import Minor
-from paycore.domain.planning import Key, Rules
+from paycore.domain.plan import Key
 from paycore.domain.position import Position
+from paycore.domain.rules import Rules
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
 from paycore.runtime.snowflake import IdSource
@@ -361,22 +361,20 @@ def _with_figures(account: Account, figures: dict[str, Any]) -> Account:
 
 async def _with_retries(attempt: Callable[[], Awaitable[T]]) -> T:
     """`attempt`, again after conflicts and while the database is away, with bounded backoff."""
-    failure = PaycoreError(Reason.CONTENTION, "the accounts are contended", retry_after_ms=50)
-    for wait_s in (*RETRY_BACKOFF_S, None):
+    failure = anew.contention()
+    for wait_s in (*anew.BACKOFF_S, None):
         try:
             # In a task of its own: a caller that goes away must not cut a commit.
             return await asyncio.shield(asyncio.ensure_future(attempt()))
         except ConflictError as conflict:
             log.info("account command decided anew", cause=str(conflict))
-        except (UnreachableError, OutcomeUnknownError) as error:
+            failure = anew.contention()
+        except UnreachableError as error:
             log.warning("account command not written", error=type(error).__name__)
-            failure = PaycoreError(
-                Reason.DATABASE_UNAVAILABLE,
-                "the ledger cannot be reached; try again with the same key",
-                retry_after_ms=250,
-            )
-            if isinstance(error, OutcomeUnknownError):
-                break
+            failure = anew.database_unavailable()
+        except OutcomeUnknownError as unknown:
+            log.error("outcome unknown", xid=str(unknown))
+            raise anew.database_unavailable() from unknown
         if wait_s is not None:
-            await asyncio.sleep(wait_s * (1 + random.random()))  # noqa: S311  # jitter
+            await anew.pause(wait_s)
     raise failure

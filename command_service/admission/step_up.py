@@ -9,7 +9,7 @@ from command_service.posting.store import LedgerStore, UnreachableError
 from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
-from paycore.domain.planning import Rules
+from paycore.domain.rules import Rules
 from paycore.domain.step_up import Authorization, PaymentIntent
 from paycore.domain.transfers import TransferCommand
 

@@ -9,7 +9,6 @@ starve.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from time import perf_counter
 
 import structlog
 
+from command_service import anew
 from command_service.posting import metrics
 from command_service.posting.pacing import EngineLimits, Pacing
 from command_service.posting.store import (
@@ -28,13 +28,12 @@ from command_service.posting.store import (
     UnreachableError,
 )
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.planning import BatchState, Plan, Rules, plan_batch
+from paycore.domain.plan import BatchState, Plan
+from paycore.domain.planning import plan_batch
+from paycore.domain.rules import Rules
 from paycore.domain.transfers import Outcome, Refused, TransferCommand
 from paycore.runtime.clock import Clock
 from paycore.runtime.snowflake import IdSource
-
-RETRY_BACKOFF_S = (0.01, 0.02, 0.04, 0.08, 0.16)
-"""Waits before a batch is decided anew, in seconds, each with as much jitter again."""
 
 log = structlog.get_logger()
 
@@ -222,8 +221,8 @@ class PostingEngine:
 
     async def _post(self, batch: list[_Waiting]) -> None:
         """Post `batch`, again after conflicts; answers every command in it."""
-        failure = _contention()
-        for wait_s in (*RETRY_BACKOFF_S, None):
+        failure = Refused(anew.contention())
+        for wait_s in (*anew.BACKOFF_S, None):
             batch = self._drop_late(batch)
             if not batch:
                 return
@@ -232,14 +231,14 @@ class PostingEngine:
             except ConflictError as conflict:
                 metrics.RETRIES.labels("conflict").inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
-                failure = _contention()
+                failure = Refused(anew.contention())
             except UnreachableError as unreachable:
                 metrics.RETRIES.labels("unreachable").inc()
                 log.warning("database unreachable", cause=str(unreachable), size=len(batch))
-                failure = database_unavailable()
+                failure = Refused(anew.database_unavailable())
             except OutcomeUnknownError as unknown:
                 log.error("outcome unknown", xid=str(unknown), size=len(batch))
-                failure = database_unavailable()
+                failure = Refused(anew.database_unavailable())
                 break
             except RejectedError as rejected:
                 await self._split(batch, rejected)
@@ -253,7 +252,7 @@ class PostingEngine:
                     _answer(item, outcome)
                 return
             if wait_s is not None:
-                await asyncio.sleep(wait_s * (1 + random.random()))  # noqa: S311  # jitter
+                await anew.pause(wait_s)
         metrics.count([failure] * len(batch))
         for item in batch:
             _answer(item, failure)
@@ -299,21 +298,6 @@ def _answer(item: _Waiting, outcome: Outcome) -> None:
 def _deadline_passed() -> Refused:
     return Refused(
         PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed in the queue; nothing was done")
-    )
-
-
-def _contention() -> Refused:
-    return Refused(PaycoreError(Reason.CONTENTION, "the accounts are contended", retry_after_ms=50))
-
-
-def database_unavailable() -> Refused:
-    """The refusal when the database cannot be reached or a commit's outcome is not known yet."""
-    return Refused(
-        PaycoreError(
-            Reason.DATABASE_UNAVAILABLE,
-            "the ledger cannot be reached; try again with the same key",
-            retry_after_ms=250,
-        )
     )
 
 

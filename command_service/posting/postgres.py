@@ -13,7 +13,7 @@ from command_service.posting import rows
 from command_service.posting.store import NO_POSITION, ConflictError, Decide, UnreachableError
 from command_service.transactions import Transactions
 from paycore.domain.accounts import AccountId
-from paycore.domain.planning import BatchState, Key, Plan, StoredOutcome
+from paycore.domain.plan import BatchState, Key, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import Decline, Details, Outcome, Refused, Transfer, TransferCommand
 from paycore.runtime.clock import Clock

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paycore.domain.accounts import Account, AccountKind, AccountStatus
-from paycore.domain.planning import Plan
+from paycore.domain.plan import Plan
 from paycore.domain.transfers import (
     Decline,
     Details,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from paycore.domain.planning import BatchState, Plan, StoredOutcome
+from paycore.domain.plan import BatchState, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import Outcome, TransferCommand
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from command_service import anew
 from command_service.accounts.commands import (
     AccountOutcome,
     AccountRefused,
@@ -12,7 +13,6 @@ from command_service.accounts.commands import (
     OpenAccount,
 )
 from command_service.accounts.ledger import AccountLedger, account_not_found
-from command_service.posting.engine import database_unavailable
 from command_service.posting.store import UnreachableError
 from command_service.servicers.fields import (
     MAX_AMOUNT,
@@ -28,7 +28,7 @@ from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.grants import GrantAction
 from paycore.domain.idempotency import command_hash
 from paycore.domain.money import Currency, Minor
-from paycore.domain.planning import Rules
+from paycore.domain.rules import Rules
 from paycore.domain.transfers import Details
 from paycore.runtime.errors import to_status
 from paycore.runtime.server import Call
@@ -104,7 +104,7 @@ class AccountServicer:
         try:
             account = await self._accounts.read(AccountId(request.account_id))
         except UnreachableError as error:
-            raise database_unavailable().error from error
+            raise anew.database_unavailable() from error
         if account is None:
             raise account_not_found(request.account_id)
         if not self._accounts.may_read(call.client, account):

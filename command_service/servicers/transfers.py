@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from command_service import anew
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.step_up import StepUpAdmission
-from command_service.posting.engine import PostingEngine, database_unavailable
+from command_service.posting.engine import PostingEngine
 from command_service.posting.store import (
     NO_POSITION,
     LedgerStore,
@@ -23,7 +24,8 @@ from command_service.servicers.transfer_requests import ParsedTransfer, parse_tr
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.grants import GrantAction
-from paycore.domain.planning import Rules, StoredOutcome, visibility
+from paycore.domain.plan import StoredOutcome
+from paycore.domain.rules import Rules, visibility
 from paycore.domain.transfers import (
     Decline,
     Declined,
@@ -142,7 +144,7 @@ class TransferServicer:
                 )
             outcomes = await self._replayed(call.client, found)
         except UnreachableError as error:
-            raise database_unavailable().error from error
+            raise anew.database_unavailable() from error
         if not outcomes:
             raise PaycoreError(
                 Reason.TRANSFER_NOT_FOUND,

@@ -8,19 +8,17 @@ stored key, then whatever is decided afresh on retry, last the refusals that the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.grants import GrantAction, Grants, Reach
+from paycore.domain.grants import GrantAction, Reach
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Currency, Minor
-from paycore.domain.position import Position
-from paycore.domain.step_up import Authorization
+from paycore.domain.plan import AccountUpdate, AuthorizationRow, BatchState, Key, KeyRow, Plan
+from paycore.domain.rules import ENDPOINTS, Rules, visible_to
 from paycore.domain.transfers import (
     Decline,
     Declined,
-    Details,
     Outcome,
     Posted,
     Refused,
@@ -28,108 +26,7 @@ from paycore.domain.transfers import (
     Transfer,
     TransferCommand,
     TransferId,
-    TransferKind,
-    Visibility,
 )
-
-Key = tuple[str, str]
-"""Client and idempotency key."""
-
-ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind]] = {
-    TransferKind.TRANSFER: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
-    TransferKind.DEPOSIT: (AccountKind.EXTERNAL, AccountKind.CUSTOMER),
-    TransferKind.WITHDRAWAL: (AccountKind.CUSTOMER, AccountKind.EXTERNAL),
-}
-"""Which kinds of account each kind of transfer debits and credits."""
-
-PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL})
-"""Kinds that the payer sets in motion, and that step-up therefore guards (PSD2 RTS article 4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What is set by policy: grants, and per currency the amount above which step-up is needed."""
-
-    grants: Grants
-    step_up_thresholds: Mapping[str, int]
-
-    def step_up_basis(
-        self, command_client: str, kind: TransferKind, amount: int, currency: str, payer: Account
-    ) -> StepUpBasis | None:
-        """Why a payment needs no step-up, or None when it does. `amount` is in minor units."""
-        if kind not in PAYER_INITIATED:
-            return StepUpBasis.NOT_APPLICABLE
-        threshold = self.step_up_thresholds.get(currency)
-        if threshold is not None and amount <= threshold:
-            return StepUpBasis.BELOW_THRESHOLD
-        if self.grants.allows(
-            command_client,
-            GrantAction.STEP_UP_EXEMPT,
-            opened_by=payer.opened_by,
-            institution=payer.institution,
-        ):
-            return StepUpBasis.CLIENT_EXEMPT
-        return None
-
-
-class StoredOutcome(NamedTuple):
-    """What an earlier use of a key left: no row when the key belongs to another kind of command."""
-
-    request_hash: bytes
-    row: Transfer | Decline | None
-    details: Details | None
-    position: Position
-
-
-@dataclass(frozen=True, slots=True)
-class BatchState:
-    """What was read, under lock, for one batch."""
-
-    accounts: Mapping[AccountId, Account]
-    stored: Mapping[Key, StoredOutcome]
-
-
-class KeyRow(NamedTuple):
-    """An idempotency key to write."""
-
-    client: str
-    key: str
-    outcome_id: TransferId
-    declined: bool
-    request_hash: bytes
-
-
-class AccountUpdate(NamedTuple):
-    """New figures of an account, guarded by the version and revision that they were made from."""
-
-    id: AccountId
-    version_read: int
-    revision_read: int
-    balance: Minor
-    version: int
-    last_entry_us: int
-
-
-class AuthorizationRow(NamedTuple):
-    """An authorization to store with its transfer."""
-
-    transfer_id: TransferId
-    client: str
-    key: str
-    authorization: Authorization
-
-
-@dataclass(slots=True)
-class Plan:
-    """The outcome of each command, in order, and all rows to write for them."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    transfers: list[Transfer] = field(default_factory=list)
-    declines: list[Decline] = field(default_factory=list)
-    details: list[tuple[TransferId, Details]] = field(default_factory=list)
-    authorizations: list[AuthorizationRow] = field(default_factory=list)
-    keys: list[KeyRow] = field(default_factory=list)
-    accounts: list[AccountUpdate] = field(default_factory=list)
 
 
 class _Working:
@@ -258,7 +155,7 @@ class _Planner:
             return None
         _check_same_request(command, stored.request_hash)
         if isinstance(stored.row, Transfer):
-            visible = _visibility(
+            visible = visible_to(
                 self._standing(command).reads,
                 command.client,
                 self._account(stored.row.debit_account).account,
@@ -351,7 +248,7 @@ class _Planner:
             plan.authorizations.append(
                 AuthorizationRow(new_id, command.client, command.key, authorization)
             )
-        visible = _visibility(standing.reads, command.client, debit.account, credit.account)
+        visible = visible_to(standing.reads, command.client, debit.account, credit.account)
         posted = Posted(transfer, command.details, visible)
         self._remember(command, new_id, posted, declined=False)
         return posted
@@ -397,23 +294,6 @@ class _Planner:
         )
         if command.details is not None:
             self._plan.details.append((new_id, command.details))
-
-
-def visibility(grants: Grants, client: str, debit: Account, credit: Account) -> Visibility:
-    """Which of a transfer's accounts `client` may read."""
-    return _visibility(grants.reach(client, GrantAction.READ), client, debit, credit)
-
-
-_VISIBILITIES = tuple(
-    tuple(Visibility(debit, credit) for credit in (False, True)) for debit in (False, True)
-)
-"""Indexed by what may be read of the debited, then of the credited account."""
-
-
-def _visibility(reads: Reach, client: str, debit: Account, credit: Account) -> Visibility:
-    return _VISIBILITIES[reads.covers(client, debit.opened_by, debit.institution)][
-        reads.covers(client, credit.opened_by, credit.institution)
-    ]
 
 
 def _not_permitted(command: TransferCommand) -> PaycoreError:

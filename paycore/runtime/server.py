@@ -82,8 +82,11 @@ Handler = Callable[[Any, Call], Awaitable[Message]]
 class _Gate:
     """What stands before each method, in one wrapper: interceptors cost an await each."""
 
-    def __init__(self, access: AccessTable, limiter: Limiter | None, clock: Clock) -> None:
+    def __init__(
+        self, access: AccessTable, limiter: Limiter | None, clock: Clock, *, insecure: bool
+    ) -> None:
         self._access = access
+        self._insecure = insecure
         self._limiter = limiter
         self._clock = clock
 
@@ -154,11 +157,12 @@ class _Gate:
         return answer
 
     def _identify(self, context: Context, service: str, method: str) -> str:
-        properties = context.auth_context()
-        if properties.get("transport_security_type") == [b"ssl"]:
-            client = identity_of(properties.get("x509_subject_alternative_name", ()))
+        if self._insecure:
+            client: str | None = PLAIN_TEXT_CLIENT
+        elif context.peer_identity_key() == "x509_subject_alternative_name":
+            client = identity_of(context.peer_identities() or ())
         else:
-            client = PLAIN_TEXT_CLIENT
+            client = None
         if client is None or not self._access.allows(client, service, method):
             raise PaycoreError(
                 Reason.NOT_PERMITTED,
@@ -195,7 +199,12 @@ class Server:
         clock: Clock | None = None,
     ) -> None:
         self._settings = settings
-        self._gate = _Gate(AccessTable.load(settings.access_file), limiter, clock or SystemClock())
+        self._gate = _Gate(
+            AccessTable.load(settings.access_file),
+            limiter,
+            clock or SystemClock(),
+            insecure=settings.insecure,
+        )
         self._server = grpc.aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack aio
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

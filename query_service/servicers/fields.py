@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from iso4217 import Currency as KnownCurrency
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Violation, invalid_fields
 from paycore.domain.position import Position
 from paycore.domain.transfers import TransferKind
+from paycore.runtime.currencies import is_known
 from paycore.v1.transfer_pb2 import TransferKind as KindMessage
 
 MAX_REFERENCE = 128
@@ -21,7 +21,6 @@ _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """0001-01-01 to 9999-12-31, the range of google.protobuf.Timestamp."""
 _NANOS_A_SECOND = 1_000_000_000
 
-_CURRENCIES = frozenset(currency.code for currency in KnownCurrency)
 _PREFIX = "TRANSFER_KIND_"
 _KINDS: dict[int, TransferKind] = {
     KindMessage.Value(_PREFIX + kind.value): kind for kind in TransferKind
@@ -88,7 +87,7 @@ class Fields:
 
     def currency(self, field: str, value: str) -> str | None:
         """An upper-case ISO 4217 code, or empty for any."""
-        if value and value not in _CURRENCIES:
+        if value and not is_known(value):
             self.refuse(field, "is not an upper-case ISO 4217 code")
         return value or None
 

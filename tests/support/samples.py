@@ -9,7 +9,9 @@ from typing import Any
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.money import Currency, Minor
-from paycore.domain.planning import BatchState, Key, Plan, Rules, StoredOutcome, plan_batch
+from paycore.domain.plan import BatchState, Key, Plan, StoredOutcome
+from paycore.domain.planning import plan_batch
+from paycore.domain.rules import Rules
 from paycore.domain.step_up import Authorization, AuthorizationMethod
 from paycore.domain.transfers import TransferCommand, TransferKind
 

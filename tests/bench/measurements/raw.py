@@ -18,7 +18,9 @@ from paycore.domain.accounts import Account, AccountId
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.idempotency import HASH_BYTES
 from paycore.domain.money import Currency, Minor
-from paycore.domain.planning import BatchState, Plan, Rules, plan_batch
+from paycore.domain.plan import BatchState, Plan
+from paycore.domain.planning import plan_batch
+from paycore.domain.rules import Rules
 from paycore.domain.transfers import TransferCommand, TransferKind
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool

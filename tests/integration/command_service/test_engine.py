@@ -18,7 +18,7 @@ from command_service.posting.pacing import EngineLimits
 from command_service.posting.store import Decide, LedgerStore, RejectedError
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.planning import StoredOutcome
+from paycore.domain.plan import StoredOutcome
 from paycore.domain.transfers import Outcome, Posted, Refused, TransferCommand
 from tests.support.command_core import CommandCore, command_core, payment, posted
 from tests.support.databases import OwnDatabase, with_setting
@@ -430,7 +430,8 @@ async def _post_as_one(
 ) -> list[Outcome]:
     """One transaction through the store itself, deciding as the engine does."""
     from command_service.admission.rules import RulesCache
-    from paycore.domain.planning import BatchState, Plan, plan_batch
+    from paycore.domain.plan import BatchState, Plan
+    from paycore.domain.planning import plan_batch
 
     rules = RulesCache(core.pool, core.clock)
     await rules.start()

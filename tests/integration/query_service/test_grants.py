@@ -10,7 +10,8 @@ import pytest
 
 import database
 from paycore.domain.errors import PaycoreError, Reason
-from query_service.grants import MAX_AGE_S, GrantsLoader
+from paycore.runtime.refreshed import MAX_AGE_S
+from query_service.grants import GrantsLoader
 from tests.support.databases import OwnDatabase
 
 

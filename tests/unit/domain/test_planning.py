@@ -12,7 +12,7 @@ from paycore.domain.accounts import Account, AccountKind, AccountStatus
 from paycore.domain.errors import STORED_DECLINES, PaycoreError, Reason
 from paycore.domain.grants import GrantAction, GrantScope
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Minor
-from paycore.domain.planning import AccountUpdate, AuthorizationRow, KeyRow, Plan, StoredOutcome
+from paycore.domain.plan import AccountUpdate, AuthorizationRow, KeyRow, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import (
     Declined,

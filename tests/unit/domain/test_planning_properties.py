@@ -14,8 +14,10 @@ from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStat
 from paycore.domain.errors import Reason
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.money import Currency, Minor
-from paycore.domain.planning import BatchState, Key, Plan, Rules, StoredOutcome, plan_batch
+from paycore.domain.plan import BatchState, Key, Plan, StoredOutcome
+from paycore.domain.planning import plan_batch
 from paycore.domain.position import Position
+from paycore.domain.rules import Rules
 from paycore.domain.transfers import (
     Decline,
     Declined,

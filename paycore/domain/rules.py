@@ -1,0 +1,64 @@
+"""What policy and the kinds of transfer allow, apart from any balance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paycore.domain.accounts import Account, AccountKind
+from paycore.domain.grants import GrantAction, Grants, Reach
+from paycore.domain.transfers import StepUpBasis, TransferKind, Visibility
+
+ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind]] = {
+    TransferKind.TRANSFER: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
+    TransferKind.DEPOSIT: (AccountKind.EXTERNAL, AccountKind.CUSTOMER),
+    TransferKind.WITHDRAWAL: (AccountKind.CUSTOMER, AccountKind.EXTERNAL),
+}
+"""Which kinds of account each kind of transfer debits and credits."""
+
+PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL})
+"""Kinds that the payer sets in motion, and that step-up therefore guards (PSD2 RTS article 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is set by policy: grants, and per currency the amount above which step-up is needed."""
+
+    grants: Grants
+    step_up_thresholds: Mapping[str, int]
+
+    def step_up_basis(
+        self, command_client: str, kind: TransferKind, amount: int, currency: str, payer: Account
+    ) -> StepUpBasis | None:
+        """Why a payment needs no step-up, or None when it does. `amount` is in minor units."""
+        if kind not in PAYER_INITIATED:
+            return StepUpBasis.NOT_APPLICABLE
+        threshold = self.step_up_thresholds.get(currency)
+        if threshold is not None and amount <= threshold:
+            return StepUpBasis.BELOW_THRESHOLD
+        if self.grants.allows(
+            command_client,
+            GrantAction.STEP_UP_EXEMPT,
+            opened_by=payer.opened_by,
+            institution=payer.institution,
+        ):
+            return StepUpBasis.CLIENT_EXEMPT
+        return None
+
+
+def visibility(grants: Grants, client: str, debit: Account, credit: Account) -> Visibility:
+    """Which of a transfer's accounts `client` may read."""
+    return visible_to(grants.reach(client, GrantAction.READ), client, debit, credit)
+
+
+_VISIBILITIES = tuple(
+    tuple(Visibility(debit, credit) for credit in (False, True)) for debit in (False, True)
+)
+"""Indexed by what may be read of the debited, then of the credited account."""
+
+
+def visible_to(reads: Reach, client: str, debit: Account, credit: Account) -> Visibility:
+    """The same where what `client` may read was looked up before."""
+    return _VISIBILITIES[reads.covers(client, debit.opened_by, debit.institution)][
+        reads.covers(client, credit.opened_by, credit.institution)
+    ]
