@@ -9,7 +9,6 @@ once and a probe looks for its return, so no call ever waits for a dead Redis mo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ MOST_CLIENTS = 10_000
 
 _SCRIPT = (Path(__file__).parent / "gcra.lua").read_text(encoding="utf-8")
 _US = 1_000_000
+_AWAY = (RedisError, OSError, TimeoutError)
 
 LIMITED = Counter("paycore_rate_limited_total", "Calls refused by a rate limit.", ["client"])
 DECIDED = Counter("paycore_limit_decisions_total", "Rate limit decisions.", ["by"])
@@ -77,11 +77,12 @@ class LocalLimiter:
         """0 when `cost` units are admitted now, else the microseconds after which they would be."""
         now_us = self._clock.monotonic_s() * _US
         interval_us = self._limit.interval_us
-        after_us = max(self._arrivals_us.get(client, now_us), now_us) + cost * interval_us
-        early_us = after_us - self._limit.burst * interval_us - now_us
+        taken_us = max(self._arrivals_us.get(client, now_us) - now_us, 0.0)
+        # In this order no rounding refuses a whole burst to a client that has used none of it.
+        early_us = taken_us + (cost - self._limit.burst) * interval_us
         if early_us > 0:
             return early_us
-        self._arrivals_us[client] = after_us
+        self._arrivals_us[client] = now_us + taken_us + cost * interval_us
         self._arrivals_us.move_to_end(client)
         if len(self._arrivals_us) > MOST_CLIENTS:
             self._arrivals_us.popitem(last=False)
@@ -181,11 +182,14 @@ class SharedLimiter:
             batch, self._waiting = self._waiting, []
             try:
                 await self._ask(batch)
-            except (RedisError, OSError, TimeoutError) as error:
+            except _AWAY as error:
                 log.warning("redis away: limits fall back", error=type(error).__name__)
-                self._set_shared(False)
-                self._lose(batch)
-                self._lose(self._waiting)
+                self._fall_back(batch)
+            except Exception:
+                # Such as a reply of another shape: callers must not wait for a task that ended.
+                log.exception("redis is of no use: limits fall back")
+                self._fall_back(batch)
+                await asyncio.sleep(PROBE_EVERY_S)
             except BaseException:
                 self._lose(batch)
                 raise
@@ -200,19 +204,29 @@ class SharedLimiter:
             arguments += [repr(self._limit.interval_us), self._limit.burst, asked.cost, ahead]
         async with asyncio.timeout(REPLY_WITHIN_S):
             decisions = await self._script(keys=keys, args=arguments)
-        _BY_REDIS.inc(len(batch))
+        # All of the reply is looked at before any of it counts.
+        decided = [
+            (asked, float(wait_us), int(ahead))
+            for asked, (wait_us, ahead) in zip(batch, decisions, strict=True)
+        ]
         until_s = self._clock.monotonic_s() + AHEAD_FOR_S
-        for asked, (wait_us, ahead) in zip(batch, decisions, strict=True):
+        for asked, wait_us, ahead in decided:
             if ahead:
                 self._remember(asked.client, _Ahead(ahead, until_s))
             if not asked.decision.done():
-                asked.decision.set_result(float(wait_us))
+                asked.decision.set_result(wait_us)
+        _BY_REDIS.inc(len(batch))
 
     def _remember(self, client: str, ahead: _Ahead) -> None:
         self._ahead.pop(client, None)
         self._ahead[client] = ahead
         if len(self._ahead) > MOST_CLIENTS:
             del self._ahead[next(iter(self._ahead))]
+
+    def _fall_back(self, batch: list[_Asked]) -> None:
+        self._set_shared(False)
+        self._lose(batch)
+        self._lose(self._waiting)
 
     def _lose(self, batch: list[_Asked]) -> None:
         _BY_FALLBACK.inc(len(batch))
@@ -222,12 +236,16 @@ class SharedLimiter:
         batch.clear()
 
     async def _probe(self) -> None:
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
+        try:
             async with asyncio.timeout(REPLY_WITHIN_S):
                 await self._redis.ping()
+        except _AWAY:
+            await asyncio.sleep(PROBE_EVERY_S)
+        except Exception:
+            log.exception("redis cannot be probed")
+            await asyncio.sleep(PROBE_EVERY_S)
+        else:
             self._set_shared(True)
-            return
-        await asyncio.sleep(PROBE_EVERY_S)
 
     def _set_shared(self, shared: bool) -> None:
         self._shared = shared

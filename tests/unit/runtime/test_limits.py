@@ -78,3 +78,12 @@ def test_no_window_admits_more_than_burst_and_rate(
         for at, cost in admitted[first:]:
             taken += cost
             assert taken <= burst + 10 * (at - start) + 1e-6
+
+
+@given(rate=st.floats(0.5, 200_000), start_s=st.floats(0, 1e7), burst=st.integers(1, 1_000))
+def test_a_whole_burst_at_once_is_admitted_at_every_rate(
+    rate: float, start_s: float, burst: int
+) -> None:
+    clock = SetClock()
+    clock.seconds = start_s
+    assert LocalLimiter(RateLimit(rate, burst), clock).wait_us("a", burst) == 0
