@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from command_service.servicers.fields import MAX_BATCH
+from paycore.runtime.limits import FALLBACK_SHARE
 from paycore.runtime.settings import DatabaseSettings
+
+LEAST_BURST = math.ceil(MAX_BATCH / FALLBACK_SHARE)
+"""Less would refuse the largest call for ever while each process limits on its own."""
 
 
 class CommandSettings(DatabaseSettings):
@@ -30,8 +37,17 @@ class CommandSettings(DatabaseSettings):
     """Posting transactions at once in one process."""
     client_rate_per_s: float = Field(default=100_000.0, gt=0)
     """Commands per second of one client, over all processes."""
-    client_burst: int = Field(default=200_000, ge=1_000)
-    """Commands of one client that may come at once."""
+    client_burst: int = 200_000
+    """Commands of one client that may come at once; at least LEAST_BURST."""
+
+    @model_validator(mode="after")
+    def _largest_call_passes_the_fallback(self) -> Self:
+        if self.client_burst < LEAST_BURST:
+            raise ValueError(
+                f"client_burst must be at least {LEAST_BURST}: a call may carry {MAX_BATCH} "
+                f"commands, and without Redis a process admits {FALLBACK_SHARE:g} of the burst"
+            )
+        return self
 
     def hash_key(self) -> bytes:
         """The key in `hash_key_file`. Raises ValueError when it is not 32 bytes in hex."""

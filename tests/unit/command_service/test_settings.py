@@ -1,0 +1,38 @@
+"""Settings under which a legal call could never pass are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from command_service.servicers.fields import MAX_BATCH
+from command_service.settings import LEAST_BURST, CommandSettings
+from paycore.runtime.clock import SystemClock
+from paycore.runtime.limits import RateLimit, SharedLimiter
+
+
+def settings(client_burst: int) -> CommandSettings:
+    return CommandSettings(
+        environment="local",
+        insecure=True,
+        postgres_dsn=SecretStr("postgresql://127.0.0.1/paycore"),
+        redis_url=SecretStr("redis://127.0.0.1:1"),
+        signing_target="127.0.0.1:1",
+        hash_key_file=Path("hash.key"),
+        client_burst=client_burst,
+    )
+
+
+def test_a_burst_below_twice_the_largest_call_is_refused_with_the_reason() -> None:
+    assert LEAST_BURST == 2_000
+    with pytest.raises(ValidationError, match="client_burst must be at least 2000: a call may"):
+        settings(LEAST_BURST - 1)
+
+
+async def test_the_least_burst_lets_the_largest_call_pass_without_redis() -> None:
+    limit = RateLimit(0.3, settings(LEAST_BURST).client_burst)
+    limiter = SharedLimiter("redis://127.0.0.1:1", "client", limit, SystemClock())
+    await limiter.admit("app", MAX_BATCH)
+    await limiter.stop()
