@@ -27,6 +27,9 @@ async def keep_clean(store: Store) -> None:
             await clean_up(store)
         except PaycoreError as error:
             log.warning("verdicts were not cleaned up", reason=error.reason.value)
+        except Exception as error:
+            # Whatever it was, the table must not grow for as long as the process lives.
+            log.exception("verdicts were not cleaned up", error=type(error).__name__)
         await asyncio.sleep(EVERY_S)
 
 

@@ -162,3 +162,6 @@ class IdSource:
                     await self._renew(self._term)
             except (*DISCONNECTED, asyncpg.PostgresError, PaycoreError) as error:
                 log.warning("id lease not renewed", error=type(error).__name__)
+            except Exception as error:
+                # Ids stop when the lease ends, and come again with the first renewal that works.
+                log.exception("id lease not renewed", error=type(error).__name__)

@@ -135,6 +135,37 @@ async def test_a_renewed_lease_goes_on(
     await ids.stop()
 
 
+async def test_a_number_of_no_use_gives_no_ids_and_the_next_one_does(
+    pool: asyncpg.Pool, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.02)
+    ids = await started(pool)
+    await admin.execute(
+        """
+        ALTER TABLE ledger.id_leases DROP CONSTRAINT id_leases_instance_check;
+        CREATE SEQUENCE ledger.wrong MINVALUE 5000;
+        GRANT USAGE ON SEQUENCE ledger.wrong TO PUBLIC;
+        CREATE FUNCTION ledger.wrong() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN NEW.instance := nextval('ledger.wrong'); RETURN NEW; END $$;
+        CREATE TRIGGER wrong BEFORE INSERT ON ledger.id_leases
+          FOR EACH ROW EXECUTE FUNCTION ledger.wrong();
+        UPDATE ledger.id_leases SET holder = gen_random_uuid();
+        """
+    )
+    async with asyncio.timeout(10):
+        while await admin.fetchval("SELECT count(*) FROM ledger.id_leases") < 4:
+            await asyncio.sleep(0.02)
+    with pytest.raises(PaycoreError) as refusal:
+        await ids.take(1)
+    assert refusal.value.reason is Reason.DATABASE_UNAVAILABLE
+    await admin.execute("DROP TRIGGER wrong ON ledger.id_leases")
+    async with asyncio.timeout(10):
+        while ids.instance is None:
+            await asyncio.sleep(0.02)
+    assert await ids.take(1)
+    await ids.stop()
+
+
 async def test_when_all_numbers_are_leased_a_process_does_not_start(
     pool: asyncpg.Pool, admin: asyncpg.Connection
 ) -> None:
