@@ -133,9 +133,11 @@ class Authorizer:
         self, question: Question, digest: bytes, pin: Pin, deadline_s: float
     ) -> Decided:
         """The verdict on the proof: recorded, or found now, after waiting for earlier attempts."""
-        give_up_s = min(deadline_s, self._clock.monotonic_s() + MAX_WAIT_S)
+        now_s = self._clock.monotonic_s()
+        give_up_s = min(deadline_s, now_s + MAX_WAIT_S)
+        out_of_time = _too_late if deadline_s <= give_up_s else overloaded
         pause_s = FIRST_PAUSE_S
-        async with self._turns.of(question.user_id, give_up_s - self._clock.monotonic_s()):
+        async with self._turns.of(question.user_id, give_up_s - now_s, out_of_time):
             while True:
                 # Not held while waiting: one user's queue must not fill the pool for others.
                 with self._pool.place():
@@ -143,7 +145,7 @@ class Authorizer:
                 if decided is not None:
                     return decided
                 if self._clock.monotonic_s() + pause_s >= give_up_s:
-                    raise overloaded()
+                    raise out_of_time()
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
@@ -151,7 +153,7 @@ class Authorizer:
         self, question: Question, digest: bytes, pin: Pin, deadline_s: float
     ) -> Decided | None:
         if self._clock.monotonic_s() >= deadline_s:
-            raise PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the PIN check")
+            raise _too_late()
         reservation = await self._store.reserve(
             question.user_id,
             proof=proof_hash(question.user_id, question.proof, digest),
@@ -255,6 +257,10 @@ def _refused(reason: Reason, message: str, decided: Decided) -> PaycoreError:
     if decided.attempts_left == 0:
         metadata["locked_until"] = _time_text(decided.locked_until_us)
     return PaycoreError(reason, message, metadata)
+
+
+def _too_late() -> PaycoreError:
+    return PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the PIN check")
 
 
 def _invalid(why: str) -> PaycoreError:

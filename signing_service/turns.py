@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from paycore.domain.errors import PaycoreError, Reason
@@ -35,10 +35,13 @@ class Turns:
         self._calls = 0
 
     @asynccontextmanager
-    async def of(self, user_id: str, timeout_s: float) -> AsyncIterator[None]:
+    async def of(
+        self, user_id: str, timeout_s: float, out_of_time: Callable[[], PaycoreError]
+    ) -> AsyncIterator[None]:
         """Wait for a turn of `user_id`, at most `timeout_s` seconds, and hold it.
 
-        Raises PaycoreError OVERLOADED when too many wait already or the time is up.
+        Raises PaycoreError OVERLOADED when too many wait already, `out_of_time()` when the time
+        is up.
         """
         turn = self._turns.get(user_id)
         if self._calls >= MAX_WAITING or (turn and turn.calls >= MAX_WAITING_PER_USER):
@@ -48,7 +51,7 @@ class Turns:
         self._calls += 1
         turn.calls += 1
         try:
-            await self._wait(turn, timeout_s)
+            await self._wait(turn, timeout_s, out_of_time)
             try:
                 yield
             finally:
@@ -59,13 +62,15 @@ class Turns:
             if turn.calls == 0:
                 del self._turns[user_id]
 
-    async def _wait(self, turn: _Turn, timeout_s: float) -> None:
+    async def _wait(
+        self, turn: _Turn, timeout_s: float, out_of_time: Callable[[], PaycoreError]
+    ) -> None:
         with WAITING.track_inprogress():
             try:
                 async with asyncio.timeout(timeout_s):
                     await turn.free.acquire()
             except TimeoutError:
-                raise overloaded() from None
+                raise out_of_time() from None
 
 
 def overloaded() -> PaycoreError:

@@ -19,6 +19,7 @@ from paycore.domain.step_up import Authorization, AuthorizationMethod, payment_d
 from signing_service.authorizer import proof_hash
 from signing_service.policy import AttemptRules
 from signing_service.store import Decided, MustWait, Reserved, Store, Verdict
+from signing_service.turns import AT_ONCE
 from tests.integration.signing.signer import PIN, WRONG, Signer, hashes, payment
 
 Start = Callable[..., Awaitable[Signer]]
@@ -240,6 +241,29 @@ async def test_a_user_without_a_pin_cannot_be_told_apart(
         )
     assert seen["user-1"] == seen["nobody"]
     assert seen["nobody"][0] == [Reason.PIN_INCORRECT] * 5 + [Reason.PIN_LOCKED]
+
+
+@pytest.mark.parametrize(
+    ("within_s", "calls", "reason"),
+    [
+        (0.3, 1, Reason.DEADLINE_EXCEEDED),
+        (0.3, AT_ONCE + 1, Reason.DEADLINE_EXCEEDED),
+        (20.0, 1, Reason.OVERLOADED),
+        (20.0, AT_ONCE + 1, Reason.OVERLOADED),
+    ],
+)
+async def test_a_wait_says_whether_the_caller_or_the_service_ended_it(
+    signer: Signer, within_s: float, calls: int, reason: Reason
+) -> None:
+    for number in range(AT_ONCE):
+        reserved = await signer.store.reserve(
+            "user-1", proof=bytes([number]) * 32, digest=b"d" * 32, fresh_until_us=2**62
+        )
+        assert isinstance(reserved, Reserved)
+    refusals = await asyncio.gather(
+        *(signer.refusal(signer.question("user-1", PIN, payment()), within_s) for _ in range(calls))
+    )
+    assert {refusal.reason for refusal in refusals} == {reason}
 
 
 async def test_a_full_hashing_pool_costs_no_attempt(

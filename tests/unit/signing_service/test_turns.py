@@ -8,7 +8,7 @@ import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
 from signing_service import turns as module
-from signing_service.turns import AT_ONCE, Turns
+from signing_service.turns import AT_ONCE, Turns, overloaded
 
 
 async def test_few_proceed_at_once_in_order_of_arrival() -> None:
@@ -16,7 +16,7 @@ async def test_few_proceed_at_once_in_order_of_arrival() -> None:
 
     async def call(number: int) -> None:
         nonlocal running
-        async with turns.of("user-1", timeout_s=5):
+        async with turns.of("user-1", timeout_s=5, out_of_time=overloaded):
             running += 1
             assert running <= AT_ONCE
             order.append(number)
@@ -34,7 +34,7 @@ async def test_users_do_not_wait_for_each_other() -> None:
         for _ in range(AT_ONCE):
             group.create_task(_hold(turns, "user-1", free))
         await asyncio.sleep(0)
-        async with turns.of("user-2", timeout_s=1):
+        async with turns.of("user-2", timeout_s=1, out_of_time=overloaded):
             free.set()
 
 
@@ -45,12 +45,12 @@ async def test_the_wait_ends_with_a_refusal_that_says_when_to_retry() -> None:
             group.create_task(_hold(turns, "user-1", free))
         await asyncio.sleep(0)
         with pytest.raises(PaycoreError) as raised:
-            async with turns.of("user-1", timeout_s=0.01):
+            async with turns.of("user-1", timeout_s=0.01, out_of_time=overloaded):
                 pytest.fail("no turn was free")
         free.set()
     assert raised.value.reason is Reason.OVERLOADED
     assert raised.value.retry_after_ms is not None
-    async with turns.of("user-1", timeout_s=0.01):
+    async with turns.of("user-1", timeout_s=0.01, out_of_time=overloaded):
         pass
 
 
@@ -62,7 +62,7 @@ async def test_no_more_wait_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> 
             group.create_task(_hold(turns, "user-1", free))
         await asyncio.sleep(0)
         with pytest.raises(PaycoreError) as raised:
-            async with turns.of("user-1", timeout_s=5):
+            async with turns.of("user-1", timeout_s=5, out_of_time=overloaded):
                 pytest.fail("one too many waited")
         free.set()
     assert raised.value.reason is Reason.OVERLOADED
@@ -71,11 +71,11 @@ async def test_no_more_wait_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_nothing_is_kept_of_users_whose_calls_ended() -> None:
     turns = Turns()
     for number in range(100):
-        async with turns.of(f"user-{number}", timeout_s=1):
+        async with turns.of(f"user-{number}", timeout_s=1, out_of_time=overloaded):
             pass
     assert not turns._turns
 
 
 async def _hold(turns: Turns, user_id: str, free: asyncio.Event) -> None:
-    async with turns.of(user_id, timeout_s=5):
+    async with turns.of(user_id, timeout_s=5, out_of_time=overloaded):
         await free.wait()
