@@ -51,9 +51,13 @@ class TlsFiles:
 
 
 def identity_of(alternative_names: Iterable[bytes]) -> str | None:
-    """The name in the first SPIFFE id among a certificate's alternative names, if there is one."""
+    """The name in the first SPIFFE id among a certificate's alternative names, if there is one.
+
+    A name that is not ASCII is no identity, for no access table can mean it (SPIFFE-ID, 2.2).
+    """
     prefix = SPIFFE_PREFIX.encode()
     for name in alternative_names:
         if name.startswith(prefix):
-            return name[len(prefix) :].decode("ascii", errors="strict") or None
+            own = name[len(prefix) :]
+            return own.decode("ascii") if own and own.isascii() else None
     return None
