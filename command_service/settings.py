@@ -6,23 +6,22 @@ import math
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from command_service.servicers.fields import MAX_BATCH
 from paycore.runtime.limits import FALLBACK_SHARE
-from paycore.runtime.settings import DatabaseSettings
+from paycore.runtime.settings import DatabaseSettings, RedisSettings
 
 LEAST_BURST = math.ceil(MAX_BATCH / FALLBACK_SHARE)
 """Less would refuse the largest call for ever while each process limits on its own."""
 
 
-class CommandSettings(DatabaseSettings):
+class CommandSettings(DatabaseSettings, RedisSettings):
     """Environment variables PAYCORE_COMMAND_*."""
 
     model_config = SettingsConfigDict(env_prefix="PAYCORE_COMMAND_", extra="ignore")
 
-    redis_url: SecretStr
     signing_target: str
     """host:port of the signing service."""
     hash_key_file: Path

@@ -10,6 +10,7 @@ import structlog
 
 from paycore.runtime import logs, metrics, process
 from paycore.runtime.clock import SystemClock
+from paycore.runtime.elastic import ElasticAddress
 from paycore.runtime.server import Server
 from projector.readiness import Readiness
 from projector.service import Projector
@@ -62,9 +63,7 @@ async def _publish(readiness: Readiness, server: Server) -> None:
 def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
     """The part of `settings` that the sink needs."""
     return ElasticSettings(
-        url=settings.elasticsearch_url,
-        user=settings.elasticsearch_user,
-        password=settings.elasticsearch_password.get_secret_value(),
+        address=ElasticAddress.of(settings),
         prefix=settings.index_prefix,
         bulk_documents=settings.bulk_documents,
         bulk_bytes=settings.bulk_bytes,

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from paycore.runtime.settings import DatabaseSettings
+from paycore.runtime.settings import DatabaseSettings, ElasticsearchSettings
 
 
-class ProjectorSettings(DatabaseSettings):
+class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     """What the projector can be told from outside."""
 
     model_config = SettingsConfigDict(env_prefix="PAYCORE_PROJECTOR_", extra="ignore")
-
-    elasticsearch_url: str
-    elasticsearch_user: str = ""
-    elasticsearch_password: SecretStr = SecretStr("")
-    index_prefix: str = Field(default="paycore", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
 
     page_entries: int = Field(default=4_000, ge=1, le=20_000)
     """About how many transfers, declines and accounts are read at a time."""

@@ -11,6 +11,7 @@ import structlog
 import database
 from paycore.runtime import logs, metrics, process
 from paycore.runtime.clock import SystemClock
+from paycore.runtime.elastic import ElasticAddress, open_client
 from paycore.runtime.server import Server
 from paycore.v1 import analytics_service_pb2, history_service_pb2
 from query_service import metrics as query_metrics
@@ -18,7 +19,7 @@ from query_service.access import Access
 from query_service.grants import GrantsLoader
 from query_service.page_token import PageTokens
 from query_service.positions import PositionTracker
-from query_service.readers.elastic.connection import Connection, open_client
+from query_service.readers.elastic.connection import CONNECTIONS, MAX_WAIT_S, Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
 from query_service.servicers.analytics import AnalyticsServicer
 from query_service.servicers.history import HistoryServicer
@@ -33,10 +34,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     tokens = PageTokens(settings.page_token_key())
     grants = GrantsLoader(settings.postgres_dsn.get_secret_value(), database.load("query"), clock)
     client = open_client(
-        settings.elasticsearch_url,
-        settings.elasticsearch_user,
-        settings.elasticsearch_password.get_secret_value(),
-        None if settings.elasticsearch_ca is None else str(settings.elasticsearch_ca),
+        ElasticAddress.of(settings), connections=CONNECTIONS, request_timeout_s=MAX_WAIT_S
     )
     connection = Connection(client, clock)
     positions = PositionTracker(ElasticPositions(connection, settings.index_prefix), clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +51,84 @@ class DatabaseSettings(ServiceSettings):
     """Settings of a service that has a PostgreSQL role."""
 
     postgres_dsn: SecretStr
+    """URL. In production with sslmode=verify-full or verify-ca, or the path of a Unix socket."""
+
+    @model_validator(mode="after")
+    def _database_is_encrypted(self) -> Self:
+        dsn = self.postgres_dsn.get_secret_value()
+        if self.environment == "production" and not is_safe_postgres(dsn):
+            raise ValueError(
+                "postgres_dsn must have sslmode=verify-full or verify-ca in production, "
+                "or a Unix socket as its host"
+            )
+        return self
+
+
+class RedisSettings(ServiceSettings):
+    """Settings of a service that uses Redis."""
+
+    redis_url: SecretStr
+    """In production rediss://."""
+
+    @model_validator(mode="after")
+    def _redis_is_encrypted(self) -> Self:
+        url = self.redis_url.get_secret_value()
+        if self.environment == "production" and not is_safe_redis(url):
+            raise ValueError(
+                "redis_url must be rediss:// in production, and must not waive the certificate"
+            )
+        return self
+
+
+class ElasticsearchSettings(ServiceSettings):
+    """Settings of a service that uses Elasticsearch."""
+
+    elasticsearch_url: str
+    """In production https://."""
+    elasticsearch_user: str = "elastic"
+    """Empty: no credentials are sent."""
+    elasticsearch_password: SecretStr
+    elasticsearch_ca: Path | None = None
+    """PEM file of the authority to trust, where the system's own do not do."""
+    index_prefix: str = Field(default="paycore", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+
+    @model_validator(mode="after")
+    def _index_is_encrypted(self) -> Self:
+        if self.environment == "production" and not self.elasticsearch_url.startswith("https://"):
+            raise ValueError("elasticsearch_url must be https:// in production")
+        return self
+
+
+def is_safe_postgres(dsn: str) -> bool:
+    """Whether `dsn` lets asyncpg talk to nobody but a verified server or a local socket."""
+    try:
+        parts = urlsplit(dsn)
+        query = parse_qs(parts.query)
+    except ValueError:
+        return False
+    # All as asyncpg reads it: the last of a repeated parameter counts, hosts before the path win.
+    if query.get("sslmode", [""])[-1] in ("verify-full", "verify-ca"):
+        return True
+    authority = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
+    if authority:
+        hosts = [unquote(host) for host in authority.split(",")]
+    else:
+        hosts = query.get("host", [""])[-1].split(",")
+    return all(host.startswith("/") for host in hosts)
+
+
+def is_safe_redis(url: str) -> bool:
+    """Whether `url` lets redis-py talk to nobody but a verified server."""
+    try:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+    except ValueError:
+        return False
+    return (
+        url.startswith("rediss://")
+        and query.get("ssl_cert_reqs", ["required"]) == ["required"]
+        and query.get("ssl_check_hostname", ["true"]) == ["true"]
+    )
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from elasticsearch import AsyncElasticsearch
-
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
+from paycore.runtime.elastic import ElasticAddress, open_client
 from projector.batch import Batch, Document
 from projector.metrics import BULK_SECONDS, DOCUMENTS, LAG_SECONDS, REFRESH_SECONDS
 from projector.readiness import Readiness
@@ -42,9 +41,7 @@ _BULK_HEADERS = {
 class ElasticSettings:
     """Where the index is, and the bounds on what is sent to it."""
 
-    url: str
-    user: str
-    password: str
+    address: ElasticAddress
     prefix: str
     bulk_documents: int
     bulk_bytes: int
@@ -68,13 +65,10 @@ class ElasticSink:
         self._settings = settings
         self._clock = clock
         self._persistence = Persistence(readiness, chance)
-        self._client = AsyncElasticsearch(
-            settings.url,
-            basic_auth=(settings.user, settings.password) if settings.user else None,
-            request_timeout=REQUEST_TIMEOUT_S,
-            connections_per_node=settings.bulks_in_flight + 1,
-            max_retries=0,
-            retry_on_timeout=False,
+        self._client = open_client(
+            settings.address,
+            connections=settings.bulks_in_flight + 1,
+            request_timeout_s=REQUEST_TIMEOUT_S,
         )
         self._indices = Indices(self._client, settings.prefix)
         self._position = PositionDocument(

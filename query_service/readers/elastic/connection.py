@@ -37,22 +37,6 @@ _HEADERS = {"accept": "application/json", "content-type": "application/json"}
 log = structlog.get_logger()
 
 
-def open_client(
-    url: str, user: str, password: str, ca_certificates: str | None = None
-) -> AsyncElasticsearch:
-    """The one client of a process; close it at the end. Retries are the caller's business."""
-    trust: dict[str, Any] = {} if ca_certificates is None else {"ca_certs": ca_certificates}
-    return AsyncElasticsearch(
-        url,
-        basic_auth=(user, password),
-        connections_per_node=CONNECTIONS,
-        request_timeout=MAX_WAIT_S,
-        max_retries=0,
-        retry_on_timeout=False,
-        **trust,
-    )
-
-
 class Connection:
     """Requests to one cluster, all as plain JSON: the client's typed methods cost twice as much."""
 
