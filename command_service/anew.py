@@ -1,9 +1,10 @@
-"""Deciding anew: how often a transaction is tried again, and what its callers hear at the end."""
+"""Deciding anew: how often a transaction is tried again, and what callers hear when it fails."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 
 from paycore.domain.errors import PaycoreError, Reason
 
@@ -27,4 +28,25 @@ def database_unavailable() -> PaycoreError:
         Reason.DATABASE_UNAVAILABLE,
         "the ledger cannot be reached; try again with the same key",
         retry_after_ms=250,
+    )
+
+
+def deadline_passed() -> PaycoreError:
+    """The caller's deadline passed before anything was written, and nothing will be."""
+    return PaycoreError(
+        Reason.DEADLINE_EXCEEDED, "the deadline passed in the queue; nothing was done"
+    )
+
+
+def error_id() -> str:
+    """A name for one failure, the same in its log line and in its callers' errors."""
+    return secrets.token_hex(8)
+
+
+def internal(named: str) -> PaycoreError:
+    """A defect; `named` is its error id."""
+    return PaycoreError(
+        Reason.INTERNAL,
+        f"the command could not be written: internal error {named}",
+        {"error_id": named},
     )

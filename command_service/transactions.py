@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import asyncpg
@@ -25,6 +25,9 @@ from paycore.runtime.database import DISCONNECTED
 RESOLVE_WITHIN_S = 10.0
 """How long the outcome of a cut commit is looked for, in seconds."""
 
+READ_WITHIN_S = 5.0
+"""How long a read waits for a connection, in seconds."""
+
 _KEYS_TABLE = "idempotency_keys"
 _POLL_S = 0.02
 _DECIDE_ANEW = (
@@ -32,6 +35,16 @@ _DECIDE_ANEW = (
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
+)
+
+_AWAY_CLASSES = ("53", "57", "58")
+"""SQLSTATE classes of a server that cannot serve now: out of resources, being operated, broken."""
+
+_AWAY_STATES = frozenset(
+    {
+        "25006",  # read_only_sql_transaction: this server is no longer the primary
+        "25P03",  # idle_in_transaction_session_timeout: this process was held up
+    }
 )
 
 T = TypeVar("T")
@@ -125,7 +138,8 @@ class Transactions:
                         ):
                             return
                         raise ConflictError("the commit did not happen")
-            except DISCONNECTED as error:
+            except (*DISCONNECTED, asyncpg.PostgresError) as error:
+                # Whatever keeps the answer back says nothing about the commit.
                 log.warning("outcome still unknown", xid=xid, error=type(error).__name__)
             await asyncio.sleep(_POLL_S + random.random() * 0.1)  # noqa: S311  # jitter
         raise OutcomeUnknownError(str(xid))
@@ -137,6 +151,24 @@ class Transactions:
             # The crash lost the id itself: it was never assigned as far as the server knows.
             return True
         return bool(status != "in progress")
+
+
+@contextlib.asynccontextmanager
+async def reading(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """A connection for a read that may be asked for again.
+
+    Raises UnreachableError when there is none within READ_WITHIN_S, and for whatever keeps the
+    database from answering inside.
+    """
+    try:
+        async with pool.acquire(timeout=READ_WITHIN_S) as connection:
+            yield connection
+    except DISCONNECTED as error:
+        raise UnreachableError(type(error).__name__) from error
+    except asyncpg.PostgresError as error:
+        if isinstance(_translated(error), UnreachableError | ConflictError):
+            raise UnreachableError(type(error).__name__) from error
+        raise
 
 
 def _close(connection: asyncpg.Connection) -> None:
@@ -154,6 +186,9 @@ def _translated(error: Any) -> Exception:
         return RejectedError(f"{error.sqlstate} {error.constraint_name}")
     if isinstance(error, _DECIDE_ANEW):
         return ConflictError(error.sqlstate or type(error).__name__)
+    state = error.sqlstate or ""
+    if state in _AWAY_STATES or state[:2] in _AWAY_CLASSES:
+        return UnreachableError(state)
     if isinstance(error, asyncpg.IntegrityConstraintViolationError | asyncpg.DataError):
         return RejectedError(f"{error.sqlstate} {getattr(error, 'constraint_name', None)}")
     failure: Exception = error

@@ -17,6 +17,7 @@ from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.postgres import PostgresLedger
 from command_service.servicers.accounts import AccountServicer
+from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.transfers import TransferServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
@@ -31,8 +32,9 @@ from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
 from paycore.v1 import account_service_pb2, transfer_service_pb2
 
-SPARE_CONNECTIONS = 3
-"""Connections beside those of the batches: reads, look-ups, leases, rules."""
+OTHER_CONNECTIONS = 4
+"""Connections beside those of the batches, in a pool apart so that neither waits for the other:
+reads, look-ups, accounts, leases, rules."""
 
 ORPHAN_POLL_S = 0.5
 """How often a worker looks whether its fleet is still there, in seconds."""
@@ -46,14 +48,16 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
     secret = settings.hash_key()
     async with AsyncExitStack() as stack:
         metrics.serve(_metrics_address(settings, worker))
-        pool = await open_pool(
-            settings.postgres_dsn.get_secret_value(),
-            size=settings.batches_in_flight + SPARE_CONNECTIONS,
-            application=f"paycore-command-{worker}",
-        )
+        dsn, application = settings.postgres_dsn.get_secret_value(), f"paycore-command-{worker}"
+        pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
         stack.push_async_callback(pool.close)
-        transactions = Transactions(pool, clock)
+        posting_pool = await open_pool(
+            dsn, size=settings.batches_in_flight, application=f"{application}-posting"
+        )
+        stack.push_async_callback(posting_pool.close)
+        transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
+        await posting.start()
         ids = IdSource(pool, clock)
         await ids.start()
         stack.push_async_callback(ids.stop)
@@ -70,7 +74,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         stack.push_async_callback(limiter.stop)
         channel = open_channel(settings.signing_target, TlsFiles.of(settings))
         stack.push_async_callback(channel.close, None)
-        store = PostgresLedger(pool, transactions, clock)
+        store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
         engine = PostingEngine(
             store,
@@ -88,12 +92,12 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         server.add(
             transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],
             TransferServicer(engine, store, accounts, step_up, rules.current, secret),
-            {"SubmitTransfers": lambda request: max(1, len(request.transfers))},
+            {"SubmitTransfers": lambda request: _cost(len(request.transfers))},
         )
         server.add(
             account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
             AccountServicer(accounts, rules.current, secret),
-            {"CreateAccounts": lambda request: max(1, len(request.accounts))},
+            {"CreateAccounts": lambda request: _cost(len(request.accounts))},
         )
         await server.start()
         await server.set_serving(True)
@@ -101,6 +105,11 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         await stop.wait()
         log.info("draining", worker=worker)
         await _drain(server, engine, settings.shutdown_grace_s)
+
+
+def _cost(items: int) -> int:
+    """What a bulk call takes from its client's rate; one that is too large is refused as such."""
+    return min(max(1, items), MAX_BATCH)
 
 
 async def _drain(server: Server, engine: PostingEngine, grace_s: float) -> None:

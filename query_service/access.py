@@ -5,7 +5,8 @@
 - A transfer: whoever may READ one of its accounts, and the client that asked for it; for others it
   is TRANSFER_NOT_FOUND, as if there were none. A stored decline is the payer's business: of the
   accounts, only READ of the debited one shows it.
-- In a transfer, a balance is shown with READ of its account; actor and metadata to the payer's
+- In a transfer, a balance is shown with READ of its account, and so is what a declined payment
+  found available; actor and metadata to the payer's
   side only: with READ of the debited account, and to the client that sent them.
 """
 
@@ -18,7 +19,7 @@ from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction, Grants
 from paycore.domain.money import Currency
-from paycore.domain.transfers import TransferId, TransferState
+from paycore.domain.transfers import TransferId, TransferState, shown_figures
 from query_service.readers.port import AccountReader, ReadTerms, Viewer
 from query_service.readers.records import AccountRecord, Side, TransferRecord
 
@@ -126,6 +127,7 @@ def _shown(record: TransferRecord, client: str, grants: Grants) -> TransferRecor
     hidden: dict[str, object] = {}
     if not reads_debit:
         hidden["debit_balance_after"] = None
+        hidden["decline_figures"] = shown_figures(record.decline_figures, payer_readable=False)
         if not is_own:
             hidden |= {"user_id": "", "device_id": "", "ip_address": "", "metadata": {}}
     if not reads_credit:

@@ -23,9 +23,10 @@ from command_service.posting import rows
 from command_service.posting.store import (
     ConflictError,
     OutcomeUnknownError,
+    RejectedError,
     UnreachableError,
 )
-from command_service.transactions import Transactions
+from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import LEGAL_STATUS_MOVES, Account, AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
@@ -34,8 +35,13 @@ from paycore.domain.plan import Key
 from paycore.domain.position import Position
 from paycore.domain.rules import Rules
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED
 from paycore.runtime.snowflake import IdSource
+
+AT_ONCE = 2
+"""Commands that are under way at once: they leave connections of the pool to reads."""
+
+MOST_WAITING = 1_000
+"""Commands that may wait for their turn; beyond it callers get OVERLOADED."""
 
 T = TypeVar("T")
 
@@ -59,6 +65,8 @@ class AccountLedger:
         self._ids = ids
         self._clock = clock
         self._queries: Any = database.load("accounts")
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
 
     async def read(self, account_id: AccountId) -> Account | None:
         """The account as the primary has it now, or None. Raises UnreachableError."""
@@ -66,16 +74,16 @@ class AccountLedger:
 
     async def read_many(self, ids: Sequence[AccountId]) -> dict[AccountId, Account]:
         """Those of the accounts that exist, as the primary has them. Raises UnreachableError."""
-        try:
-            async with self._pool.acquire() as connection:
-                return await self._read(connection, ids)
-        except DISCONNECTED as error:
-            raise UnreachableError(type(error).__name__) from error
+        async with reading(self._pool) as connection:
+            return await self._read(connection, ids)
 
-    async def open(self, commands: Sequence[OpenAccount]) -> list[AccountOutcome]:
+    async def open(
+        self, commands: Sequence[OpenAccount], deadline_s: float
+    ) -> list[AccountOutcome]:
         """The outcome of each command, in order; all new accounts in one transaction.
 
-        Raises PaycoreError CONTENTION or DATABASE_UNAVAILABLE when nothing is decided.
+        Raises PaycoreError CONTENTION, DATABASE_UNAVAILABLE, OVERLOADED or DEADLINE_EXCEEDED when
+        nothing is decided; nothing is written after the monotonic time `deadline_s`.
         """
 
         async def attempt() -> list[AccountOutcome]:
@@ -84,7 +92,9 @@ class AccountLedger:
             async def work(
                 connection: asyncpg.Connection,
             ) -> tuple[list[AccountOutcome], int | None]:
-                return await self._open(connection, commands, journal_id, ids)
+                opened = await self._open(connection, commands, journal_id, ids)
+                self._check_time(deadline_s)
+                return opened
 
             outcomes, position = await self._transactions.run(journal_id, work)
             for outcome in outcomes:
@@ -92,27 +102,80 @@ class AccountLedger:
                     outcome.position = position
             return outcomes
 
-        return await _with_retries(attempt)
+        return await self._in_turn(attempt, deadline_s)
 
-    async def change_status(self, command: ChangeStatus) -> AccountStored:
+    async def change_status(self, command: ChangeStatus, deadline_s: float) -> AccountStored:
         """Set an account's status and write who did it to the audit.
 
         Raises PaycoreError: ACCOUNT_NOT_FOUND, NOT_PERMITTED, VERSION_MISMATCH, ILLEGAL_STATE,
-        IDEMPOTENCY_KEY_REUSED, CONTENTION, DATABASE_UNAVAILABLE.
+        IDEMPOTENCY_KEY_REUSED, CONTENTION, DATABASE_UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED;
+        nothing is written after the monotonic time `deadline_s`.
         """
 
         async def attempt() -> AccountStored:
             journal_id, audit_id = await self._ids.take(2)
 
             async def work(connection: asyncpg.Connection) -> tuple[AccountStored, int | None]:
-                return await self._change_status(connection, command, journal_id, audit_id)
+                changed = await self._change_status(connection, command, journal_id, audit_id)
+                self._check_time(deadline_s)
+                return changed
 
             stored, position = await self._transactions.run(journal_id, work)
             if stored.position is None:
                 stored.position = position
             return stored
 
-        return await _with_retries(attempt)
+        return await self._in_turn(attempt, deadline_s)
+
+    async def _in_turn(self, attempt: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        """`attempt`, with a bound on how many run and how many wait."""
+        if self._waiting >= MOST_WAITING:
+            raise PaycoreError(
+                Reason.OVERLOADED,
+                "too many account commands wait",
+                {"limit": str(MOST_WAITING)},
+                retry_after_ms=200,
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(deadline_s - self._clock.monotonic_s()):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise anew.deadline_passed() from None
+        finally:
+            self._waiting -= 1
+        # In a task of its own: a caller that goes away must not cut a commit.
+        task = asyncio.ensure_future(self._with_retries(attempt, deadline_s))
+        task.add_done_callback(lambda _: self._turns.release())
+        return await asyncio.shield(task)
+
+    async def _with_retries(self, attempt: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        """`attempt`, again after conflicts and while the database is away, with bounded backoff."""
+        failure = anew.contention()
+        for wait_s in (*anew.BACKOFF_S, None):
+            self._check_time(deadline_s)
+            try:
+                return await attempt()
+            except ConflictError as conflict:
+                log.info("account command decided anew", cause=str(conflict))
+                failure = anew.contention()
+            except UnreachableError as error:
+                log.warning("account command not written", error=type(error).__name__)
+                failure = anew.database_unavailable()
+            except OutcomeUnknownError as unknown:
+                log.error("outcome unknown", xid=str(unknown))
+                raise anew.database_unavailable() from unknown
+            except RejectedError as rejected:
+                error_id = anew.error_id()
+                log.error("row refused by the tables", rule=str(rejected), error_id=error_id)
+                raise anew.internal(error_id) from None
+            if wait_s is not None:
+                await anew.pause(wait_s)
+        raise failure
+
+    def _check_time(self, deadline_s: float) -> None:
+        if self._clock.monotonic_s() >= deadline_s:
+            raise anew.deadline_passed()
 
     async def _open(
         self,
@@ -357,24 +420,3 @@ def _figures(account: Account) -> dict[str, Any]:
 
 def _with_figures(account: Account, figures: dict[str, Any]) -> Account:
     return account._replace(**{**figures, "status": AccountStatus(figures["status"])})
-
-
-async def _with_retries(attempt: Callable[[], Awaitable[T]]) -> T:
-    """`attempt`, again after conflicts and while the database is away, with bounded backoff."""
-    failure = anew.contention()
-    for wait_s in (*anew.BACKOFF_S, None):
-        try:
-            # In a task of its own: a caller that goes away must not cut a commit.
-            return await asyncio.shield(asyncio.ensure_future(attempt()))
-        except ConflictError as conflict:
-            log.info("account command decided anew", cause=str(conflict))
-            failure = anew.contention()
-        except UnreachableError as error:
-            log.warning("account command not written", error=type(error).__name__)
-            failure = anew.database_unavailable()
-        except OutcomeUnknownError as unknown:
-            log.error("outcome unknown", xid=str(unknown))
-            raise anew.database_unavailable() from unknown
-        if wait_s is not None:
-            await anew.pause(wait_s)
-    raise failure

@@ -187,13 +187,11 @@ class PostingEngine:
         blocked = set(self._reserved.busy)
         now_s = self._clock.monotonic_s()
         queue = self._queue
-        for _ in range(min(len(queue), self._limits.scan)):
-            if len(batch) >= self._limits.batch:
-                break
+        while queue and len(batch) < self._limits.batch and len(passed_over) < self._limits.scan:
             item = queue.popleft()
             command = item.command
             if item.submission.deadline_s <= now_s:
-                _answer(item, _deadline_passed())
+                _refuse([item], anew.deadline_passed())
             elif command.debit_account in blocked or command.credit_account in blocked:
                 blocked.add(command.debit_account)
                 blocked.add(command.credit_account)
@@ -208,10 +206,10 @@ class PostingEngine:
         try:
             await self._post(batch)
         except Exception:
-            log.exception("batch failed", size=len(batch))
-            for item in batch:
-                if item.submission.outcomes[item.index] is None:
-                    _answer(item, _internal())
+            error_id = anew.error_id()
+            log.exception("batch failed", size=len(batch), error_id=error_id)
+            unanswered = [item for item in batch if item.submission.outcomes[item.index] is None]
+            _refuse(unanswered, anew.internal(error_id))
         finally:
             took_s = perf_counter() - started
             self._reserved.busy -= accounts
@@ -221,30 +219,30 @@ class PostingEngine:
 
     async def _post(self, batch: list[_Waiting]) -> None:
         """Post `batch`, again after conflicts; answers every command in it."""
-        failure = Refused(anew.contention())
+        failure = anew.contention()
         for wait_s in (*anew.BACKOFF_S, None):
             batch = self._drop_late(batch)
             if not batch:
                 return
             try:
-                outcomes = await self._attempt([item.command for item in batch])
+                outcomes = await self._attempt(batch)
             except ConflictError as conflict:
                 metrics.RETRIES.labels("conflict").inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
-                failure = Refused(anew.contention())
+                failure = anew.contention()
             except UnreachableError as unreachable:
                 metrics.RETRIES.labels("unreachable").inc()
                 log.warning("database unreachable", cause=str(unreachable), size=len(batch))
-                failure = Refused(anew.database_unavailable())
+                failure = anew.database_unavailable()
             except OutcomeUnknownError as unknown:
                 log.error("outcome unknown", xid=str(unknown), size=len(batch))
-                failure = Refused(anew.database_unavailable())
+                failure = anew.database_unavailable()
                 break
             except RejectedError as rejected:
                 await self._split(batch, rejected)
                 return
             except PaycoreError as error:
-                failure = Refused(error)
+                failure = error
                 break
             else:
                 metrics.count(outcomes)
@@ -253,34 +251,43 @@ class PostingEngine:
                 return
             if wait_s is not None:
                 await anew.pause(wait_s)
-        metrics.count([failure] * len(batch))
-        for item in batch:
-            _answer(item, failure)
+        _refuse(batch, failure)
 
     def _drop_late(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Those whose callers still wait: what a caller has given up must not post afterwards."""
         now_s = self._clock.monotonic_s()
-        for item in batch:
-            if item.submission.deadline_s <= now_s:
-                _answer(item, _deadline_passed())
+        late = [item for item in batch if item.submission.deadline_s <= now_s]
+        if not late:
+            return batch
+        _refuse(late, anew.deadline_passed())
         return [item for item in batch if item.submission.deadline_s > now_s]
 
-    async def _attempt(self, commands: Sequence[TransferCommand]) -> list[Outcome]:
+    async def _attempt(self, batch: Sequence[_Waiting]) -> list[Outcome]:
+        commands = [item.command for item in batch]
         journal_id, *ids = await self._ids.take(len(commands) + 1)
-        rules = self._rules()
-        now_us = self._clock.now_us()
 
         def decide(state: BatchState) -> Plan:
-            return plan_batch(state, commands, rules, now_us, ids)
+            # Connecting and waiting for locks took time: whose caller gave up meanwhile posts not.
+            now_s = self._clock.monotonic_s()
+            late = [at for at, one in enumerate(batch) if one.submission.deadline_s <= now_s]
+            rules, now_us = self._rules(), self._clock.now_us()
+            if not late:
+                return plan_batch(state, commands, rules, now_us, ids)
+            kept = [one for at, one in enumerate(commands) if at not in set(late)]
+            plan = plan_batch(state, kept, rules, now_us, ids)
+            for at in late:
+                plan.outcomes.insert(at, Refused(anew.deadline_passed()))
+            return plan
 
         return await self._store.post(commands, journal_id, decide)
 
     async def _split(self, batch: list[_Waiting], rejected: RejectedError) -> None:
         """The tables refused a row: post in halves until only the offender is left."""
         if len(batch) == 1:
-            log.error("the database refused a planned row", cause=str(rejected))
+            error_id = anew.error_id()
+            log.error("the database refused a planned row", rule=str(rejected), error_id=error_id)
             metrics.REJECTED_ROWS.inc()
-            _answer(batch[0], _internal())
+            _refuse(batch, anew.internal(error_id))
             return
         middle = len(batch) // 2
         await self._post(batch[:middle])
@@ -295,11 +302,7 @@ def _answer(item: _Waiting, outcome: Outcome) -> None:
         submission.done.set_result(None)
 
 
-def _deadline_passed() -> Refused:
-    return Refused(
-        PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed in the queue; nothing was done")
-    )
-
-
-def _internal() -> Refused:
-    return Refused(PaycoreError(Reason.INTERNAL, "the payment could not be written"))
+def _refuse(items: Sequence[_Waiting], error: PaycoreError) -> None:
+    metrics.count([Refused(error)] * len(items))
+    for item in items:
+        _answer(item, Refused(error))

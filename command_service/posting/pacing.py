@@ -29,7 +29,7 @@ class EngineLimits:
     gather_s: float = 0.02
     """The same at most, in seconds."""
     scan: int = 4_000
-    """Waiting commands that are looked at for one batch."""
+    """Waiting commands that are passed over for one batch, because their accounts are busy."""
 
 
 class Pacing:

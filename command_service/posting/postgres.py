@@ -11,13 +11,16 @@ import asyncpg
 import database
 from command_service.posting import rows
 from command_service.posting.store import NO_POSITION, ConflictError, Decide, UnreachableError
-from command_service.transactions import Transactions
+from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import AccountId
 from paycore.domain.plan import BatchState, Key, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import Decline, Details, Outcome, Refused, Transfer, TransferCommand
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED
+
+SETTLES_WITHIN_S = 10.0
+"""How long a look-up waits at most for transactions that may still store its key, in seconds:
+the tables' own limits end each before."""
 
 _POLL_S = 0.02
 
@@ -26,6 +29,7 @@ class PostgresLedger:
     """LedgerStore on PostgreSQL 15 and later."""
 
     def __init__(self, pool: asyncpg.Pool, transactions: Transactions, clock: Clock) -> None:
+        """`pool` is for look-ups; `transactions` bring the connections that batches run on."""
         self._pool = pool
         self._transactions = transactions
         self._clock = clock
@@ -113,50 +117,41 @@ class PostgresLedger:
         return xid
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
-        try:
-            async with self._pool.acquire() as connection:
-                stored = await self._stored(connection, [(client, key)])
-        except DISCONNECTED as error:
-            raise UnreachableError(type(error).__name__) from error
-        return stored.get((client, key))
+        async with reading(self._pool) as connection:
+            return (await self._stored(connection, [(client, key)])).get((client, key))
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
-        try:
-            async with self._pool.acquire() as connection:
-                stored = await self._stored(connection, [(client, key)])
-                if stored:
-                    return stored[(client, key)]
-                mine: int = await self._queries.next_transaction(connection)
-                while True:
-                    horizon: int = await self._queries.horizon(connection)
-                    stored = await self._stored(connection, [(client, key)])
-                    if stored:
-                        return stored[(client, key)]
-                    if horizon > mine:
-                        return None
-                    if self._clock.monotonic_s() >= give_up_s:
-                        raise UnreachableError(
-                            "transactions that may store the key are still running"
-                        )
-                    await asyncio.sleep(_POLL_S)
-        except DISCONNECTED as error:
-            raise UnreachableError(type(error).__name__) from error
+        stored = await self.find(client, key)
+        if stored is not None:
+            return stored
+        give_up_s = min(give_up_s, self._clock.monotonic_s() + SETTLES_WITHIN_S)
+        async with reading(self._pool) as connection:
+            mine: int = await self._queries.next_transaction(connection)
+        while True:
+            # A connection for each look: look-ups that wait must not keep others from reading.
+            async with reading(self._pool) as connection:
+                horizon: int = await self._queries.horizon(connection)
+                found = await self._stored(connection, [(client, key)])
+            if found:
+                return found[(client, key)]
+            if horizon > mine:
+                return None
+            if self._clock.monotonic_s() >= give_up_s:
+                raise UnreachableError("transactions that may store the key are still running")
+            await asyncio.sleep(_POLL_S)
 
     async def find_by_reference(
         self, client: str, reference: str, most: int
     ) -> list[StoredOutcome]:
-        try:
-            async with self._pool.acquire() as connection:
-                found = await self._queries.find_by_reference(
-                    connection, client=client, reference=reference, most=most
-                )
-                records = await self._records(
-                    connection,
-                    [row["id"] for row in found if not row["declined"]],
-                    [row["id"] for row in found if row["declined"]],
-                )
-        except DISCONNECTED as error:
-            raise UnreachableError(type(error).__name__) from error
+        async with reading(self._pool) as connection:
+            found = await self._queries.find_by_reference(
+                connection, client=client, reference=reference, most=most
+            )
+            records = await self._records(
+                connection,
+                [row["id"] for row in found if not row["declined"]],
+                [row["id"] for row in found if row["declined"]],
+            )
         return [StoredOutcome(b"", *records[row["id"]], NO_POSITION) for row in found]
 
 

@@ -63,7 +63,7 @@ class AccountServicer:
     ) -> pb2.CreateAccountResponse:
         """Open one account."""
         command = self._parse_opening(request, call.client, "")
-        (outcome,) = await self._accounts.open([command])
+        (outcome,) = await self._accounts.open([command], call.deadline_s)
         if isinstance(outcome, AccountRefused):
             raise outcome.error
         return pb2.CreateAccountResponse(
@@ -89,7 +89,7 @@ class AccountServicer:
             except PaycoreError as error:
                 outcomes[index] = AccountRefused(error)
         if commands:
-            stored = await self._accounts.open(commands)
+            stored = await self._accounts.open(commands, call.deadline_s)
             for index, outcome in zip(places, stored, strict=True):
                 outcomes[index] = outcome
         return _bulk_reply([outcome for outcome in outcomes if outcome is not None])
@@ -119,7 +119,9 @@ class AccountServicer:
         self, request: pb2.SetAccountStatusRequest, call: Call
     ) -> pb2.SetAccountStatusResponse:
         """Freeze, close or reactivate an account."""
-        stored = await self._accounts.change_status(self._parse_change(request, call.client))
+        stored = await self._accounts.change_status(
+            self._parse_change(request, call.client), call.deadline_s
+        )
         return pb2.SetAccountStatusResponse(
             account=_message(stored.account, readable=stored.readable),
             position=_position(stored),
@@ -145,6 +147,10 @@ class AccountServicer:
             fields.violate("overdraft_limit_minor_units", "0 for an EXTERNAL account: no floor")
         self._read_actor(request.actor, fields, client, named=request.HasField("actor"))
         fields.check()
+        if kind is AccountKind.EXTERNAL:
+            self._check_opening(client, GrantAction.OPEN_EXTERNAL, request.institution)
+        if limit:
+            self._check_opening(client, GrantAction.SET_OVERDRAFT, request.institution)
         return OpenAccount(
             client=client,
             key=request.idempotency_key,
@@ -163,6 +169,15 @@ class AccountServicer:
             kind=kind,
             overdraft_limit=Minor(limit),
         )
+
+    def _check_opening(self, client: str, action: GrantAction, institution: str) -> None:
+        grants = self._rules().grants
+        if not grants.allows(client, action, opened_by=client, institution=institution):
+            raise PaycoreError(
+                Reason.NOT_PERMITTED,
+                f"{client} lacks the grant {action} at {institution}",
+                {"grant": action},
+            )
 
     def _parse_change(self, request: pb2.SetAccountStatusRequest, client: str) -> ChangeStatus:
         fields = Fields()

@@ -10,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.position import Position
 from paycore.domain.transfers import (
-    Decline,
     Declined,
     Details,
     Outcome,
@@ -18,6 +17,7 @@ from paycore.domain.transfers import (
     Refused,
     StepUpBasis,
     TransferKind,
+    shown_figures,
 )
 from paycore.runtime.errors import to_status
 from paycore.v1 import actor_pb2, transfer_pb2
@@ -87,12 +87,14 @@ def _fill_details(message: transfer_pb2.Transfer, details: Details) -> None:
         )
 
 
-def decline_error(decline: Decline, position: Position | None, *, replayed: bool) -> PaycoreError:
+def decline_error(outcome: Declined) -> PaycoreError:
     """A stored decline as the error that its caller gets, now and at each replay."""
-    metadata = {**decline.figures, "decline_id": str(decline.id)}
-    if position is not None:
-        metadata["position"] = position.encode()
-    if replayed:
+    decline = outcome.decline
+    figures = shown_figures(decline.figures, payer_readable=outcome.payer_readable)
+    metadata = {**figures, "decline_id": str(decline.id)}
+    if outcome.position is not None:
+        metadata["position"] = outcome.position.encode()
+    if outcome.replayed:
         metadata["replayed"] = "true"
     return PaycoreError(Reason(decline.reason), _MESSAGES[decline.reason], metadata)
 
@@ -101,7 +103,7 @@ def error_of(outcome: Declined | Refused) -> PaycoreError:
     """The error that a unary caller gets."""
     if isinstance(outcome, Refused):
         return outcome.error
-    return decline_error(outcome.decline, outcome.position, replayed=outcome.replayed)
+    return decline_error(outcome)
 
 
 def fill_outcomes(messages: Any, outcomes: Sequence[Outcome]) -> str:

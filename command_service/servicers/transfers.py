@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from command_service import anew
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.step_up import StepUpAdmission
+from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
 from command_service.posting.store import (
     NO_POSITION,
@@ -72,8 +73,12 @@ class TransferServicer:
         self, request: pb2.SubmitTransferRequest, call: Call
     ) -> pb2.SubmitTransferResponse:
         """Post one transfer; every refusal is an error of the call."""
-        parsed = parse_transfer(request, call.client, self._secret)
-        command = await self._admit(parsed, call)
+        try:
+            parsed = parse_transfer(request, call.client, self._secret)
+            command = await self._admit(parsed, call)
+        except PaycoreError as error:
+            metrics.count([Refused(error)])
+            raise
         (outcome,) = await self._engine.submit((command,), call.deadline_s)
         if not isinstance(outcome, Posted):
             raise error_of(outcome)
@@ -102,6 +107,7 @@ class TransferServicer:
                 self._check_actor(parsed, client)
             except PaycoreError as error:
                 outcomes[index] = Refused(error)
+                metrics.count([Refused(error)])
                 continue
             if parsed.proof is not None:
                 with_proof.append((len(commands), parsed))
@@ -110,6 +116,7 @@ class TransferServicer:
         refused = await self._authorize_all(with_proof, commands, call) if with_proof else {}
         for at, refusal in refused.items():
             outcomes[places[at]] = Refused(refusal)
+            metrics.count([Refused(refusal)])
         if refused:
             kept = [at for at in range(len(commands)) if at not in refused]
             commands, places = [commands[at] for at in kept], [places[at] for at in kept]
@@ -198,7 +205,7 @@ class TransferServicer:
         """Stored rows as the outcomes that they were."""
         ids: set[AccountId] = set()
         for stored in found:
-            if isinstance(stored.row, Transfer):
+            if stored.row is not None:
                 ids.update((stored.row.debit_account, stored.row.credit_account))
         accounts = await self._accounts.read_many(list(ids)) if ids else {}
         grants = self._rules().grants
@@ -213,5 +220,7 @@ class TransferServicer:
                     visible = visibility(grants, client, debit, credit)
                 outcomes.append(Posted(stored.row, stored.details, visible, True, position))
             elif isinstance(stored.row, Decline):
-                outcomes.append(Declined(stored.row, stored.details, True, position))
+                payer = accounts.get(stored.row.debit_account)
+                readable = payer is not None and self._accounts.may_read(client, payer)
+                outcomes.append(Declined(stored.row, stored.details, readable, True, position))
         return outcomes

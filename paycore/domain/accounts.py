@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
-from paycore.domain.money import Currency, Minor
+from paycore.domain.money import MAX_MINOR, Currency, Minor
 
 AccountId = NewType("AccountId", int)
 
@@ -45,8 +45,11 @@ class Account(NamedTuple):
 
     @property
     def available(self) -> int:
-        """What may be debited now, in minor units; meaningless for EXTERNAL accounts."""
-        return self.balance - self.held + self.overdraft_limit
+        """What may be debited now, in minor units; meaningless for EXTERNAL accounts.
+
+        At most MAX_MINOR: no transfer can move more.
+        """
+        return min(self.balance - self.held + self.overdraft_limit, MAX_MINOR)
 
 
 LEGAL_STATUS_MOVES: frozenset[tuple[AccountStatus, AccountStatus]] = frozenset(

@@ -17,6 +17,10 @@ class GrantAction(StrEnum):
     TRANSFER = "TRANSFER"
     DEPOSIT = "DEPOSIT"
     WITHDRAWAL = "WITHDRAWAL"
+    OPEN_EXTERNAL = "OPEN_EXTERNAL"
+    """Open EXTERNAL accounts, through which money enters and leaves."""
+    SET_OVERDRAFT = "SET_OVERDRAFT"
+    """Let an account go below zero."""
 
 
 class GrantScope(StrEnum):

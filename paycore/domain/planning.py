@@ -124,9 +124,9 @@ class _Planner:
             raise _not_permitted(command)
         _check_endpoints(command, payer, credit.account)
         if command.expected_debit_version is not None:
-            _check_version("debit", command.expected_debit_version, debit)
+            self._check_version(command, "debit", command.expected_debit_version, debit)
         if command.expected_credit_version is not None:
-            _check_version("credit", command.expected_credit_version, credit)
+            self._check_version(command, "credit", command.expected_credit_version, credit)
         basis = self._check_step_up(command, payer)
         amount = command.amount
         if credit.balance + amount > MAX_MINOR or debit.balance - amount < MIN_MINOR:
@@ -137,7 +137,7 @@ class _Planner:
             )
         refusal = _remembered_refusal(command, debit, credit)
         if refusal is not None:
-            return self._decline(command, new_id, *refusal)
+            return self._decline(command, new_id, payer, *refusal)
         return self._post(command, new_id, debit, credit, basis, standing)
 
     def _earlier(self, command: TransferCommand) -> Outcome | None:
@@ -149,7 +149,7 @@ class _Planner:
             _check_same_request(command, request_hash)
             if isinstance(outcome, Posted):
                 return Posted(outcome.transfer, outcome.details, outcome.visible, replayed=True)
-            return Declined(outcome.decline, outcome.details, replayed=True)
+            return Declined(outcome.decline, outcome.details, outcome.payer_readable, replayed=True)
         stored = self._stored.get(key)
         if stored is None:
             return None
@@ -163,7 +163,9 @@ class _Planner:
             )
             return Posted(stored.row, stored.details, visible, True, stored.position)
         if isinstance(stored.row, Decline):
-            return Declined(stored.row, stored.details, True, stored.position)
+            payer = self._account(stored.row.debit_account).account
+            readable = self._may_read(command, payer)
+            return Declined(stored.row, stored.details, readable, True, stored.position)
         raise _key_reused(command)
 
     def _account(self, account_id: AccountId) -> _Working:
@@ -184,6 +186,23 @@ class _Planner:
             standing = _Standing(grants.reach(*key), grants.reach(command.client, GrantAction.READ))
             self._standings[key] = standing
         return standing
+
+    def _may_read(self, command: TransferCommand, account: Account) -> bool:
+        reads = self._standing(command).reads
+        return reads.covers(command.client, account.opened_by, account.institution)
+
+    def _check_version(
+        self, command: TransferCommand, side: str, expected: int, working: _Working
+    ) -> None:
+        if expected != working.version:
+            figures = {"account": str(working.account.id), "expected": str(expected)}
+            if self._may_read(command, working.account):
+                figures["actual"] = str(working.version)
+            raise PaycoreError(
+                Reason.VERSION_MISMATCH,
+                f"the {side} account no longer stands at version {expected}",
+                figures,
+            )
 
     def _check_step_up(self, command: TransferCommand, payer: Account) -> StepUpBasis:
         authorization = command.authorization
@@ -257,6 +276,7 @@ class _Planner:
         self,
         command: TransferCommand,
         new_id: TransferId,
+        payer: Account,
         reason: Reason,
         figures: Mapping[str, str],
     ) -> Declined:
@@ -276,7 +296,7 @@ class _Planner:
             command.details_hash,
         )
         self._plan.declines.append(decline)
-        declined = Declined(decline, command.details)
+        declined = Declined(decline, command.details, self._may_read(command, payer))
         self._remember(command, new_id, declined, declined=True)
         return declined
 
@@ -360,19 +380,6 @@ def _check_endpoints(command: TransferCommand, debit: Account, credit: Account) 
                     "actual": currency,
                 },
             )
-
-
-def _check_version(side: str, expected: int, working: _Working) -> None:
-    if expected != working.version:
-        raise PaycoreError(
-            Reason.VERSION_MISMATCH,
-            f"the {side} account stands at version {working.version}",
-            {
-                "account": str(working.account.id),
-                "expected": str(expected),
-                "actual": str(working.version),
-            },
-        )
 
 
 def _remembered_refusal(

@@ -116,6 +116,13 @@ class Decline(NamedTuple):
     details_hash: bytes | None
 
 
+def shown_figures(figures: Mapping[str, str], *, payer_readable: bool) -> Mapping[str, str]:
+    """A decline's figures for one asker: what is available only to who may read the payer."""
+    if payer_readable:
+        return figures
+    return {name: figure for name, figure in figures.items() if name != "available"}
+
+
 class Visibility(NamedTuple):
     """Which of a transfer's accounts the asking client may read."""
 
@@ -140,6 +147,8 @@ class Declined:
 
     decline: Decline
     details: Details | None
+    payer_readable: bool
+    """Whether the asking client may read the debited account, and so learn what it has."""
     replayed: bool = False
     position: Position | None = None
 

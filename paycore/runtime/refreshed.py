@@ -7,19 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-import asyncpg
 import structlog
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED
 
 REFRESH_EVERY_S = 2.0
 """How long a change may take to hold everywhere while PostgreSQL answers, in seconds."""
 
 MAX_AGE_S = 60.0
 """Age beyond which a value is no longer trusted, in seconds: it may have changed meanwhile."""
+
+_ACTIONS = {action.value: action for action in GrantAction}
+_SCOPES = {scope.value: scope for scope in GrantScope}
 
 T = TypeVar("T")
 
@@ -62,10 +63,13 @@ class Refreshed(ABC, Generic[T]):
         self.loaded.set()
 
     async def refresh(self) -> bool:
-        """Read once; returns whether PostgreSQL answered."""
+        """Read once; returns whether there is a fresh value.
+
+        Whatever goes wrong, the next refresh may succeed; until then age decides.
+        """
         try:
             await self.load()
-        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+        except Exception as error:
             log.warning(
                 "not refreshed", what=self._name, error=type(error).__name__, age_s=self.age_s()
             )
@@ -80,10 +84,12 @@ class Refreshed(ABC, Generic[T]):
 
 
 def grants_of(rows: Iterable[Mapping[str, Any]]) -> Grants:
-    """The grants in rows of ledger.grants."""
+    """The grants in rows of ledger.grants.
+
+    A process of an earlier release leaves out what it does not know: that grants nothing to it.
+    """
     return Grants.of(
-        Grant(
-            row["client"], GrantAction(row["action"]), GrantScope(row["scope"]), row["institution"]
-        )
+        Grant(row["client"], _ACTIONS[row["action"]], _SCOPES[row["scope"]], row["institution"])
         for row in rows
+        if row["action"] in _ACTIONS and row["scope"] in _SCOPES
     )

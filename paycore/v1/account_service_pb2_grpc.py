@@ -62,7 +62,8 @@ class AccountServiceServicer:
     """
 
     def CreateAccount(self, request, context):
-        """Opens one account at balance zero.
+        """Opens one account at balance zero. An EXTERNAL one needs the grant OPEN_EXTERNAL, an overdraft
+        limit above zero SET_OVERDRAFT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class AccountServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccountServiceAsyncStub: ...
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CreateAccountRequest, _account_service_pb2.CreateAccountResponse]
-    """Opens one account at balance zero."""
+    """Opens one account at balance zero. An EXTERNAL one needs the grant OPEN_EXTERNAL, an overdraft
+    limit above zero SET_OVERDRAFT.
+    """
     CreateAccounts: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CreateAccountsRequest, _account_service_pb2.CreateAccountsResponse]
     """Opens up to 1,000 accounts, each with an outcome of its own."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.GetAccountRequest, _account_service_pb2.GetAccountResponse]
@@ -48,7 +50,9 @@ class AccountServiceAsyncStub(AccountServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateAccountRequest, _account_service_pb2.CreateAccountResponse]  # type: ignore[assignment]
-    """Opens one account at balance zero."""
+    """Opens one account at balance zero. An EXTERNAL one needs the grant OPEN_EXTERNAL, an overdraft
+    limit above zero SET_OVERDRAFT.
+    """
     CreateAccounts: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateAccountsRequest, _account_service_pb2.CreateAccountsResponse]  # type: ignore[assignment]
     """Opens up to 1,000 accounts, each with an outcome of its own."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetAccountRequest, _account_service_pb2.GetAccountResponse]  # type: ignore[assignment]
@@ -65,7 +69,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.CreateAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.CreateAccountResponse, _abc.Awaitable[_account_service_pb2.CreateAccountResponse]]:
-        """Opens one account at balance zero."""
+        """Opens one account at balance zero. An EXTERNAL one needs the grant OPEN_EXTERNAL, an overdraft
+        limit above zero SET_OVERDRAFT.
+        """
 
     @_abc_1.abstractmethod
     def CreateAccounts(

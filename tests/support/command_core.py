@@ -10,7 +10,12 @@ from typing import Any
 
 import asyncpg
 
-from command_service.accounts.commands import AccountStored, OpenAccount
+from command_service.accounts.commands import (
+    AccountOutcome,
+    AccountStored,
+    ChangeStatus,
+    OpenAccount,
+)
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.rules import RulesCache
 from command_service.posting.engine import PostingEngine
@@ -49,7 +54,7 @@ class CommandCore:
             opening(kind=AccountKind.EXTERNAL),
             *(opening(**changes) for _ in range(count)),
         ]
-        outcomes = await self.accounts.open(commands)
+        outcomes = await self.open_accounts(commands)
         ids = [outcome.account.id for outcome in outcomes if isinstance(outcome, AccountStored)]
         assert len(ids) == count + 1
         if balance:
@@ -57,6 +62,18 @@ class CommandCore:
             outcomes_of_deposits = await self.submit(*deposits)
             assert all(isinstance(outcome, Posted) for outcome in outcomes_of_deposits)
         return ids
+
+    async def open_accounts(
+        self, commands: Sequence[OpenAccount], within_s: float = AMPLE_S
+    ) -> list[AccountOutcome]:
+        """The outcome of each opening."""
+        return await self.accounts.open(commands, self.clock.monotonic_s() + within_s)
+
+    async def change_status(
+        self, command: ChangeStatus, within_s: float = AMPLE_S
+    ) -> AccountStored:
+        """The account after the change."""
+        return await self.accounts.change_status(command, self.clock.monotonic_s() + within_s)
 
     async def submit(self, *commands: TransferCommand, within_s: float = AMPLE_S) -> list[Outcome]:
         """The outcomes of `commands`, sent together."""
@@ -79,17 +96,20 @@ async def command_core(
     """A core on the database at `dsn`; `around` may put something between engine and store."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        pool = await open_pool(dsn, size=8, application="paycore-command-test")
+        pool = await open_pool(dsn, size=4, application="paycore-command-test")
         stack.callback(pool.terminate)
-        transactions = Transactions(pool, clock)
+        posting_pool = await open_pool(dsn, size=8, application="paycore-command-test-posting")
+        stack.callback(posting_pool.terminate)
+        transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
+        await posting.start()
         ids = IdSource(pool, clock)
         await ids.start()
         stack.push_async_callback(ids.stop)
         rules = RulesCache(pool, clock)
         await rules.start()
         stack.push_async_callback(rules.stop)
-        store = PostgresLedger(pool, transactions, clock)
+        store = PostgresLedger(pool, posting, clock)
         engine = PostingEngine(around(store), rules.current, ids, clock, limits)
         stack.push_async_callback(engine.stop)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)

@@ -9,10 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from command_service.accounts import ledger
 from command_service.accounts.commands import AccountRefused, AccountStored, ChangeStatus
 from paycore.domain.accounts import AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.transfers import Declined, Details
+from paycore.domain.money import MAX_MINOR, Minor
+from paycore.domain.transfers import Declined, Details, TransferKind
+from tests.integration.command_service.test_engine import locked, until_waiting
 from tests.support.command_core import CommandCore, command_core, opening, payment, posted
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import counts
@@ -42,8 +45,8 @@ class TestOpening:
         self, core: CommandCore, admin: asyncpg.Connection
     ) -> None:
         one, two = opening(), opening()
-        first = await core.accounts.open([one, two, one])
-        again = await core.accounts.open([two, opening(), one])
+        first = await core.open_accounts([one, two, one])
+        again = await core.open_accounts([two, opening(), one])
         assert [stored(outcome).replayed for outcome in first] == [False, False, True]
         assert [stored(outcome).replayed for outcome in again] == [True, False, True]
         assert stored(first[0]).account == stored(first[2]).account == stored(again[2]).account
@@ -53,20 +56,20 @@ class TestOpening:
 
     async def test_a_replay_shows_the_account_as_it_was(self, core: CommandCore) -> None:
         asked = opening()
-        (first,) = await core.accounts.open([asked])
+        (first,) = await core.open_accounts([asked])
         outside, other = await core.open(1)
         assert outside
         (done,) = posted([await core.one(payment(other, stored(first).account.id, 5))])
         assert done.transfer.credit_balance_after == 5
-        (again,) = await core.accounts.open([asked])
+        (again,) = await core.open_accounts([asked])
         assert stored(again).account == stored(first).account
         assert stored(again).account.balance == 0
 
     async def test_another_body_under_the_key_is_refused(self, core: CommandCore) -> None:
         asked = opening()
         other = asked._replace(request_hash=b"other")
-        _, within = await core.accounts.open([asked, other])
-        (later,) = await core.accounts.open([other])
+        _, within = await core.open_accounts([asked, other])
+        (later,) = await core.open_accounts([other])
         for outcome in (within, later):
             assert isinstance(outcome, AccountRefused)
             assert outcome.error.reason is Reason.IDEMPOTENCY_KEY_REUSED
@@ -75,7 +78,7 @@ class TestOpening:
         _, a, b = await core.open(2)
         asked = payment(a, b, 1)
         posted([await core.one(asked)])
-        (refused,) = await core.accounts.open(
+        (refused,) = await core.open_accounts(
             [opening(key=asked.key, request_hash=asked.request_hash)]
         )
         assert isinstance(refused, AccountRefused)
@@ -87,7 +90,7 @@ class TestOpening:
         asked = [opening() for _ in range(5)]
         async with command_core(database.dsn("command")) as other:
             answers = await asyncio.gather(
-                *((core, other)[n % 2].accounts.open(asked) for n in range(10))
+                *((core, other)[n % 2].open_accounts(asked) for n in range(10))
             )
         ids = {tuple(stored(outcome).account.id for outcome in answer) for answer in answers}
         assert len(ids) == 1
@@ -100,7 +103,7 @@ class TestStatus:
         self, core: CommandCore, admin: asyncpg.Connection
     ) -> None:
         _, a, b = await core.open(2)
-        done = await core.accounts.change_status(change(a, AccountStatus.FROZEN))
+        done = await core.change_status(change(a, AccountStatus.FROZEN))
         assert (done.account.status, done.account.revision) == (AccountStatus.FROZEN, 1)
         row = await admin.fetchrow("SELECT * FROM ledger.audit")
         assert row is not None
@@ -127,9 +130,9 @@ class TestStatus:
     ) -> None:
         _, a = await core.open(1)
         freeze = change(a, AccountStatus.FROZEN)
-        first = await core.accounts.change_status(freeze)
-        await core.accounts.change_status(change(a, AccountStatus.ACTIVE))
-        again = await core.accounts.change_status(freeze)
+        first = await core.change_status(freeze)
+        await core.change_status(change(a, AccountStatus.ACTIVE))
+        again = await core.change_status(freeze)
         assert (again.replayed, again.account, again.position) == (
             True,
             first.account,
@@ -146,13 +149,13 @@ class TestStatus:
         _, a, b = await core.open(2)
         before = await counts(admin)
         with pytest.raises(PaycoreError) as refusal:
-            await core.accounts.change_status(change(a, AccountStatus.CLOSED))
+            await core.change_status(change(a, AccountStatus.CLOSED))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
         assert await counts(admin) == before
         posted([await core.one(payment(a, b, 1_000))])
-        await core.accounts.change_status(change(a, AccountStatus.CLOSED))
+        await core.change_status(change(a, AccountStatus.CLOSED))
         with pytest.raises(PaycoreError) as refusal:
-            await core.accounts.change_status(change(a, AccountStatus.ACTIVE))
+            await core.change_status(change(a, AccountStatus.ACTIVE))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
 
     @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ class TestStatus:
         _, a = await core.open(1)
         before = await counts(admin)
         with pytest.raises(PaycoreError) as refusal:
-            await core.accounts.change_status(change(a, AccountStatus.FROZEN, **changes))
+            await core.change_status(change(a, AccountStatus.FROZEN, **changes))
         assert refusal.value.reason is reason
         assert await counts(admin) == before
 
@@ -187,8 +190,80 @@ class TestStatus:
             async def toggle() -> None:
                 for turn in range(6):
                     status = AccountStatus.ACTIVE if turn % 2 else AccountStatus.FROZEN
-                    await other.accounts.change_status(change(a, status, key=f"turn-{turn}"))
+                    await other.change_status(change(a, status, key=f"turn-{turn}"))
 
             payments = (core.one(payment(b, a, 1)) for _ in range(30))
             _, *outcomes = await asyncio.gather(toggle(), *payments)
         posted([outcome for outcome in outcomes if outcome is not None])
+
+
+class TestBounds:
+    async def test_nothing_is_written_after_the_deadline(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a = await core.open(1)
+        before = await counts(admin)
+        async with locked(admin, a):
+            changing = asyncio.create_task(
+                core.change_status(change(a, AccountStatus.FROZEN), within_s=0.3)
+            )
+            await until_waiting(database)
+            await asyncio.sleep(0.4)
+        with pytest.raises(PaycoreError) as refusal:
+            await changing
+        assert refusal.value.reason is Reason.DEADLINE_EXCEEDED
+        assert await counts(admin) == before
+
+    async def test_commands_that_wait_for_their_turn_hear_of_their_deadline(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a = await core.open(1)
+        async with locked(admin, a):
+            holding = [
+                asyncio.create_task(
+                    core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                )
+                for turn in range(ledger.AT_ONCE)
+            ]
+            await until_waiting(database, ledger.AT_ONCE)
+            with pytest.raises(PaycoreError) as refusal:
+                await core.open_accounts([opening()], within_s=0.2)
+        assert refusal.value.reason is Reason.DEADLINE_EXCEEDED
+        await asyncio.gather(*holding, return_exceptions=True)
+        stored(*await core.open_accounts([opening()]))
+
+    async def test_no_more_wait_than_allowed(
+        self,
+        core: CommandCore,
+        admin: asyncpg.Connection,
+        database: OwnDatabase,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(ledger, "MOST_WAITING", 1)
+        _, a = await core.open(1)
+        async with locked(admin, a):
+            for turn in range(ledger.AT_ONCE):
+                asyncio.create_task(  # noqa: RUF006  # ended by the lock's end
+                    core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                )
+            await until_waiting(database, ledger.AT_ONCE)
+            waiting = asyncio.create_task(core.open_accounts([opening()]))
+            await asyncio.sleep(0.05)
+            with pytest.raises(PaycoreError) as refusal:
+                await core.open_accounts([opening()])
+        assert refusal.value.reason is Reason.OVERLOADED
+        assert refusal.value.retry_after_ms
+        stored(*await waiting)
+
+
+async def test_what_is_available_never_leaves_int64(core: CommandCore) -> None:
+    (outcome,) = await core.open_accounts([opening(overdraft_limit=Minor(2**62))])
+    external, _ = await core.open(1)
+    rich = stored(outcome).account.id
+    posted([await core.one(payment(external, rich, 2**62, kind=TransferKind.DEPOSIT))])
+
+    found = await core.accounts.read(rich)
+
+    assert found is not None
+    assert found.balance + found.overdraft_limit == 2**63
+    assert found.available == MAX_MINOR

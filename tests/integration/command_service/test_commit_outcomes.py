@@ -70,8 +70,8 @@ async def test_an_opening_that_is_cut_is_made_once(
     before = await counts(admin)
     asked = opening()
     proxy.cut_next(cut)
-    (first,) = await distant.accounts.open([asked])
-    (again,) = await distant.accounts.open([asked])
+    (first,) = await distant.open_accounts([asked])
+    (again,) = await distant.open_accounts([asked])
     assert not first.replayed  # type: ignore[union-attr]
     assert again.replayed  # type: ignore[union-attr]
     assert first.account == again.account  # type: ignore[union-attr]
@@ -104,6 +104,26 @@ async def test_an_outcome_that_cannot_be_learnt_is_unavailable_and_not_guessed(
     )
     (again,) = posted([await distant.one(asked)])
     assert again.replayed == (settled is not None) == (cut is Cut.AFTER)
+
+
+async def test_a_database_that_fails_at_the_question_leaves_the_outcome_unknown(
+    distant: CommandCore,
+    proxy: PostgresProxy,
+    admin: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transactions, "RESOLVE_WITHIN_S", 0.5)
+    _, a, b = await distant.open(2)
+    asked = payment(a, b, 10)
+    await admin.execute("REVOKE EXECUTE ON FUNCTION pg_xact_status(xid8) FROM PUBLIC")
+    try:
+        proxy.cut_next(Cut.AFTER)
+        outcome = await distant.one(asked)
+    finally:
+        await admin.execute("GRANT EXECUTE ON FUNCTION pg_xact_status(xid8) TO PUBLIC")
+    assert isinstance(outcome, Refused)
+    assert outcome.error.reason is Reason.DATABASE_UNAVAILABLE
+    assert posted([await distant.one(asked)])[0].replayed
 
 
 async def test_a_database_out_of_reach_is_unavailable_and_writes_nothing(

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
+from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.store import Decide, LedgerStore, RejectedError
@@ -396,7 +397,7 @@ class TestRejectedRows:
                 assert isinstance(outcome, Refused)
                 assert outcome.error.reason is Reason.INTERNAL
                 assert "trap" not in str(outcome.error)
-                assert not outcome.error.metadata
+                assert len(outcome.error.metadata["error_id"]) == 16
             else:
                 assert isinstance(outcome, Posted)
         after = await counts(admin)
@@ -447,6 +448,64 @@ async def _post_as_one(
         return await core.store.post(commands, journal_id, decide)
     finally:
         await rules.stop()
+
+
+class TestDeadlines:
+    async def test_a_payment_that_got_its_lock_too_late_is_not_posted(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b, c, d = await core.open(4)
+        before = await counts(admin)
+        async with locked(admin, a):
+            late = asyncio.create_task(core.one(payment(a, b, 1), within_s=0.3))
+            # In the same batch, and in time.
+            patient = asyncio.create_task(core.one(payment(c, d, 1)))
+            await until_waiting(database)
+            await asyncio.sleep(0.4)
+        outcome = await late
+        assert isinstance(outcome, Refused)
+        assert outcome.error.reason is Reason.DEADLINE_EXCEEDED
+        posted([await patient])
+        after = await counts(admin)
+        assert after["transfers"] - before["transfers"] == 1
+
+    async def test_who_comes_after_many_that_gave_up_is_served(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        limits = EngineLimits(in_flight=1, scan=10)
+        async with command_core(database.dsn("command"), limits=limits) as core:
+            _, a, b, c, d = await core.open(4)
+            async with locked(admin, a):
+                held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+                await until_waiting(database)
+                gave_up = [
+                    asyncio.create_task(core.one(payment(c, d, 1), within_s=0.05))
+                    for _ in range(100)
+                ]
+                await asyncio.sleep(0.1)
+                alive = asyncio.create_task(core.one(payment(c, d, 1)))
+                await asyncio.sleep(0.01)
+            posted([await held_up])
+            async with asyncio.timeout(2):
+                posted([await alive])
+            for outcome in await asyncio.gather(*gave_up):
+                assert isinstance(outcome, Refused)
+                assert outcome.error.reason is Reason.DEADLINE_EXCEEDED
+
+
+class TestMetrics:
+    async def test_every_outcome_is_counted_by_its_reason(self, core: CommandCore) -> None:
+        _, a, b = await core.open(2, balance=10)
+        reasons = ("POSTED", "INSUFFICIENT_FUNDS", "DEADLINE_EXCEEDED", "SAME_ACCOUNT")
+
+        def counted() -> list[float]:
+            return [metrics.OUTCOMES.labels(reason)._value.get() for reason in reasons]
+
+        before = counted()
+        await core.one(payment(a, b, 1))
+        await core.submit(payment(a, b, 99), payment(a, a, 1), payment(b, a, 2))
+        await core.one(payment(a, b, 1), within_s=-1)
+        assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1, 1, 1]
 
 
 class TestSeveralProcesses:

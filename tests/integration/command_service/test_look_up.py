@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from command_service.posting import postgres
 from command_service.posting.store import UnreachableError
 from paycore.domain.transfers import Transfer
 from tests.integration.command_service.test_engine import locked, until_waiting
@@ -69,3 +70,34 @@ async def test_a_key_of_another_client_is_unknown(core: CommandCore) -> None:
     asked = payment(a, b, 10)
     posted([await core.one(asked)])
     assert await core.store.find("app", asked.key) is None
+
+
+async def test_look_ups_that_wait_keep_nobody_from_the_database(
+    core: CommandCore, admin: asyncpg.Connection
+) -> None:
+    external, a, b = await core.open(2)
+    async with admin.transaction():
+        await admin.execute("SELECT pg_current_xact_id()")
+        look_ups = [
+            asyncio.create_task(
+                core.store.find_settled("loadtest", f"nobody-{n}", core.clock.monotonic_s() + 600)
+            )
+            for n in range(20)
+        ]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(3):
+            posted([await core.one(payment(a, b, 10))])
+            assert set(await core.accounts.read_many([external, a])) == {external, a}
+        assert not [one for one in look_ups if one.done()]
+    assert await asyncio.gather(*look_ups) == [None] * 20
+
+
+async def test_a_look_up_gives_up_in_bounded_time_whatever_its_deadline(
+    core: CommandCore, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SETTLES_WITHIN_S", 0.2)
+    async with admin.transaction():
+        await admin.execute("SELECT pg_current_xact_id()")
+        async with asyncio.timeout(3):
+            with pytest.raises(UnreachableError):
+                await core.store.find_settled("loadtest", "nobody", core.clock.monotonic_s() + 600)

@@ -27,6 +27,7 @@ class Scene(NamedTuple):
     declined: TransferRow
     unseen: TransferRow
     asked: TransferRow
+    declined_unseen: TransferRow
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ async def scene(ledger: Ledger, index: Index) -> Scene:
         ledger.move(payer, payee, **{**common, "declined": True}),
         ledger.move(foreign, abroad, **{**common, "client": "elsewhere"}),
         ledger.move(foreign, abroad, **{**common, "client": "loadtest"}),
+        ledger.move(foreign, abroad, **{**common, "client": "loadtest", "declined": True}),
     )
     await index.add(ledger.documents())
     return scene
@@ -88,6 +90,15 @@ async def test_a_decline_is_the_payers_business(scene: Scene, connect: Connect) 
     assert error.reason is Reason.TRANSFER_NOT_FOUND
     shown = (await Caller.on(connect("app")).transfer(scene.declined.id)).transfer
     assert shown.decline.reason == "INSUFFICIENT_FUNDS"
+    assert shown.decline.metadata["available"] == "3"
+
+
+async def test_who_asked_in_vain_learns_why_but_not_what_the_payer_has(
+    scene: Scene, connect: Connect
+) -> None:
+    shown = (await Caller.on(connect("loadtest")).transfer(scene.declined_unseen.id)).transfer
+    assert shown.decline.reason == "INSUFFICIENT_FUNDS"
+    assert "available" not in shown.decline.metadata
 
 
 async def test_anothers_transfer_cannot_be_told_from_none(scene: Scene, connect: Connect) -> None:

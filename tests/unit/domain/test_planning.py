@@ -588,3 +588,40 @@ class TestPrecedence:
     def test_what_is_remembered_comes_last(self) -> None:
         last = [reason for reason, _ in FAULTS[-len(STORED_DECLINES) :]]
         assert set(last) == STORED_DECLINES
+
+
+class TestWhatAskersMayLearn:
+    """A client that may debit an account but not read it."""
+
+    BLIND = ("rival", GrantAction.TRANSFER, GrantScope.ALL, "")
+    SEEING = ("rival", GrantAction.READ, GrantScope.ALL, "")
+
+    @pytest.mark.parametrize("reads", [False, True])
+    def test_a_decline_knows_whether_its_asker_may_read_the_payer(self, reads: bool) -> None:
+        asked = command(1, 2, 5_000, client="rival")
+        grants = rules(self.BLIND, *([self.SEEING] if reads else []))
+
+        planned = plan([account(1), account(2)], [asked, asked], grants)
+        replayed = plan(
+            [account(1), account(2)],
+            [asked],
+            grants,
+            stored={
+                ("rival", asked.key): StoredOutcome(
+                    asked.request_hash, planned.declines[0], None, PLACE
+                )
+            },
+        )
+
+        for outcome in (*planned.outcomes, *replayed.outcomes):
+            assert declined(outcome).payer_readable is reads
+
+    def test_the_version_of_an_account_is_told_only_to_its_readers(self) -> None:
+        asked = command(1, 2, client="rival", expected_credit_version=4)
+
+        blind = plan([account(1), account(2)], [asked], rules(self.BLIND))
+        seeing = plan([account(1), account(2)], [asked], rules(self.BLIND, self.SEEING))
+
+        assert refused(blind.outcomes[0]).metadata == {"account": "2", "expected": "4"}
+        assert "5" not in refused(blind.outcomes[0]).message
+        assert refused(seeing.outcomes[0]).metadata["actual"] == "5"

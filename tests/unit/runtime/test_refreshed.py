@@ -1,0 +1,98 @@
+"""A value that is read again and again, trusted only while it is fresh."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.grants import GrantAction
+from paycore.runtime import refreshed
+from paycore.runtime.refreshed import MAX_AGE_S, Refreshed, grants_of
+
+
+@dataclass
+class ManualClock:
+    """Stands still unless told."""
+
+    at_s: float = 1_000.0
+
+    def now_us(self) -> int:
+        return int(self.at_s * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        return self.at_s
+
+
+class Number(Refreshed[int]):
+    """Counts its reads, each of which may fail or take its time."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__("numbers", clock)
+        self.clock = clock
+        self.reads = 0
+        self.failure: Exception | None = None
+        self.takes_s = 0.0
+
+    async def _read(self) -> int:
+        self.reads += 1
+        self.clock.at_s += self.takes_s
+        if self.failure is not None:
+            raise self.failure
+        return self.reads
+
+
+@pytest.fixture
+def number() -> Number:
+    return Number(ManualClock())
+
+
+def refusal(number: Number) -> PaycoreError:
+    with pytest.raises(PaycoreError) as caught:
+        number.current()
+    return caught.value
+
+
+async def test_there_is_no_value_before_the_first_read(number: Number) -> None:
+    assert refusal(number).reason is Reason.DATABASE_UNAVAILABLE
+    assert number.age_s() is None
+    assert not number.loaded.is_set()
+
+
+async def test_the_age_counts_from_the_question(number: Number) -> None:
+    number.takes_s = MAX_AGE_S
+    await number.load()
+
+    assert number.current() == 1
+    number.clock.at_s += 0.001
+    assert refusal(number).retry_after_ms
+
+
+async def test_nothing_ends_the_refreshing(number: Number, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refreshed, "REFRESH_EVERY_S", 0.001)
+    await number.load()
+    number.failure = ValueError("a value of a later release")
+    running = asyncio.create_task(number.run())
+    async with asyncio.timeout(5):
+        while number.reads < 5:
+            await asyncio.sleep(0.001)
+        assert number.current() == 1
+        number.failure = None
+        while number.current() == 1:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_grants_of_a_later_release_grant_nothing_and_harm_no_others() -> None:
+    rows = [
+        {"client": "app", "action": action, "scope": scope, "institution": ""}
+        for action, scope in [("READ", "OWN"), ("TELEPORT", "ALL"), ("DEPOSIT", "UNIVERSE")]
+    ]
+
+    grants = grants_of(rows)
+
+    assert grants.holds("app", GrantAction.READ)
+    assert len(grants.reaches) == 1
