@@ -6,13 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from paycore.domain.limbs import LIMB_FIELDS, split
 from paycore.domain.transfers import TransferState
 from projector.batch import Document, DocumentKind
 
-LIMB_BITS = 21
-"""Sums are exact in doubles for 2**32 rows when amounts are added in limbs of this many bits."""
-
-_LIMB = (1 << LIMB_BITS) - 1
 _IMMUTABLE = 1
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -66,9 +63,7 @@ def _movement(
         "credit_account": row["credit_account"],
         "accounts": (row["debit_account"], row["credit_account"]),
         "amount": amount,
-        "amount_limb0": amount & _LIMB,
-        "amount_limb1": amount >> LIMB_BITS & _LIMB,
-        "amount_limb2": amount >> 2 * LIMB_BITS,
+        **dict(zip(LIMB_FIELDS, split(amount), strict=True)),
         "currency": row["currency"],
         "client": row["client"],
         "created_at_us": created_at_us,

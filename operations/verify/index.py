@@ -11,14 +11,12 @@ from typing import Any, Self
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from operations.verify.report import Total
+from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.position import Position
 
 SINK = "elasticsearch"
 POLL_S = 0.1
 REQUEST_TIMEOUT_S = 30.0
-LIMB_BITS = 21
-"""Amounts are indexed in three limbs of 21 bits too, for sums of doubles to stay exact."""
-
 MAX_CURRENCIES = 500
 PASSING = frozenset({429, 503})
 """Answers of a node that is busy, or whose shards are not up yet: asked again within the wait."""
@@ -89,10 +87,7 @@ class Index:
                     "aggs": {
                         "currencies": {
                             "terms": {"field": "currency", "size": MAX_CURRENCIES},
-                            "aggs": {
-                                f"limb{number}": {"sum": {"field": f"amount_limb{number}"}}
-                                for number in range(3)
-                            },
+                            "aggs": {field: {"sum": {"field": field}} for field in LIMB_FIELDS},
                         }
                     },
                 }
@@ -121,7 +116,7 @@ class Index:
 
 
 def _joined(bucket: Any) -> int:
-    return sum(int(bucket[f"limb{number}"]["value"]) << (LIMB_BITS * number) for number in range(3))
+    return join(bucket[field]["value"] for field in LIMB_FIELDS)
 
 
 def _words(position: Position | None) -> str:

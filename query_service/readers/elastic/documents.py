@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from paycore.domain.accounts import AccountId
+from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.money import Currency, Minor
 from paycore.domain.position import Position
 from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
 from query_service.positions import IndexPosition
-from query_service.readers.elastic.requests import LIMBS
 from query_service.readers.records import AccountRecord, Side, TransferRecord, VolumeTotal
 
-_LIMB_BITS = 21
 _MICROSECONDS_A_MILLISECOND = 1_000
 _NOTHING: Mapping[str, str] = {}
 
@@ -85,11 +84,5 @@ def volume_total(bucket: Mapping[str, Any]) -> VolumeTotal:
 
 
 def exact_sum(bucket: Mapping[str, Any]) -> int:
-    """The sum of amounts, joined from the sums of their limbs.
-
-    Elasticsearch sums in doubles, exact below 2**53: a limb is below 2**21, so the parts are exact
-    for fewer than 2**32 transfers, more than one shard can hold.
-    """
-    return sum(
-        int(bucket[limb]["value"]) << (_LIMB_BITS * place) for place, limb in enumerate(LIMBS)
-    )
+    """The sum of amounts, exact for fewer than 2**32 transfers: no shard can hold more."""
+    return join(bucket[field]["value"] for field in LIMB_FIELDS)

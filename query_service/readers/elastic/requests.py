@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from paycore.domain.limbs import LIMB_FIELDS
 from paycore.domain.transfers import TransferState
 from query_service.readers.port import (
     CounterpartyFilter,
@@ -16,9 +17,6 @@ from query_service.readers.port import (
 
 Body: TypeAlias = dict[str, Any]
 
-LIMBS = ("amount_limb0", "amount_limb1", "amount_limb2")
-"""The amount in three parts, low first: sums of parts stay exact where sums of amounts do not."""
-
 BUCKETS_A_PAGE = 2_000
 """Small enough that reading one page holds up other calls by a few milliseconds only."""
 
@@ -26,7 +24,7 @@ _DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
 _MOVED: Body = {"bool": {"must_not": [_DECLINED]}}
 """Declines are few: leaving them out costs next to nothing, looking for all others much."""
 
-_LIMB_SUMS: Body = {limb: {"sum": {"field": limb}} for limb in LIMBS}
+_LIMB_SUMS: Body = {limb: {"sum": {"field": limb}} for limb in LIMB_FIELDS}
 
 
 def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
