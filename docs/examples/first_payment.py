@@ -1,6 +1,6 @@
 """A first payment: open two accounts, bring money in, move some, read it back.
 
-Runs against a local stack (`make up`): python docs/examples/first_payment.py .paycore
+Runs against a local stack (`make up`): .venv/bin/python docs/examples/first_payment.py .paycore
 """
 
 import asyncio
