@@ -8,7 +8,7 @@ from collections.abc import Callable
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.errors import Violation, invalid_fields
-from paycore.domain.pin import SealedPin
+from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
 from paycore.domain.step_up import Authorization, AuthorizationMethod, PaymentIntent
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.v1 import step_up_pb2, transfer_pb2
@@ -16,7 +16,6 @@ from signing_service.authorizer import Question
 from signing_service.keystore.port import KeyPurpose, PublicKey
 
 MAX_NAME = 128
-MAX_SEALED_BYTES = 1_024
 
 _KIND_PREFIX = "TRANSFER_KIND_"
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -51,9 +50,9 @@ class _Checks:
     def sealed_pin(self, sealed: step_up_pb2.SealedPin, field: str) -> None:
         self.name(sealed.key_id, f"{field}.key_id", _PRINTABLE_ASCII.fullmatch)
         self.that(
-            0 < len(sealed.ciphertext) <= MAX_SEALED_BYTES,
+            0 < len(sealed.ciphertext) <= MAX_SEALED_PIN_BYTES,
             f"{field}.ciphertext",
-            f"1 to {MAX_SEALED_BYTES} bytes",
+            f"1 to {MAX_SEALED_PIN_BYTES} bytes",
         )
 
     def done(self) -> None:

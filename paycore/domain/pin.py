@@ -10,6 +10,9 @@ MAX_DIGITS = 12
 PLAINTEXT_BYTES = 16
 """What is sealed always has this length, so that a sealed PIN does not tell how long the PIN is."""
 
+MAX_SEALED_PIN_BYTES = 256
+"""Longest ciphertext of a sealed PIN that is looked at: it has 64 bytes as they are sealed now."""
+
 _PADDING = b"\0"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.pin import MAX_SEALED_PIN_BYTES
 from paycore.domain.step_up import AuthorizationMethod, PaymentIntent
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.v1 import transfer_pb2
@@ -81,7 +82,7 @@ BAD: dict[str, tuple[Callable[[pb.AuthorizeRequest], object], str]] = {
         "step_up.sealed_pin.ciphertext",
     ),
     "a huge ciphertext": (
-        lambda r: setattr(r.step_up.sealed_pin, "ciphertext", bytes(1_025)),
+        lambda r: setattr(r.step_up.sealed_pin, "ciphertext", bytes(MAX_SEALED_PIN_BYTES + 1)),
         "step_up.sealed_pin.ciphertext",
     ),
 }
@@ -95,6 +96,12 @@ def test_a_bad_field_is_named(spoil: Callable[[pb.AuthorizeRequest], object], fi
         messages.question_of(bad)
     assert raised.value.reason is Reason.INVALID_FIELD
     assert [violation.field for violation in raised.value.violations] == [field]
+
+
+def test_a_ciphertext_of_256_bytes_is_the_longest_that_is_looked_at() -> None:
+    longest = request()
+    longest.step_up.sealed_pin.ciphertext = bytes(256)
+    assert len(messages.question_of(longest).proof.ciphertext) == MAX_SEALED_PIN_BYTES == 256
 
 
 def test_an_empty_request_names_every_field() -> None:
