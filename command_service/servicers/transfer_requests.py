@@ -18,7 +18,7 @@ from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError
 from paycore.domain.idempotency import details_hash, transfer_request_hash
 from paycore.domain.money import Currency, Minor
-from paycore.domain.pin import SealedPin
+from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
 from paycore.runtime.currencies import EXPONENTS
 from paycore.v1 import transfer_pb2, transfer_service_pb2
@@ -29,7 +29,6 @@ KINDS: dict[int, TransferKind] = {
     transfer_pb2.TRANSFER_KIND_WITHDRAWAL: TransferKind.WITHDRAWAL,
 }
 _KIND_NAMES = ", ".join(kind.value for kind in KINDS.values())
-_MAX_CIPHERTEXT = 256
 
 
 class Proof(NamedTuple):
@@ -185,8 +184,8 @@ def _proof(request: transfer_service_pb2.SubmitTransferRequest, fields: Fields) 
         fields.violate("step_up.proof", "a proof")
     if not step_up.HasField("sign_time"):
         fields.violate("step_up.sign_time", "when the payer signed")
-    if not 0 < len(sealed.ciphertext) <= _MAX_CIPHERTEXT:
-        fields.violate("step_up.sealed_pin.ciphertext", f"1 to {_MAX_CIPHERTEXT} bytes")
+    if not 0 < len(sealed.ciphertext) <= MAX_SEALED_PIN_BYTES:
+        fields.violate("step_up.sealed_pin.ciphertext", f"1 to {MAX_SEALED_PIN_BYTES} bytes")
     fields.text("step_up.sealed_pin.key_id", sealed.key_id, MAX_NAME, required=True)
     signed_at_us = fields.time_us("step_up.sign_time", step_up.sign_time)
     return Proof(SealedPin(sealed.key_id, sealed.ciphertext), signed_at_us)
