@@ -38,14 +38,23 @@ def account(column: str, value: str) -> str:
     return f"UPDATE ledger.accounts SET {column} = {value} WHERE id = {{a}}"
 
 
+def opening(column: str, value: str) -> str:
+    """Another account, with one column as it must not be."""
+    changes = f"jsonb_build_object('id', 7, '{column}', {value})"
+    return (
+        f"INSERT INTO ledger.accounts SELECT (jsonb_populate_record(one, {changes})).*"
+        " FROM ledger.accounts AS one WHERE id = {a}"
+    )
+
+
 CHECKS = {
     "accounts_floor": account("balance", "-1"),
     "accounts_held_not_negative": account("held", "-1"),
     "accounts_limit_not_negative": account("overdraft_limit", "-1"),
     "accounts_version_not_negative": account("version", "-1"),
-    "accounts_currency_code": account("currency", "'eur'"),
+    "accounts_currency_code": opening("currency", "'eur'"),
     "accounts_closed_empty": account("status", "'CLOSED'"),
-    "accounts_names_bounded": account("owner", "''"),
+    "accounts_names_bounded": opening("owner", "''"),
     "accounts_pkey": "INSERT INTO ledger.accounts SELECT * FROM ledger.accounts",
     "transfers_amount_positive": transfer(amount=0),
     "transfers_two_accounts": transfer(credit="{a}"),
