@@ -28,8 +28,8 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     """File with 32 random bytes in hex: the key of request and details hashes."""
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that share the port."""
-    queue_limit: int = Field(default=20_000, ge=1)
-    """Commands that may wait in one process."""
+    queue_limit: int = Field(default=20_000, ge=2 * MAX_BATCH)
+    """Commands that may wait in one process; one client's fill at most half of it."""
     batch_limit: int = Field(default=500, ge=1, le=5_000)
     """Commands in one posting transaction."""
     batches_in_flight: int = Field(default=2, ge=1, le=16)

@@ -34,7 +34,7 @@ class Polling:
 
 
 class Pipeline:
-    """One sink's feed. While it catches up, a page is read as the sink takes the one before."""
+    """One sink's feed. The next page is read while the sink takes the present one."""
 
     def __init__(
         self,
@@ -61,14 +61,8 @@ class Pipeline:
         try:
             while not stop.is_set():
                 batch = await coming
-                if batch.caught_up:
-                    # What is committed while the sink works goes into one batch after it: fewer,
-                    # larger requests cost the index less.
-                    await self._feed(batch)
-                    coming = asyncio.create_task(self._next(batch))
-                else:
-                    coming = asyncio.create_task(self._next(batch))
-                    await self._feed(batch)
+                coming = asyncio.create_task(self._next(batch))
+                await self._feed(batch)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)

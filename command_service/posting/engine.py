@@ -3,13 +3,12 @@
 Commands wait in the queue; as soon as a batch may start, it takes what is there: a lone payment
 pays no delay, and a flood pays one commit for hundreds. Batches in flight touch disjoint accounts.
 A command that must wait reserves its accounts, so that later ones queue behind it and it cannot
-starve.
+starve. Clients take turns, so that a flood of one does not keep another waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -19,6 +18,7 @@ import structlog
 
 from command_service import anew
 from command_service.posting import metrics
+from command_service.posting.fair_queue import FairQueue, Verdict
 from command_service.posting.pacing import EngineLimits, Pacing
 from command_service.posting.store import (
     ConflictError,
@@ -86,7 +86,7 @@ class PostingEngine:
         self._ids = ids
         self._clock = clock
         self._limits = limits or EngineLimits()
-        self._queue: deque[_Waiting] = deque()
+        self._queue: FairQueue[_Waiting] = FairQueue(self._limits.queue)
         self._reserved = _Reservations()
         self._batches: set[asyncio.Task[None]] = set()
         self._pacing = Pacing(self._limits)
@@ -97,19 +97,21 @@ class PostingEngine:
         metrics.QUEUE_DEPTH.set_function(lambda: len(self._queue))
 
     async def submit(self, commands: Sequence[TransferCommand], deadline_s: float) -> list[Outcome]:
-        """The outcome of each command, in order.
+        """The outcome of each command, in order. All are of one client.
 
         A command that has not been taken into a batch by the monotonic time `deadline_s` is not
-        posted. Raises PaycoreError OVERLOADED when the queue is full and SHUTTING_DOWN when intake
-        has stopped; then none of the commands was taken. Cancelling the caller cancels nothing.
+        posted. Raises PaycoreError OVERLOADED when the client's share of the queue is full and
+        SHUTTING_DOWN when intake has stopped; then none of the commands was taken. Cancelling the
+        caller cancels nothing.
         """
         if self._closing:
             raise PaycoreError(Reason.SHUTTING_DOWN, "this process is shutting down")
-        if len(self._queue) + len(commands) > self._limits.queue:
+        client = commands[0].client
+        if not self._queue.has_room(client, len(commands)):
             metrics.OVERLOADED.inc()
             raise PaycoreError(
                 Reason.OVERLOADED,
-                "the queue is full",
+                f"the queue has no room for more of {client}",
                 {"limit": str(self._limits.queue)},
                 retry_after_ms=200,
             )
@@ -117,8 +119,8 @@ class PostingEngine:
         submission = _Submission(
             [None] * len(commands), len(commands), loop.create_future(), deadline_s
         )
-        self._queue.extend(
-            _Waiting(command, submission, index) for index, command in enumerate(commands)
+        self._queue.add(
+            client, [_Waiting(command, submission, index) for index, command in enumerate(commands)]
         )
         self._schedule_pump()
         await submission.done
@@ -181,25 +183,24 @@ class PostingEngine:
         self._pump()
 
     def _take(self) -> list[_Waiting]:
-        """The next commands, in order of arrival, whose accounts no batch in flight touches."""
-        batch: list[_Waiting] = []
-        passed_over: list[_Waiting] = []
+        """The next commands whose accounts neither a batch in flight nor an earlier one needs."""
         blocked = set(self._reserved.busy)
         now_s = self._clock.monotonic_s()
-        queue = self._queue
-        while queue and len(batch) < self._limits.batch and len(passed_over) < self._limits.scan:
-            item = queue.popleft()
-            command = item.command
+
+        def judge(item: _Waiting) -> Verdict:
             if item.submission.deadline_s <= now_s:
                 _refuse([item], anew.deadline_passed())
-            elif command.debit_account in blocked or command.credit_account in blocked:
-                blocked.add(command.debit_account)
-                blocked.add(command.credit_account)
-                passed_over.append(item)
-            else:
-                batch.append(item)
-        queue.extendleft(reversed(passed_over))
-        return batch
+                return Verdict.DROP
+            command = item.command
+            if command.debit_account in blocked or command.credit_account in blocked:
+                return Verdict.WAIT
+            return Verdict.TAKE
+
+        def reserve(item: _Waiting) -> None:
+            blocked.add(item.command.debit_account)
+            blocked.add(item.command.credit_account)
+
+        return self._queue.take(self._limits.batch, self._limits.scan, judge, reserve)
 
     async def _run(self, batch: list[_Waiting], accounts: set[int]) -> None:
         started = perf_counter()

@@ -13,7 +13,8 @@ class EngineLimits:
     """Bounds of the engine."""
 
     queue: int = 20_000
-    """Commands that may wait; beyond it callers get OVERLOADED."""
+    """Commands that may wait, one client's at most half of them; beyond it callers get
+    OVERLOADED."""
     batch: int = 500
     """Commands in one transaction."""
     in_flight: int = 2
@@ -28,8 +29,8 @@ class EngineLimits:
     """How long to wait for as many commands as the last batch had, in durations of that batch."""
     gather_s: float = 0.02
     """The same at most, in seconds."""
-    scan: int = 4_000
-    """Waiting commands that are passed over for one batch, because their accounts are busy."""
+    scan: int = 1_000
+    """Commands of one client that are passed over for a batch, because their accounts are busy."""
 
 
 class Pacing:

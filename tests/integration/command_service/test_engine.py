@@ -228,7 +228,7 @@ class TestBounds:
     async def test_a_full_queue_refuses_and_takes_none(
         self, database: OwnDatabase, admin: asyncpg.Connection
     ) -> None:
-        limits = EngineLimits(queue=3, in_flight=1)
+        limits = EngineLimits(queue=6, in_flight=1)
         async with command_core(database.dsn("command"), limits=limits) as core:
             _, a, b = await core.open(2)
             async with locked(admin, a):
@@ -237,13 +237,36 @@ class TestBounds:
                 waiting = [asyncio.create_task(core.one(payment(a, b, 1))) for _ in range(2)]
                 await asyncio.sleep(0)
                 with pytest.raises(PaycoreError) as refusal:
-                    await core.submit(payment(a, b, 100), payment(a, b, 100))
+                    await core.submit(*(payment(a, b, 100) for _ in range(3)))
                 assert refusal.value.reason is Reason.OVERLOADED
-                assert refusal.value.metadata == {"limit": "3"}
+                assert refusal.value.metadata == {"limit": "6"}
                 assert refusal.value.retry_after_ms
                 waiting.append(asyncio.create_task(core.one(payment(a, b, 1))))
             outcomes = posted(await asyncio.gather(held_up, *waiting))
         assert outcomes[-1].transfer.debit_balance_after == 996
+
+    async def test_a_flood_of_one_client_neither_shuts_out_nor_delays_another(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        limits = EngineLimits(queue=1_000, batch=10, in_flight=1)
+        async with command_core(database.dsn("command"), limits=limits) as core:
+            _, a, b, c, d = await core.open(4)
+            async with locked(admin, a):
+                held_up = asyncio.create_task(core.one(payment(a, b, 1)))
+                await until_waiting(database)
+                flood = [
+                    asyncio.create_task(core.one(payment(a, b, 1, client="flood")))
+                    for _ in range(500)
+                ]
+                await asyncio.sleep(0)
+                with pytest.raises(PaycoreError) as refusal:
+                    await core.one(payment(a, b, 1, client="flood"))
+                assert refusal.value.reason is Reason.OVERLOADED
+                light = asyncio.create_task(core.one(payment(c, d, 1)))
+                await asyncio.sleep(0)
+            posted([await held_up, await light])
+            assert sum(one.done() for one in flood) < 100
+            await asyncio.gather(*flood)
 
     async def test_a_deadline_that_passes_in_the_queue_posts_nothing(
         self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase

@@ -1,0 +1,129 @@
+"""The queue before the engine: bounded, and shared fairly between clients."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Verdict(Enum):
+    """What becomes of an item that is looked at."""
+
+    TAKE = "take"
+    """It goes into the batch."""
+    WAIT = "wait"
+    """It cannot run now; it keeps its place before whatever comes later."""
+    DROP = "drop"
+    """It has been dealt with."""
+
+
+class FairQueue(Generic[T]):
+    """Clients take turns, one item each; within a client the order is that of arrival.
+
+    An item that had to wait is looked at before all that were never looked at, so that it can
+    reserve what it needs, and cannot starve.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_client: dict[str, deque[T]] = {}
+        self._turns: deque[str] = deque()
+        self._waiting: deque[tuple[str, T]] = deque()
+        self._waiting_counts: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def has_room(self, client: str, count: int) -> bool:
+        """Whether `client` may add `count` items.
+
+        It may have as many as there is room left: alone it fills half of the queue, and there is
+        always some room for those who have less in it.
+        """
+        return self._counts.get(client, 0) + count <= self._limit - self._size
+
+    def add(self, client: str, items: Sequence[T]) -> None:
+        """Append `items`; ask `has_room` first."""
+        queue = self._by_client.get(client)
+        if queue is None:
+            queue = self._by_client[client] = deque()
+            self._turns.append(client)
+        queue.extend(items)
+        self._counts[client] = self._counts.get(client, 0) + len(items)
+        self._size += len(items)
+
+    def take(
+        self,
+        most: int,
+        most_waiting: int,
+        judge: Callable[[T], Verdict],
+        reserve: Callable[[T], None],
+    ) -> list[T]:
+        """Up to `most` items that may run, each as `judge` says; the rest stays.
+
+        `reserve` is called for each item that was looked at and stays, before a later one is
+        judged. At most `most_waiting` of a client stay so; half of the batch is left to items that
+        are looked at for the first time.
+        """
+        batch: list[T] = []
+        self._take_waiting(batch, most - most // 2, judge, reserve)
+        turns, barred = self._turns, []
+        while turns and len(batch) < most:
+            client = turns.popleft()
+            if self._waiting_counts.get(client, 0) >= most_waiting:
+                barred.append(client)
+                continue
+            queue = self._by_client[client]
+            # One that is gone does not cost its client the turn.
+            while queue:
+                item = queue.popleft()
+                verdict = judge(item)
+                if verdict is Verdict.WAIT:
+                    reserve(item)
+                    self._waiting.append((client, item))
+                    self._waiting_counts[client] = self._waiting_counts.get(client, 0) + 1
+                    break
+                self._leave(client)
+                if verdict is Verdict.TAKE:
+                    batch.append(item)
+                    break
+            if queue:
+                turns.append(client)
+            else:
+                del self._by_client[client]
+        turns.extend(barred)
+        return batch
+
+    def _take_waiting(
+        self,
+        batch: list[T],
+        most: int,
+        judge: Callable[[T], Verdict],
+        reserve: Callable[[T], None],
+    ) -> None:
+        """As `take`, of those that were looked at before."""
+        kept: deque[tuple[str, T]] = deque()
+        counts: dict[str, int] = {}
+        for client, item in self._waiting:
+            verdict = judge(item) if len(batch) < most else Verdict.WAIT
+            if verdict is Verdict.WAIT:
+                reserve(item)
+                kept.append((client, item))
+                counts[client] = counts.get(client, 0) + 1
+                continue
+            self._leave(client)
+            if verdict is Verdict.TAKE:
+                batch.append(item)
+        self._waiting, self._waiting_counts = kept, counts
+
+    def _leave(self, client: str) -> None:
+        self._size -= 1
+        self._counts[client] -= 1
+        if not self._counts[client]:
+            del self._counts[client]

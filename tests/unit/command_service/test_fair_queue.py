@@ -1,0 +1,179 @@
+"""Turns of clients, places of those that wait, and room for everyone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from command_service.posting.fair_queue import FairQueue, Verdict
+
+Item = tuple[str, int]
+
+MANY = 1_000
+
+
+def items(client: str, count: int, start: int = 0) -> list[Item]:
+    return [(client, number) for number in range(start, start + count)]
+
+
+def filled(**counts: int) -> FairQueue[Item]:
+    queue: FairQueue[Item] = FairQueue(10_000)
+    for client, count in counts.items():
+        queue.add(client, items(client, count))
+    return queue
+
+
+def all_run(_: Item) -> Verdict:
+    return Verdict.TAKE
+
+
+def nothing(_: Item) -> None:
+    """These items reserve nothing."""
+
+
+def only(*clients: str) -> Callable[[Item], Verdict]:
+    return lambda item: Verdict.TAKE if item[0] in clients else Verdict.WAIT
+
+
+def test_one_client_is_served_in_order_of_arrival() -> None:
+    queue = filled(a=5)
+
+    assert queue.take(3, MANY, all_run, nothing) == items("a", 3)
+    assert queue.take(3, MANY, all_run, nothing) == items("a", 2, 3)
+    assert len(queue) == 0
+
+
+def test_a_flood_takes_no_more_than_its_turns() -> None:
+    queue = filled(flood=1_000, light=1, other=2)
+
+    batch = queue.take(100, MANY, all_run, nothing)
+
+    assert batch[:5] == [("flood", 0), ("light", 0), ("other", 0), ("flood", 1), ("other", 1)]
+    assert Counter(client for client, _ in batch) == {"flood": 97, "light": 1, "other": 2}
+
+
+def test_turns_go_on_in_the_next_batch() -> None:
+    queue = filled(a=10, b=10, c=10)
+
+    first = queue.take(2, MANY, all_run, nothing)
+    second = queue.take(2, MANY, all_run, nothing)
+
+    assert first == [("a", 0), ("b", 0)]
+    assert second == [("c", 0), ("a", 1)]
+
+
+def test_what_waits_keeps_its_place_and_is_looked_at_first() -> None:
+    queue = filled(a=2, b=2)
+    assert queue.take(10, MANY, only("b"), nothing) == items("b", 2)
+    queue.add("c", items("c", 1))
+    seen: list[Item] = []
+
+    def judge(item: Item) -> Verdict:
+        seen.append(item)
+        return Verdict.TAKE
+
+    assert queue.take(10, MANY, judge, nothing) == [*items("a", 2), ("c", 0)]
+    assert seen[:2] == items("a", 2)
+
+
+def test_those_that_wait_leave_half_of_the_batch_to_others() -> None:
+    queue = filled(a=100)
+    queue.take(10, MANY, only(), nothing)
+    queue.add("b", items("b", 5))
+
+    batch = queue.take(10, MANY, all_run, nothing)
+
+    assert Counter(client for client, _ in batch) == {"a": 5, "b": 5}
+
+
+def test_no_more_of_a_client_wait_than_allowed_and_others_have_their_turns() -> None:
+    queue = filled(a=100)
+    seen: list[Item] = []
+
+    def judge(item: Item) -> Verdict:
+        seen.append(item)
+        return only("b")(item)
+
+    assert queue.take(10, 7, judge, nothing) == []
+    assert seen == items("a", 7)
+    queue.add("b", items("b", 2))
+    assert queue.take(10, 7, judge, nothing) == items("b", 2)
+    assert len(queue) == 100
+    assert len(queue.take(100, 7, all_run, nothing)) == 100
+
+
+def test_whatever_stays_reserves_before_a_later_one_is_judged() -> None:
+    queue = filled(a=4)
+    reserved: list[Item] = []
+    queue.take(10, MANY, only(), nothing)
+    queue.add("b", items("b", 1))
+
+    def judge(item: Item) -> Verdict:
+        if item[0] == "b":
+            assert reserved == items("a", 2, 2)
+        return Verdict.TAKE
+
+    assert queue.take(4, MANY, judge, reserved.append) == [*items("a", 2), ("b", 0)]
+
+
+def test_dropped_items_are_gone_and_take_nobodys_turn() -> None:
+    queue = filled(a=50, b=1)
+
+    def judge(item: Item) -> Verdict:
+        return Verdict.DROP if item[0] == "a" and item[1] < 40 else Verdict.TAKE
+
+    assert queue.take(3, MANY, judge, nothing) == [("a", 40), ("b", 0), ("a", 41)]
+    assert len(queue) == 8
+
+
+def test_a_flood_leaves_room_for_others() -> None:
+    queue: FairQueue[Item] = FairQueue(100)
+
+    def fill(client: str) -> int:
+        added = 0
+        while queue.has_room(client, 1):
+            queue.add(client, [(client, added)])
+            added += 1
+        return added
+
+    assert [fill(client) for client in "abcd"] == [50, 25, 13, 6]
+    assert queue.has_room("newcomer", 1)
+    assert not queue.has_room("newcomer", 8)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 8)), max_size=12),
+    st.integers(1, 9),
+    st.integers(1, 20),
+    st.randoms(use_true_random=False),
+)
+def test_everything_leaves_once_and_in_the_order_of_its_client(
+    arrivals: list[tuple[str, int]], most: int, most_waiting: int, chance: object
+) -> None:
+    queue: FairQueue[Item] = FairQueue(10_000)
+    added: Counter[str] = Counter()
+    for client, count in arrivals:
+        queue.add(client, items(client, count, added[client]))
+        added[client] += count
+    left: list[Item] = []
+    blocked: set[str] = set()
+
+    def judge(item: Item) -> Verdict:
+        unlucky = chance.random() < 0.3  # type: ignore[attr-defined]
+        return Verdict.WAIT if item[0] in blocked or unlucky else Verdict.TAKE
+
+    for _ in range(10_000):
+        if not len(queue):
+            break
+        blocked.clear()
+        # As with accounts: who waits holds up those behind.
+        batch = queue.take(most, most_waiting, judge, lambda item: blocked.add(item[0]))
+        assert len(batch) <= most
+        left += batch
+    assert len(queue) == 0
+    assert Counter(client for client, _ in left) == added
+    for client, count in added.items():
+        assert [item for item in left if item[0] == client] == items(client, count)
