@@ -21,7 +21,7 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     poll_active_s: float = Field(default=0.02, gt=0, le=1)
     """Between polls while there was something in the last seconds."""
     poll_idle_s: float = Field(default=0.05, gt=0, le=5)
-    refresh_gap_s: float = Field(default=0.1, ge=0, le=10)
+    refresh_gap_s: float = Field(default=0.2, ge=0, le=10)
     """Shortest time between refreshes once caught up."""
     refresh_gap_behind_s: float = Field(default=1.0, ge=0, le=60)
     """Shortest time between refreshes while catching up."""
