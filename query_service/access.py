@@ -16,7 +16,7 @@ from collections import OrderedDict
 from typing import NamedTuple, Protocol
 
 from paycore.domain.accounts import AccountId
-from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.errors import PaycoreError, Reason, account_not_found
 from paycore.domain.grants import GrantAction, Grants
 from paycore.domain.money import Currency
 from paycore.domain.transfers import TransferId, TransferState, shown_figures
@@ -141,7 +141,7 @@ def _reads(grants: Grants, client: str, side: Side) -> bool:
 
 def _found(record: AccountRecord | None, account: AccountId) -> AccountRecord:
     if record is None:
-        raise PaycoreError(Reason.ACCOUNT_NOT_FOUND, f"no account {account}", {"id": str(account)})
+        raise account_not_found(account)
     return record
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import asyncpg
 import structlog
 
 import database
-from command_service import anew
 from command_service.accounts.commands import (
     AccountOutcome,
     AccountRefused,
@@ -19,16 +17,14 @@ from command_service.accounts.commands import (
     ChangeStatus,
     OpenAccount,
 )
+from command_service.accounts.turns import AccountTurns
 from command_service.posting import rows
 from command_service.posting.store import (
     ConflictError,
-    OutcomeUnknownError,
-    RejectedError,
-    UnreachableError,
 )
 from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import LEGAL_STATUS_MOVES, Account, AccountId, AccountStatus
-from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.errors import PaycoreError, Reason, account_not_found, key_reused
 from paycore.domain.grants import GrantAction
 from paycore.domain.money import Minor
 from paycore.domain.plan import Key
@@ -36,14 +32,6 @@ from paycore.domain.position import Position
 from paycore.domain.rules import Rules
 from paycore.runtime.clock import Clock
 from paycore.runtime.snowflake import IdSource
-
-AT_ONCE = 2
-"""Commands that are under way at once: they leave connections of the pool to reads."""
-
-MOST_WAITING = 1_000
-"""Commands that may wait for their turn; beyond it callers get OVERLOADED."""
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -65,8 +53,7 @@ class AccountLedger:
         self._ids = ids
         self._clock = clock
         self._queries: Any = database.load("accounts")
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._turns = AccountTurns(clock)
 
     async def read(self, account_id: AccountId) -> Account | None:
         """The account as the primary has it now, or None. Raises UnreachableError."""
@@ -93,7 +80,7 @@ class AccountLedger:
                 connection: asyncpg.Connection,
             ) -> tuple[list[AccountOutcome], int | None]:
                 opened = await self._open(connection, commands, journal_id, ids)
-                self._check_time(deadline_s)
+                self._turns.check_time(deadline_s)
                 return opened
 
             outcomes, position = await self._transactions.run(journal_id, work)
@@ -102,7 +89,7 @@ class AccountLedger:
                     outcome.position = position
             return outcomes
 
-        return await self._in_turn(attempt, deadline_s)
+        return await self._turns.run(attempt, deadline_s)
 
     async def change_status(self, command: ChangeStatus, deadline_s: float) -> AccountStored:
         """Set an account's status and write who did it to the audit.
@@ -117,7 +104,7 @@ class AccountLedger:
 
             async def work(connection: asyncpg.Connection) -> tuple[AccountStored, int | None]:
                 changed = await self._change_status(connection, command, journal_id, audit_id)
-                self._check_time(deadline_s)
+                self._turns.check_time(deadline_s)
                 return changed
 
             stored, position = await self._transactions.run(journal_id, work)
@@ -125,57 +112,7 @@ class AccountLedger:
                 stored.position = position
             return stored
 
-        return await self._in_turn(attempt, deadline_s)
-
-    async def _in_turn(self, attempt: Callable[[], Awaitable[T]], deadline_s: float) -> T:
-        """`attempt`, with a bound on how many run and how many wait."""
-        if self._waiting >= MOST_WAITING:
-            raise PaycoreError(
-                Reason.OVERLOADED,
-                "too many account commands wait",
-                {"limit": str(MOST_WAITING)},
-                retry_after_ms=200,
-            )
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(deadline_s - self._clock.monotonic_s()):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise anew.deadline_passed() from None
-        finally:
-            self._waiting -= 1
-        # In a task of its own: a caller that goes away must not cut a commit.
-        task = asyncio.ensure_future(self._with_retries(attempt, deadline_s))
-        task.add_done_callback(lambda _: self._turns.release())
-        return await asyncio.shield(task)
-
-    async def _with_retries(self, attempt: Callable[[], Awaitable[T]], deadline_s: float) -> T:
-        """`attempt`, again after conflicts and while the database is away, with bounded backoff."""
-        failure = anew.contention()
-        for wait_s in (*anew.BACKOFF_S, None):
-            self._check_time(deadline_s)
-            try:
-                return await attempt()
-            except ConflictError as conflict:
-                log.info("account command decided anew", cause=str(conflict))
-                failure = anew.contention()
-            except UnreachableError as error:
-                log.warning("account command not written", error=type(error).__name__)
-                failure = anew.database_unavailable()
-            except OutcomeUnknownError as unknown:
-                log.error("outcome unknown", xid=str(unknown))
-                raise anew.database_unavailable() from unknown
-            except RejectedError as rejected:
-                error_id = anew.error_id()
-                log.error("row refused by the tables", rule=str(rejected), error_id=error_id)
-                raise anew.internal(error_id) from None
-            if wait_s is not None:
-                await anew.pause(wait_s)
-        raise failure
-
-    def _check_time(self, deadline_s: float) -> None:
-        if self._clock.monotonic_s() >= deadline_s:
-            raise anew.deadline_passed()
+        return await self._turns.run(attempt, deadline_s)
 
     async def _open(
         self,
@@ -196,7 +133,7 @@ class AccountLedger:
             elif key in opened:
                 first, account = opened[key]
                 if first.request_hash != command.request_hash:
-                    outcomes.append(AccountRefused(_key_reused(command.key)))
+                    outcomes.append(AccountRefused(key_reused(command.key)))
                 else:
                     outcomes.append(self._outcome(command.client, account, None, replayed=True))
             else:
@@ -360,7 +297,7 @@ class AccountLedger:
         position: Position,
     ) -> AccountOutcome:
         if account is None or stored_hash != command.request_hash:
-            return AccountRefused(_key_reused(command.key))
+            return AccountRefused(key_reused(command.key))
         return self._outcome(command.client, account, position, replayed=True)
 
     def _outcome(
@@ -376,19 +313,6 @@ class AccountLedger:
             opened_by=account.opened_by,
             institution=account.institution,
         )
-
-
-def account_not_found(account_id: int) -> PaycoreError:
-    """The refusal for an id that no account has."""
-    return PaycoreError(
-        Reason.ACCOUNT_NOT_FOUND, f"no account {account_id}", {"id": str(account_id)}
-    )
-
-
-def _key_reused(key: str) -> PaycoreError:
-    return PaycoreError(
-        Reason.IDEMPOTENCY_KEY_REUSED, "the key was used for another request", {"key": key}
-    )
 
 
 def _born(command: OpenAccount, account_id: AccountId, now_us: int) -> Account:

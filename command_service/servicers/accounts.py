@@ -12,7 +12,7 @@ from command_service.accounts.commands import (
     ChangeStatus,
     OpenAccount,
 )
-from command_service.accounts.ledger import AccountLedger, account_not_found
+from command_service.accounts.ledger import AccountLedger
 from command_service.posting.store import UnreachableError
 from command_service.servicers.fields import (
     MAX_AMOUNT,
@@ -24,7 +24,7 @@ from command_service.servicers.fields import (
 )
 from command_service.servicers.transfer_replies import timestamp
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
-from paycore.domain.errors import PaycoreError, Reason, invalid_field
+from paycore.domain.errors import PaycoreError, Reason, account_not_found, invalid_field
 from paycore.domain.grants import GrantAction
 from paycore.domain.idempotency import command_hash
 from paycore.domain.money import Currency, Minor

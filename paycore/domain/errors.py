@@ -97,3 +97,17 @@ def invalid_fields(violations: tuple[Violation, ...]) -> PaycoreError:
     """The refusal of a request with every bad field at once."""
     named = ", ".join(violation.field for violation in violations[:5])
     return PaycoreError(Reason.INVALID_FIELD, f"invalid: {named}", violations=violations)
+
+
+def account_not_found(account_id: int) -> PaycoreError:
+    """The refusal for an id that no account has."""
+    return PaycoreError(
+        Reason.ACCOUNT_NOT_FOUND, f"no account {account_id}", {"id": str(account_id)}
+    )
+
+
+def key_reused(key: str) -> PaycoreError:
+    """The refusal of an idempotency key that another request has used."""
+    return PaycoreError(
+        Reason.IDEMPOTENCY_KEY_REUSED, "the key was used for another request", {"key": key}
+    )

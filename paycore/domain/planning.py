@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
-from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.errors import PaycoreError, Reason, account_not_found, key_reused
 from paycore.domain.grants import GrantAction, Reach
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Currency, Minor
 from paycore.domain.plan import AccountUpdate, AuthorizationRow, BatchState, Key, KeyRow, Plan
@@ -166,16 +166,12 @@ class _Planner:
             payer = self._account(stored.row.debit_account).account
             readable = self._may_read(command, payer)
             return Declined(stored.row, stored.details, readable, True, stored.position)
-        raise _key_reused(command)
+        raise key_reused(command.key)
 
     def _account(self, account_id: AccountId) -> _Working:
         account = self._accounts.get(account_id)
         if account is None:
-            raise PaycoreError(
-                Reason.ACCOUNT_NOT_FOUND,
-                f"no account {account_id}",
-                {"id": str(account_id)},
-            )
+            raise account_not_found(account_id)
         return account
 
     def _standing(self, command: TransferCommand) -> _Standing:
@@ -341,15 +337,7 @@ def step_up_required(command: TransferCommand) -> PaycoreError:
 
 def _check_same_request(command: TransferCommand, request_hash: bytes) -> None:
     if command.request_hash != request_hash:
-        raise _key_reused(command)
-
-
-def _key_reused(command: TransferCommand) -> PaycoreError:
-    return PaycoreError(
-        Reason.IDEMPOTENCY_KEY_REUSED,
-        "the key was used for another request",
-        {"key": command.key},
-    )
+        raise key_reused(command.key)
 
 
 def _check_endpoints(command: TransferCommand, debit: Account, credit: Account) -> None:

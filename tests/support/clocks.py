@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from paycore.runtime.clock import SystemClock
+
+
+@dataclass
+class ManualClock:
+    """Stands still unless told."""
+
+    at_s: float = 1_000.0
+
+    def now_us(self) -> int:
+        return int(self.at_s * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        return self.at_s
 
 
 class ShiftedClock:

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from command_service.accounts import ledger
+from command_service.accounts import turns
 from command_service.accounts.commands import AccountRefused, AccountStored, ChangeStatus
 from paycore.domain.accounts import AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
@@ -223,9 +223,9 @@ class TestBounds:
                 asyncio.create_task(
                     core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
                 )
-                for turn in range(ledger.AT_ONCE)
+                for turn in range(turns.AT_ONCE)
             ]
-            await until_waiting(database, ledger.AT_ONCE)
+            await until_waiting(database, turns.AT_ONCE)
             with pytest.raises(PaycoreError) as refusal:
                 await core.open_accounts([opening()], within_s=0.2)
         assert refusal.value.reason is Reason.DEADLINE_EXCEEDED
@@ -239,14 +239,16 @@ class TestBounds:
         database: OwnDatabase,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(ledger, "MOST_WAITING", 1)
+        monkeypatch.setattr(turns, "MOST_WAITING", 1)
         _, a = await core.open(1)
         async with locked(admin, a):
-            for turn in range(ledger.AT_ONCE):
-                asyncio.create_task(  # noqa: RUF006  # ended by the lock's end
+            holding = [
+                asyncio.create_task(
                     core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
                 )
-            await until_waiting(database, ledger.AT_ONCE)
+                for turn in range(turns.AT_ONCE)
+            ]
+            await until_waiting(database, turns.AT_ONCE)
             waiting = asyncio.create_task(core.open_accounts([opening()]))
             await asyncio.sleep(0.05)
             with pytest.raises(PaycoreError) as refusal:
@@ -254,6 +256,7 @@ class TestBounds:
         assert refusal.value.reason is Reason.OVERLOADED
         assert refusal.value.retry_after_ms
         stored(*await waiting)
+        await asyncio.gather(*holding, return_exceptions=True)
 
 
 async def test_what_is_available_never_leaves_int64(core: CommandCore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import asyncpg
 import pytest
@@ -12,20 +11,8 @@ import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.refreshed import MAX_AGE_S
 from query_service.grants import GrantsLoader
+from tests.support.clocks import ManualClock
 from tests.support.databases import OwnDatabase
-
-
-@dataclass
-class ManualClock:
-    """Stands still unless told."""
-
-    at_s: float = 1_000.0
-
-    def now_us(self) -> int:
-        return int(self.at_s * 1_000_000)
-
-    def monotonic_s(self) -> float:
-        return self.at_s
 
 
 @pytest.fixture

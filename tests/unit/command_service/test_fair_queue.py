@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 
@@ -151,7 +152,7 @@ def test_a_flood_leaves_room_for_others() -> None:
     st.randoms(use_true_random=False),
 )
 def test_everything_leaves_once_and_in_the_order_of_its_client(
-    arrivals: list[tuple[str, int]], most: int, most_waiting: int, chance: object
+    arrivals: list[tuple[str, int]], most: int, most_waiting: int, chance: random.Random
 ) -> None:
     queue: FairQueue[Item] = FairQueue(10_000)
     added: Counter[str] = Counter()
@@ -162,7 +163,7 @@ def test_everything_leaves_once_and_in_the_order_of_its_client(
     blocked: set[str] = set()
 
     def judge(item: Item) -> Verdict:
-        unlucky = chance.random() < 0.3  # type: ignore[attr-defined]
+        unlucky = chance.random() < 0.3
         return Verdict.WAIT if item[0] in blocked or unlucky else Verdict.TAKE
 
     for _ in range(10_000):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
@@ -11,19 +10,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.runtime import refreshed
 from paycore.runtime.refreshed import MAX_AGE_S, Refreshed, grants_of
-
-
-@dataclass
-class ManualClock:
-    """Stands still unless told."""
-
-    at_s: float = 1_000.0
-
-    def now_us(self) -> int:
-        return int(self.at_s * 1_000_000)
-
-    def monotonic_s(self) -> float:
-        return self.at_s
+from tests.support.clocks import ManualClock
 
 
 class Number(Refreshed[int]):
