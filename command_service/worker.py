@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from command_service.accounts.ledger import AccountLedger
+from command_service.admission.admission import Admission
 from command_service.admission.rules import RulesCache
 from command_service.admission.signer import SignerClient
 from command_service.admission.step_up import StepUpAdmission
@@ -17,7 +18,9 @@ from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.postgres import PostgresLedger
 from command_service.servicers.accounts import AccountServicer
+from command_service.servicers.children import ChildServicer
 from command_service.servicers.fields import MAX_BATCH
+from command_service.servicers.groups import GroupServicer
 from command_service.servicers.transfers import TransferServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
@@ -88,15 +91,24 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             ),
         )
         step_up = StepUpAdmission(store, accounts, SignerClient(channel, clock), rules.current)
+        admission = Admission(step_up, rules.current)
         server = Server(settings, limiter=limiter, clock=clock)
         server.add(
             transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],
-            TransferServicer(engine, store, accounts, step_up, rules.current, secret),
-            {"SubmitTransfers": lambda request: _cost(len(request.transfers))},
+            [
+                TransferServicer(engine, store, accounts, admission, rules.current, secret),
+                GroupServicer(engine, admission, secret),
+                ChildServicer(engine, store, admission, secret),
+                PendingStream(),
+            ],
+            {
+                "SubmitTransfers": lambda request: _cost(len(request.transfers)),
+                "SubmitTransferGroup": lambda request: _cost(len(request.transfers)),
+            },
         )
         server.add(
             account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
-            AccountServicer(accounts, rules.current, secret),
+            [AccountServicer(accounts, rules.current, secret), PendingAccounts()],
             {"CreateAccounts": lambda request: _cost(len(request.accounts))},
         )
         await server.start()
@@ -105,6 +117,14 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         await stop.wait()
         log.info("draining", worker=worker)
         await _drain(server, engine, settings.shutdown_grace_s)
+
+
+class PendingStream:
+    StreamTransfers = None
+
+
+class PendingAccounts:
+    SetOverdraftLimit = LinkExternalIdentifier = ResolveExternalIdentifier = None
 
 
 def _cost(items: int) -> int:

@@ -43,11 +43,11 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     server = Server(settings)
     server.add(
         history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"],
-        HistoryServicer(reader, access, tokens),
+        [HistoryServicer(reader, access, tokens)],
     )
     server.add(
         analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"],
-        AnalyticsServicer(reader, access),
+        [AnalyticsServicer(reader, access)],
     )
     query_metrics.watch(positions, connection, grants)
     endpoint = metrics.serve(settings.metrics_listen)

@@ -53,7 +53,7 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         server = Server(settings, clock=clock)
         server.add(
             pb.DESCRIPTOR.services_by_name["SigningService"],
-            SigningServicer(authorizer, enroller, keystore),
+            [SigningServicer(authorizer, enroller, keystore)],
         )
         metrics.serve(settings.metrics_listen)
         await server.start()

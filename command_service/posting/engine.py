@@ -9,7 +9,7 @@ starve. Clients take turns, so that a flood of one does not keep another waiting
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -27,11 +27,12 @@ from command_service.posting.store import (
     RejectedError,
     UnreachableError,
 )
+from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.plan import BatchState, Plan
-from paycore.domain.planning import plan_batch
+from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
-from paycore.domain.transfers import Outcome, Refused, TransferCommand
+from paycore.domain.transfers import Command, GroupCommand, Outcome, Refused, accounts_of
 from paycore.runtime.clock import Clock
 from paycore.runtime.snowflake import IdSource
 
@@ -52,9 +53,11 @@ class _Submission:
 class _Waiting:
     """One command in the queue, and where its outcome goes."""
 
-    command: TransferCommand
+    command: Command
     submission: _Submission
     index: int
+    accounts: Collection[AccountId]
+    """Those that the command may change or depends on."""
 
 
 @dataclass(slots=True)
@@ -64,10 +67,11 @@ class _Reservations:
     busy: set[int] = field(default_factory=set)
 
     def hold(self, batch: Sequence[_Waiting]) -> set[int]:
-        accounts = {item.command.debit_account for item in batch}
-        accounts.update(item.command.credit_account for item in batch)
+        accounts: set[int] = set()
+        for item in batch:
+            accounts.update(item.accounts)
         self.busy |= accounts
-        return set(accounts)
+        return accounts
 
 
 class PostingEngine:
@@ -86,7 +90,7 @@ class PostingEngine:
         self._ids = ids
         self._clock = clock
         self._limits = limits or EngineLimits()
-        self._queue: FairQueue[_Waiting] = FairQueue(self._limits.queue)
+        self._queue: FairQueue[_Waiting] = FairQueue(self._limits.queue, _weigh)
         self._reserved = _Reservations()
         self._batches: set[asyncio.Task[None]] = set()
         self._pacing = Pacing(self._limits)
@@ -96,7 +100,7 @@ class PostingEngine:
         self._closing = False
         metrics.QUEUE_DEPTH.set_function(lambda: len(self._queue))
 
-    async def submit(self, commands: Sequence[TransferCommand], deadline_s: float) -> list[Outcome]:
+    async def submit(self, commands: Sequence[Command], deadline_s: float) -> list[Outcome]:
         """The outcome of each command, in order. All are of one client.
 
         A command that has not been taken into a batch by the monotonic time `deadline_s` is not
@@ -107,7 +111,7 @@ class PostingEngine:
         if self._closing:
             raise PaycoreError(Reason.SHUTTING_DOWN, "this process is shutting down")
         client = commands[0].client
-        if not self._queue.has_room(client, len(commands)):
+        if not self._queue.has_room(client, sum(map(_weight, commands))):
             metrics.OVERLOADED.inc()
             raise PaycoreError(
                 Reason.OVERLOADED,
@@ -120,7 +124,11 @@ class PostingEngine:
             [None] * len(commands), len(commands), loop.create_future(), deadline_s
         )
         self._queue.add(
-            client, [_Waiting(command, submission, index) for index, command in enumerate(commands)]
+            client,
+            [
+                _Waiting(command, submission, index, _accounts(command))
+                for index, command in enumerate(commands)
+            ],
         )
         self._schedule_pump()
         await submission.done
@@ -191,14 +199,10 @@ class PostingEngine:
             if item.submission.deadline_s <= now_s:
                 _refuse([item], anew.deadline_passed())
                 return Verdict.DROP
-            command = item.command
-            if command.debit_account in blocked or command.credit_account in blocked:
-                return Verdict.WAIT
-            return Verdict.TAKE
+            return Verdict.TAKE if blocked.isdisjoint(item.accounts) else Verdict.WAIT
 
         def reserve(item: _Waiting) -> None:
-            blocked.add(item.command.debit_account)
-            blocked.add(item.command.credit_account)
+            blocked.update(item.accounts)
 
         return self._queue.take(self._limits.batch, self._limits.scan, judge, reserve)
 
@@ -265,7 +269,7 @@ class PostingEngine:
 
     async def _attempt(self, batch: Sequence[_Waiting]) -> list[Outcome]:
         commands = [item.command for item in batch]
-        journal_id, *ids = await self._ids.take(len(commands) + 1)
+        journal_id, *ids = await self._ids.take(1 + sum(map(ids_needed, commands)))
 
         def decide(state: BatchState) -> Plan:
             # Connecting and waiting for locks took time: whose caller gave up meanwhile posts not.
@@ -293,6 +297,22 @@ class PostingEngine:
         middle = len(batch) // 2
         await self._post(batch[:middle])
         await self._post(batch[middle:])
+
+
+def _weight(command: Command) -> int:
+    """What it takes of the queue and of a batch: as many as it has transfers."""
+    return len(command.items) if isinstance(command, GroupCommand) else 1
+
+
+def _weigh(item: _Waiting) -> int:
+    return _weight(item.command)
+
+
+def _accounts(command: Command) -> Collection[AccountId]:
+    # A pair for all but groups: a set for each costs as much as deciding.
+    if isinstance(command, GroupCommand):
+        return accounts_of(command)
+    return command.debit_account, command.credit_account
 
 
 def _answer(item: _Waiting, outcome: Outcome) -> None:

@@ -28,25 +28,28 @@ class FairQueue(Generic[T]):
     reserve what it needs, and cannot starve.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, weigh: Callable[[T], int]) -> None:
+        """`limit` is the most that all items may weigh, as `weigh` says of each: at least 1."""
         self._limit = limit
+        self._weigh = weigh
         self._by_client: dict[str, deque[T]] = {}
         self._turns: deque[str] = deque()
         self._waiting: deque[tuple[str, T]] = deque()
         self._waiting_counts: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
+        self._weights: dict[str, int] = {}
         self._size = 0
 
     def __len__(self) -> int:
+        """The weight of all items."""
         return self._size
 
-    def has_room(self, client: str, count: int) -> bool:
-        """Whether `client` may add `count` items.
+    def has_room(self, client: str, weight: int) -> bool:
+        """Whether `client` may add items that weigh so much.
 
-        It may have as many as there is room left: alone it fills half of the queue, and there is
+        It may have as much as there is room left: alone it fills half of the queue, and there is
         always some room for those who have less in it.
         """
-        return self._counts.get(client, 0) + count <= self._limit - self._size
+        return self._weights.get(client, 0) + weight <= self._limit - self._size
 
     def add(self, client: str, items: Sequence[T]) -> None:
         """Append `items`; ask `has_room` first."""
@@ -55,8 +58,9 @@ class FairQueue(Generic[T]):
             queue = self._by_client[client] = deque()
             self._turns.append(client)
         queue.extend(items)
-        self._counts[client] = self._counts.get(client, 0) + len(items)
-        self._size += len(items)
+        weight = sum(map(self._weigh, items))
+        self._weights[client] = self._weights.get(client, 0) + weight
+        self._size += weight
 
     def take(
         self,
@@ -65,16 +69,16 @@ class FairQueue(Generic[T]):
         judge: Callable[[T], Verdict],
         reserve: Callable[[T], None],
     ) -> list[T]:
-        """Up to `most` items that may run, each as `judge` says; the rest stays.
+        """Items that may run, as `judge` says, until they weigh `most` or more; the rest stays.
 
         `reserve` is called for each item that was looked at and stays, before a later one is
         judged. At most `most_waiting` of a client stay so; half of the batch is left to items that
         are looked at for the first time.
         """
         batch: list[T] = []
-        self._take_waiting(batch, most - most // 2, judge, reserve)
+        taken = self._take_waiting(batch, most - most // 2, judge, reserve)
         turns, barred = self._turns, []
-        while turns and len(batch) < most:
+        while turns and taken < most:
             client = turns.popleft()
             if self._waiting_counts.get(client, 0) >= most_waiting:
                 barred.append(client)
@@ -89,9 +93,10 @@ class FairQueue(Generic[T]):
                     self._waiting.append((client, item))
                     self._waiting_counts[client] = self._waiting_counts.get(client, 0) + 1
                     break
-                self._leave(client)
+                weight = self._leave(client, item)
                 if verdict is Verdict.TAKE:
                     batch.append(item)
+                    taken += weight
                     break
             if queue:
                 turns.append(client)
@@ -106,24 +111,29 @@ class FairQueue(Generic[T]):
         most: int,
         judge: Callable[[T], Verdict],
         reserve: Callable[[T], None],
-    ) -> None:
-        """As `take`, of those that were looked at before."""
+    ) -> int:
+        """As `take`, of those that were looked at before; the weight of what it took."""
+        taken = 0
         kept: deque[tuple[str, T]] = deque()
         counts: dict[str, int] = {}
         for client, item in self._waiting:
-            verdict = judge(item) if len(batch) < most else Verdict.WAIT
+            verdict = judge(item) if taken < most else Verdict.WAIT
             if verdict is Verdict.WAIT:
                 reserve(item)
                 kept.append((client, item))
                 counts[client] = counts.get(client, 0) + 1
                 continue
-            self._leave(client)
+            weight = self._leave(client, item)
             if verdict is Verdict.TAKE:
                 batch.append(item)
+                taken += weight
         self._waiting, self._waiting_counts = kept, counts
+        return taken
 
-    def _leave(self, client: str) -> None:
-        self._size -= 1
-        self._counts[client] -= 1
-        if not self._counts[client]:
-            del self._counts[client]
+    def _leave(self, client: str, item: T) -> int:
+        weight = self._weigh(item)
+        self._size -= weight
+        self._weights[client] -= weight
+        if not self._weights[client]:
+            del self._weights[client]
+        return weight

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from paycore.domain.transfers import Declined, Outcome, Posted
+from paycore.domain.transfers import Declined, GroupPosted, Outcome, Posted
 
 OUTCOMES = Counter(
     "paycore_outcomes_total",
-    "Outcomes of commands: POSTED, REPLAYED, or the reason of the refusal.",
+    "Outcomes of commands: POSTED (each transfer of a group), REPLAYED, or the reason of the"
+    " refusal.",
     ["reason"],
 )
 QUEUE_DEPTH = Gauge("paycore_queue_depth", "Commands that wait for a batch.")
@@ -43,6 +44,11 @@ def count(outcomes: Iterable[Outcome]) -> None:
                 replayed += 1
             else:
                 posted += 1
+        elif isinstance(outcome, GroupPosted):
+            if outcome.replayed:
+                replayed += 1
+            else:
+                posted += len(outcome.transfers)
         elif isinstance(outcome, Declined):
             OUTCOMES.labels(outcome.decline.reason).inc()
         else:

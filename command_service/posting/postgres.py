@@ -10,12 +10,31 @@ import asyncpg
 
 import database
 from command_service.posting import rows
-from command_service.posting.store import NO_POSITION, ConflictError, Decide, UnreachableError
+from command_service.posting.store import NO_POSITION, Decide, UnreachableError
 from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import AccountId
-from paycore.domain.plan import BatchState, Key, Plan, StoredOutcome
+from paycore.domain.plan import (
+    BatchState,
+    Key,
+    OutcomeKind,
+    ParentState,
+    Plan,
+    StoredGroup,
+    StoredOutcome,
+)
 from paycore.domain.position import Position
-from paycore.domain.transfers import Decline, Details, Outcome, Refused, Transfer, TransferCommand
+from paycore.domain.transfers import (
+    ChildCommand,
+    Command,
+    Decline,
+    Details,
+    GroupPosted,
+    Outcome,
+    Refused,
+    Transfer,
+    TransferId,
+    accounts_of,
+)
 from paycore.runtime.clock import Clock
 
 SETTLES_WITHIN_S = 10.0
@@ -36,7 +55,7 @@ class PostgresLedger:
         self._queries: Any = database.load("posting")
 
     async def post(
-        self, commands: Sequence[TransferCommand], journal_id: int, decide: Decide
+        self, commands: Sequence[Command], journal_id: int, decide: Decide
     ) -> list[Outcome]:
         async def work(connection: asyncpg.Connection) -> tuple[list[Outcome], int | None]:
             plan = decide(await self._read(connection, commands))
@@ -49,17 +68,43 @@ class PostgresLedger:
         return outcomes
 
     async def _read(
-        self, connection: asyncpg.Connection, commands: Sequence[TransferCommand]
+        self, connection: asyncpg.Connection, commands: Sequence[Command]
     ) -> BatchState:
         wanted: set[AccountId] = set()
         keys: set[Key] = set()
+        parents: set[TransferId] = set()
         for command in commands:
-            wanted.add(command.debit_account)
-            wanted.add(command.credit_account)
+            wanted |= accounts_of(command)
             keys.add((command.client, command.key))
+            if isinstance(command, ChildCommand):
+                parents.add(command.parent)
         found = await self._queries.lock_accounts(connection, ids=list(wanted))
         accounts = {row[0]: rows.account(row) for row in found}
-        return BatchState(accounts, await self._stored(connection, list(keys)))
+        stored = await self._stored(connection, list(keys))
+        standing = await self._parents(connection, list(parents)) if parents else {}
+        return BatchState(accounts, stored, standing)
+
+    async def _parents(
+        self, connection: asyncpg.Connection, ids: Sequence[TransferId]
+    ) -> dict[TransferId, ParentState]:
+        found = await self._queries.find_transfers(connection, ids=ids)
+        latest = {
+            row["id"]: row for row in await self._queries.find_latest_children(connection, ids=ids)
+        }
+        standing: dict[TransferId, ParentState] = {}
+        for transfer in map(rows.transfer, found):
+            child = latest.get(transfer.id)
+            standing[transfer.id] = (
+                ParentState(transfer, 0, transfer.amount, transfer.state)
+                if child is None
+                else ParentState(
+                    transfer,
+                    child["parent_sequence"],
+                    child["parent_remaining"],
+                    rows.state(child["parent_state"]),
+                )
+            )
+        return standing
 
     async def _stored(
         self, connection: asyncpg.Connection, keys: Sequence[Key]
@@ -69,17 +114,41 @@ class PostgresLedger:
         )
         if not found:
             return {}
-        posted = [row["outcome_id"] for row in found if row["outcome"] == "TRANSFER"]
-        declined = [row["outcome_id"] for row in found if row["outcome"] == "DECLINE"]
-        records = await self._records(connection, posted, declined)
+        of_kind: dict[str, list[int]] = {kind: [] for kind in OutcomeKind}
+        for row in found:
+            of_kind.get(row["outcome"], []).append(row["outcome_id"])
+        records = await self._records(
+            connection, of_kind[OutcomeKind.TRANSFER], of_kind[OutcomeKind.DECLINE]
+        )
+        groups: dict[int, StoredGroup] = {}
+        if of_kind[OutcomeKind.GROUP]:
+            groups = await self._groups(connection, of_kind[OutcomeKind.GROUP])
         stored: dict[Key, StoredOutcome] = {}
         for row in found:
-            record, details = records.get(row["outcome_id"], (None, None))
+            outcome_id = row["outcome_id"]
+            record: Transfer | Decline | StoredGroup | None
+            record, details = records.get(outcome_id, (groups.get(outcome_id), None))
             position = Position(self._transactions.epoch, row["journal_xid"], row["journal_id"])
             stored[(row["client"], row["key"])] = StoredOutcome(
                 row["request_hash"], record, details, position
             )
         return stored
+
+    async def _groups(
+        self, connection: asyncpg.Connection, ids: Sequence[int]
+    ) -> dict[int, StoredGroup]:
+        found = await self._queries.find_groups(connection, ids=ids)
+        members = [member for row in found for member in row["transfers"]]
+        records = await self._records(connection, members, [])
+        groups: dict[int, StoredGroup] = {}
+        for row in found:
+            transfers = []
+            for member in row["transfers"]:
+                transfer, details = records[member]
+                if isinstance(transfer, Transfer):
+                    transfers.append((transfer, details))
+            groups[row["id"]] = StoredGroup(row["id"], tuple(transfers))
+        return groups
 
     async def _records(
         self, connection: asyncpg.Connection, posted: Sequence[int], declined: Sequence[int]
@@ -100,11 +169,11 @@ class PostgresLedger:
 
     async def _write(self, connection: asyncpg.Connection, plan: Plan, journal_id: int) -> int:
         plan.keys.sort()
-        written = await self._queries.write_batch(
+        xid: int = await self._queries.write_batch(
             connection, **rows.batch_arguments(plan, journal_id, self._clock.now_us())
         )
-        if written["moved"] != len(plan.accounts):
-            raise ConflictError("an account changed under the batch")
+        if plan.groups:
+            await self._queries.write_groups(connection, **rows.group_arguments(plan))
         if plan.declines:
             await self._queries.write_declines(connection, **rows.decline_arguments(plan))
         if plan.details:
@@ -113,7 +182,6 @@ class PostgresLedger:
             await self._queries.write_authorizations(
                 connection, **rows.authorization_arguments(plan)
             )
-        xid: int = written["xid"]
         return xid
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
@@ -140,6 +208,10 @@ class PostgresLedger:
                 raise UnreachableError("transactions that may store the key are still running")
             await asyncio.sleep(_POLL_S)
 
+    async def find_parents(self, ids: Sequence[TransferId]) -> dict[TransferId, ParentState]:
+        async with reading(self._pool) as connection:
+            return await self._parents(connection, ids)
+
     async def find_by_reference(
         self, client: str, reference: str, most: int
     ) -> list[StoredOutcome]:
@@ -160,3 +232,6 @@ def _place(outcomes: Sequence[Outcome], position: Position) -> None:
     for outcome in outcomes:
         if not isinstance(outcome, Refused) and outcome.position is None:
             outcome.position = position
+            if isinstance(outcome, GroupPosted):
+                for one in outcome.transfers:
+                    one.position = position

@@ -14,12 +14,14 @@ from paycore.domain.transfers import (
     StepUpBasis,
     Transfer,
     TransferKind,
+    TransferState,
 )
 
 _ACCOUNT_KINDS = {kind.value: kind for kind in AccountKind}
 _STATUSES = {status.value: status for status in AccountStatus}
 _KINDS = {kind.value: kind for kind in TransferKind}
 _BASES = {basis.value: basis for basis in StepUpBasis}
+_STATES = {state.value: state for state in TransferState}
 
 
 def account(row: Any) -> Account:
@@ -37,7 +39,16 @@ def account(row: Any) -> Account:
 def transfer(row: Any) -> Transfer:
     """The transfer in a row of `find_transfers`."""
     found = Transfer(*row)
-    return found._replace(kind=_KINDS[found.kind], step_up=_BASES[found.step_up])
+    return found._replace(
+        kind=_KINDS[found.kind],
+        step_up=_BASES[found.step_up],
+        parent_state=None if found.parent_state is None else _STATES[found.parent_state],
+    )
+
+
+def state(name: str) -> TransferState:
+    """The state of that name."""
+    return _STATES[name]
 
 
 def decline(row: Any) -> Decline:
@@ -60,16 +71,9 @@ def details(row: Any) -> Details:
 
 def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, Any]:
     """Arguments of `write_batch`: a column each."""
-    updates = _columns(plan.accounts, 6)
-    transfers = _columns(plan.transfers, 18)
+    transfers = _columns(plan.transfers, 26)
     keys = _columns(plan.keys, 5)
     return {
-        "account_ids": updates[0],
-        "versions_read": updates[1],
-        "revisions_read": updates[2],
-        "balances": updates[3],
-        "versions": updates[4],
-        "last_entries_us": updates[5],
         "ids": transfers[0],
         "debits": transfers[1],
         "credits": transfers[2],
@@ -80,18 +84,26 @@ def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, A
         "credit_balances": transfers[7],
         "debit_helds": transfers[8],
         "created_us": transfers[9],
-        "effective_us": transfers[10],
-        "authorization_ids": transfers[11],
+        "effective_us": _filled(transfers[10]),
+        "authorization_ids": _filled(transfers[11]),
         "kinds": transfers[12],
         "step_ups": transfers[13],
         "currencies": transfers[14],
         "clients": transfers[15],
-        "refs": transfers[16],
-        "details_hashes": transfers[17],
+        "refs": _filled(transfers[16]),
+        "details_hashes": _filled(transfers[17]),
+        "parent_ids": _filled(transfers[18]),
+        "parent_sequences": _filled(transfers[19]),
+        "parents_remaining": _filled(transfers[20]),
+        "parent_states": _filled(transfers[21]),
+        "released": _filled(transfers[22]),
+        "expire_us": _filled(transfers[23]),
+        "group_ids": _filled(transfers[24]),
+        "reviews": _filled(transfers[25]),
         "key_clients": keys[0],
         "key_keys": keys[1],
         "key_outcome_ids": keys[2],
-        "key_outcomes": ["DECLINE" if declined else "TRANSFER" for declined in keys[3]],
+        "key_outcomes": keys[3],
         "key_hashes": keys[4],
         "journal_id": journal_id,
         "journal_us": journal_us,
@@ -99,9 +111,20 @@ def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, A
     }
 
 
+def group_arguments(plan: Plan) -> dict[str, Any]:
+    """Arguments of `write_groups`."""
+    columns = _columns(plan.groups, 4)
+    return {
+        "ids": columns[0],
+        "created_us": columns[1],
+        "clients": columns[2],
+        "members": ["{" + ",".join(map(str, members)) + "}" for members in columns[3]],
+    }
+
+
 def decline_arguments(plan: Plan) -> dict[str, Any]:
     """Arguments of `write_declines`."""
-    columns = _columns(plan.declines, 13)
+    columns = _columns(plan.declines, 15)
     return {
         "ids": columns[0],
         "debits": columns[1],
@@ -116,6 +139,8 @@ def decline_arguments(plan: Plan) -> dict[str, Any]:
         "figures": [json.dumps(dict(figures)) for figures in columns[10]],
         "refs": columns[11],
         "details_hashes": columns[12],
+        "parent_ids": columns[13],
+        "group_ids": columns[14],
     }
 
 
@@ -154,6 +179,11 @@ def authorization_arguments(plan: Plan) -> dict[str, Any]:
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
     return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _filled(column: Sequence[Any]) -> Sequence[Any]:
+    """`column`, or nothing where it holds nothing: encoding a thousand NULLs takes its time."""
+    return column if any(value is not None for value in column) else ()
 
 
 def _json_or_none(metadata: Mapping[str, str] | None) -> str | None:

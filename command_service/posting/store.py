@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from paycore.domain.plan import BatchState, Plan, StoredOutcome
+from paycore.domain.plan import BatchState, ParentState, Plan, StoredOutcome
 from paycore.domain.position import Position
-from paycore.domain.transfers import Outcome, TransferCommand
+from paycore.domain.transfers import Command, Outcome, TransferId
 
 Decide = Callable[[BatchState], Plan]
 """Pure: decides a batch from the state that was read under lock."""
@@ -33,7 +33,7 @@ class LedgerStore(Protocol):
     """What the engine needs of a database."""
 
     async def post(
-        self, commands: Sequence[TransferCommand], journal_id: int, decide: Decide
+        self, commands: Sequence[Command], journal_id: int, decide: Decide
     ) -> list[Outcome]:
         """Read under lock, decide, write and commit `commands` in one transaction.
 
@@ -51,6 +51,10 @@ class LedgerStore(Protocol):
 
         Raises UnreachableError when that is not certain by the monotonic time `give_up_s`.
         """
+        ...
+
+    async def find_parents(self, ids: Sequence[TransferId]) -> dict[TransferId, ParentState]:
+        """Those of the transfers that exist, as they stand now. Raises UnreachableError."""
         ...
 
     async def find_by_reference(

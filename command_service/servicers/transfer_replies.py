@@ -12,11 +12,14 @@ from paycore.domain.position import Position
 from paycore.domain.transfers import (
     Declined,
     Details,
+    GroupPosted,
     Outcome,
     Posted,
     Refused,
     StepUpBasis,
+    Transfer,
     TransferKind,
+    TransferState,
     shown_figures,
 )
 from paycore.runtime.errors import to_status
@@ -24,11 +27,17 @@ from paycore.v1 import actor_pb2, transfer_pb2
 
 _KINDS = {kind: transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind}") for kind in TransferKind}
 _BASES = {basis: transfer_pb2.StepUpBasis.Value(f"STEP_UP_BASIS_{basis}") for basis in StepUpBasis}
+_STATES = {
+    state: transfer_pb2.TransferState.Value(f"TRANSFER_STATE_{state}") for state in TransferState
+}
 
 _MESSAGES: dict[str, str] = {
     Reason.INSUFFICIENT_FUNDS: "the debited account has not enough",
     Reason.ACCOUNT_FROZEN: "the account is frozen",
     Reason.ACCOUNT_CLOSED: "the account is closed",
+    Reason.EXCEEDS_REMAINING: "the transfer has not that much left",
+    Reason.HOLD_NOT_OPEN: "the hold is not open any more",
+    Reason.RISK_DECLINED: "a rule of risk declines the payment",
 }
 
 
@@ -46,18 +55,20 @@ def fill_transfer(message: transfer_pb2.Transfer, outcome: Posted) -> None:
     transfer = outcome.transfer
     message.id = transfer.id
     message.kind = _KINDS[transfer.kind]
-    message.state = transfer_pb2.TRANSFER_STATE_POSTED
+    message.state = _STATES[transfer.state]
     message.debit_account_id = transfer.debit_account
     message.credit_account_id = transfer.credit_account
     amount = message.amount
     amount.minor_units = transfer.amount
     amount.currency = transfer.currency
     message.debit_version = transfer.debit_version
-    message.credit_version = transfer.credit_version
     if outcome.visible.debit:
         message.debit_balance_after = transfer.debit_balance_after
-    if outcome.visible.credit:
-        message.credit_balance_after = transfer.credit_balance_after
+        message.debit_held_after = transfer.debit_held_after
+    if transfer.credit_version is not None:
+        message.credit_version = transfer.credit_version
+        if outcome.visible.credit and transfer.credit_balance_after is not None:
+            message.credit_balance_after = transfer.credit_balance_after
     message.client = transfer.client
     message.step_up_basis = _BASES[transfer.step_up]
     create_time = message.create_time
@@ -71,6 +82,29 @@ def fill_transfer(message: transfer_pb2.Transfer, outcome: Posted) -> None:
         message.effective_time.CopyFrom(timestamp(transfer.effective_at_us))
     if outcome.details is not None:
         _fill_details(message, outcome.details)
+    if transfer.parent_id is not None:
+        _fill_parent(message, transfer)
+    if transfer.kind is TransferKind.HOLD:
+        message.remaining_minor_units = transfer.amount
+        if transfer.expires_at_us is not None:
+            message.expire_time.CopyFrom(timestamp(transfer.expires_at_us))
+        if transfer.review is not None:
+            message.review_rule = transfer.review
+    if transfer.group_id is not None:
+        message.group_id = transfer.group_id
+
+
+def _fill_parent(message: transfer_pb2.Transfer, transfer: Transfer) -> None:
+    if transfer.parent_id is not None:
+        message.parent_id = transfer.parent_id
+    if transfer.parent_sequence is not None:
+        message.parent_sequence = transfer.parent_sequence
+    if transfer.parent_remaining is not None:
+        message.parent_remaining_minor_units = transfer.parent_remaining
+    if transfer.parent_state is not None:
+        message.parent_state = _STATES[transfer.parent_state]
+    if transfer.released is not None:
+        message.released_minor_units = transfer.released
 
 
 def _fill_details(message: transfer_pb2.Transfer, details: Details) -> None:
@@ -99,21 +133,32 @@ def decline_error(outcome: Declined) -> PaycoreError:
     return PaycoreError(Reason(decline.reason), _MESSAGES[decline.reason], metadata)
 
 
-def error_of(outcome: Declined | Refused) -> PaycoreError:
-    """The error that a unary caller gets."""
-    if isinstance(outcome, Refused):
-        return outcome.error
-    return decline_error(outcome)
+def error_of(outcome: Outcome) -> PaycoreError:
+    """The error that a unary caller gets for an outcome that is none of what it asked for."""
+    match outcome:
+        case Refused():
+            return outcome.error
+        case Declined():
+            return decline_error(outcome)
+        case _:
+            raise AssertionError("an outcome of another kind of command")
 
 
-def fill_outcomes(messages: Any, outcomes: Sequence[Outcome]) -> str:
-    """Add each of `outcomes` to the repeated field `messages`.
+def position_of(outcome: Posted | GroupPosted | Declined) -> str:
+    """The consistency token of `outcome`."""
+    return "" if outcome.position is None else outcome.position.encode()
+
+
+def fill_outcomes(messages: Any, outcomes: Sequence[Outcome], keys: Sequence[str] = ()) -> str:
+    """Add each of `outcomes` to the repeated field `messages`, with its key where there are `keys`.
 
     Returns the latest position among them, encoded; empty when none stored anything.
     """
     texts: dict[Position, str] = {}
-    for outcome in outcomes:
+    for index, outcome in enumerate(outcomes):
         message = messages.add()
+        if keys:
+            message.idempotency_key = keys[index]
         if isinstance(outcome, Refused):
             message.error.CopyFrom(to_status(outcome.error))
             continue

@@ -1,10 +1,11 @@
-"""From SubmitTransferRequest to the domain's command."""
+"""From the requests of transfers that follow no other to the domain's commands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from command_service.admission.proof import ParsedTransfer, Proof
 from command_service.servicers.fields import (
     MAX_AMOUNT,
     MAX_DESCRIPTION,
@@ -16,7 +17,7 @@ from command_service.servicers.fields import (
 )
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError
-from paycore.domain.idempotency import details_hash, transfer_request_hash
+from paycore.domain.idempotency import command_hash, details_hash, transfer_request_hash
 from paycore.domain.money import Currency, Minor
 from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
@@ -27,24 +28,10 @@ KINDS: dict[int, TransferKind] = {
     transfer_pb2.TRANSFER_KIND_TRANSFER: TransferKind.TRANSFER,
     transfer_pb2.TRANSFER_KIND_DEPOSIT: TransferKind.DEPOSIT,
     transfer_pb2.TRANSFER_KIND_WITHDRAWAL: TransferKind.WITHDRAWAL,
+    transfer_pb2.TRANSFER_KIND_FEE: TransferKind.FEE,
+    transfer_pb2.TRANSFER_KIND_NET_SETTLEMENT: TransferKind.NET_SETTLEMENT,
 }
 _KIND_NAMES = ", ".join(kind.value for kind in KINDS.values())
-
-
-class Proof(NamedTuple):
-    """The payer's approval as it came with the request."""
-
-    sealed_pin: SealedPin
-    signed_at_us: int
-
-
-class ParsedTransfer(NamedTuple):
-    """A well-formed request: the command, its proof if it carries one, and whether it names a
-    user for whom the client acts."""
-
-    command: TransferCommand
-    proof: Proof | None
-    names_actor: bool
 
 
 class _Extras(NamedTuple):
@@ -65,13 +52,82 @@ def parse_transfer(
     client: str,
     secret: bytes,
     place: int | None = None,
+    *,
+    keyed: bool = True,
 ) -> ParsedTransfer:
     """Check every field of `request` and translate it; `place` is its index in a bulk request.
 
-    Raises PaycoreError INVALID_FIELD that names every bad field.
+    The items of a group are not `keyed`. Raises PaycoreError INVALID_FIELD that names every bad
+    field.
     """
+    return _parse(request, client, secret, KINDS.get(request.kind), place, keyed=keyed)
+
+
+def parse_grouped(
+    item: transfer_service_pb2.GroupedTransfer, client: str, secret: bytes, place: int
+) -> TransferCommand:
+    """One item of a group, at `place` in it. Raises as `parse_transfer`."""
+    request = transfer_service_pb2.SubmitTransferRequest(
+        kind=item.kind,
+        debit_account_id=item.debit_account_id,
+        credit_account_id=item.credit_account_id,
+        amount=item.amount,
+        reference=item.reference,
+        description=item.description,
+        metadata=item.metadata,
+        effective_time=item.effective_time if item.HasField("effective_time") else None,
+    )
+    if item.HasField("expected_debit_version"):
+        request.expected_debit_version = item.expected_debit_version
+    if item.HasField("expected_credit_version"):
+        request.expected_credit_version = item.expected_credit_version
+    return parse_transfer(request, client, secret, place, keyed=False).command
+
+
+def parse_hold(
+    request: transfer_service_pb2.HoldFundsRequest, client: str, secret: bytes
+) -> ParsedTransfer:
+    """A hold. Raises as `parse_transfer`; whether its time lies ahead is decided after its key."""
+    inner = transfer_service_pb2.SubmitTransferRequest(
+        idempotency_key=request.idempotency_key,
+        debit_account_id=request.debit_account_id,
+        credit_account_id=request.credit_account_id,
+        amount=request.amount,
+        reference=request.reference,
+        description=request.description,
+        metadata=request.metadata,
+        actor=request.actor if request.HasField("actor") else None,
+        effective_time=request.effective_time if request.HasField("effective_time") else None,
+        step_up=request.step_up if request.HasField("step_up") else None,
+    )
+    if request.HasField("expected_debit_version"):
+        inner.expected_debit_version = request.expected_debit_version
+    fields = Fields()
+    expires_at_us = fields.time_us("expire_time", request.expire_time)
+    if not request.HasField("expire_time"):
+        fields.violate("expire_time", "until when the money is held")
+    parsed = _parse(inner, client, secret, TransferKind.HOLD, None, keyed=True, fields=fields)
+    command = parsed.command
+    return parsed._replace(
+        command=command._replace(
+            request_hash=command_hash(secret, "hold/1", command.request_hash.hex(), expires_at_us),
+            expires_at_us=expires_at_us,
+        )
+    )
+
+
+def _parse(
+    request: transfer_service_pb2.SubmitTransferRequest,
+    client: str,
+    secret: bytes,
+    kind: TransferKind | None,
+    place: int | None,
+    *,
+    keyed: bool,
+    fields: Fields | None = None,
+) -> ParsedTransfer:
+    """As `parse_transfer`; `fields` may hold what was found wrong before."""
     key = request.idempotency_key
-    kind = KINDS.get(request.kind)
     debit, credit = request.debit_account_id, request.credit_account_id
     amount = request.amount
     minor_units, currency = amount.minor_units, amount.currency
@@ -83,11 +139,12 @@ def parse_transfer(
         or credit <= 0
         or not 0 < minor_units <= MAX_AMOUNT
         or currency not in EXPONENTS
-        or not is_key(key)
+        or (keyed and not is_key(key))
+        or (fields is not None and fields.error() is not None)
         or (reference and not is_text(reference, MAX_REFERENCE))
         or (description and not is_text(description, MAX_DESCRIPTION))
     ):
-        raise _complaint(request, place)
+        raise _complaint(request, kind, fields or Fields(_prefix(place)), keyed=keyed)
     extras = _NO_EXTRAS
     if description or request.metadata or _has_rare_fields(request):
         fields = Fields(_prefix(place))
@@ -137,12 +194,16 @@ def _prefix(place: int | None) -> str:
 
 
 def _complaint(
-    request: transfer_service_pb2.SubmitTransferRequest, place: int | None
+    request: transfer_service_pb2.SubmitTransferRequest,
+    kind: TransferKind | None,
+    fields: Fields,
+    *,
+    keyed: bool,
 ) -> PaycoreError:
     """Everything that is wrong with `request`."""
-    fields = Fields(_prefix(place))
-    fields.key(request.idempotency_key)
-    if request.kind not in KINDS:
+    if keyed:
+        fields.key(request.idempotency_key)
+    if kind is None:
         fields.violate("kind", f"one of {_KIND_NAMES}")
     fields.positive_id("debit_account_id", request.debit_account_id)
     fields.positive_id("credit_account_id", request.credit_account_id)

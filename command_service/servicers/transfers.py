@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from command_service import anew
 from command_service.accounts.ledger import AccountLedger
-from command_service.admission.step_up import StepUpAdmission
+from command_service.admission.admission import Admission
+from command_service.admission.proof import ParsedTransfer
 from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
 from command_service.posting.store import (
@@ -20,21 +20,20 @@ from command_service.servicers.transfer_replies import (
     error_of,
     fill_outcomes,
     fill_transfer,
+    position_of,
 )
-from command_service.servicers.transfer_requests import ParsedTransfer, parse_transfer
-from paycore.domain.accounts import AccountId
+from command_service.servicers.transfer_requests import parse_hold, parse_transfer
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
-from paycore.domain.grants import GrantAction
-from paycore.domain.plan import StoredOutcome
+from paycore.domain.plan import StoredGroup, StoredOutcome
 from paycore.domain.rules import Rules, visibility
 from paycore.domain.transfers import (
     Decline,
     Declined,
+    Details,
     Outcome,
     Posted,
     Refused,
     Transfer,
-    TransferCommand,
     Visibility,
 )
 from paycore.runtime.server import Call
@@ -46,9 +45,6 @@ MAX_FOUND = 100
 LOOKUP_MARGIN_S = 0.1
 """How much before its deadline a look-up gives up, so that the answer still arrives."""
 
-PROOFS_AT_ONCE = 16
-"""Proofs of one bulk request that are being checked at the same time."""
-
 
 class TransferServicer:
     """Translates, has proofs checked, and hands commands to the engine."""
@@ -58,14 +54,14 @@ class TransferServicer:
         engine: PostingEngine,
         store: LedgerStore,
         accounts: AccountLedger,
-        step_up: StepUpAdmission,
+        admission: Admission,
         rules: Callable[[], Rules],
         secret: bytes,
     ) -> None:
         self._engine = engine
         self._store = store
         self._accounts = accounts
-        self._step_up = step_up
+        self._admission = admission
         self._rules = rules
         self._secret = secret
 
@@ -73,21 +69,30 @@ class TransferServicer:
         self, request: pb2.SubmitTransferRequest, call: Call
     ) -> pb2.SubmitTransferResponse:
         """Post one transfer; every refusal is an error of the call."""
+        outcome = await self._post(lambda: parse_transfer(request, call.client, self._secret), call)
+        reply = pb2.SubmitTransferResponse(position=position_of(outcome), replayed=outcome.replayed)
+        fill_transfer(reply.transfer, outcome)
+        return reply
+
+    async def HoldFunds(  # noqa: N802  # named by the contract
+        self, request: pb2.HoldFundsRequest, call: Call
+    ) -> pb2.HoldFundsResponse:
+        """Set money aside; every refusal is an error of the call."""
+        outcome = await self._post(lambda: parse_hold(request, call.client, self._secret), call)
+        reply = pb2.HoldFundsResponse(position=position_of(outcome), replayed=outcome.replayed)
+        fill_transfer(reply.transfer, outcome)
+        return reply
+
+    async def _post(self, parse: Callable[[], ParsedTransfer], call: Call) -> Posted:
         try:
-            parsed = parse_transfer(request, call.client, self._secret)
-            command = await self._admit(parsed, call)
+            command = await self._admission.admit(parse(), call.deadline_s)
         except PaycoreError as error:
             metrics.count([Refused(error)])
             raise
         (outcome,) = await self._engine.submit((command,), call.deadline_s)
         if not isinstance(outcome, Posted):
             raise error_of(outcome)
-        reply = pb2.SubmitTransferResponse(
-            position="" if outcome.position is None else outcome.position.encode(),
-            replayed=outcome.replayed,
-        )
-        fill_transfer(reply.transfer, outcome)
-        return reply
+        return outcome
 
     async def SubmitTransfers(  # noqa: N802  # named by the contract
         self, request: pb2.SubmitTransfersRequest, call: Call
@@ -97,23 +102,17 @@ class TransferServicer:
         if not 1 <= count <= MAX_BATCH:
             raise invalid_field("transfers", f"1 to {MAX_BATCH} transfers, not {count}")
         outcomes: list[Outcome | None] = [None] * count
-        commands: list[TransferCommand] = []
+        parsed: list[ParsedTransfer] = []
         places: list[int] = []
-        with_proof: list[tuple[int, ParsedTransfer]] = []
         client, secret = call.client, self._secret
         for index, item in enumerate(request.transfers):
             try:
-                parsed = parse_transfer(item, client, secret, index)
-                self._check_actor(parsed, client)
+                parsed.append(parse_transfer(item, client, secret, index))
+                places.append(index)
             except PaycoreError as error:
                 outcomes[index] = Refused(error)
                 metrics.count([Refused(error)])
-                continue
-            if parsed.proof is not None:
-                with_proof.append((len(commands), parsed))
-            commands.append(parsed.command)
-            places.append(index)
-        refused = await self._authorize_all(with_proof, commands, call) if with_proof else {}
+        commands, refused = await self._admission.admit_all(parsed, call.deadline_s)
         for at, refusal in refused.items():
             outcomes[places[at]] = Refused(refusal)
             metrics.count([Refused(refusal)])
@@ -126,7 +125,9 @@ class TransferServicer:
                 outcomes[index] = outcome
         reply = pb2.SubmitTransfersResponse()
         reply.position = fill_outcomes(
-            reply.outcomes, [outcome for outcome in outcomes if outcome is not None]
+            reply.outcomes,
+            [outcome for outcome in outcomes if outcome is not None],
+            [item.idempotency_key for item in request.transfers],
         )
         return reply
 
@@ -162,65 +163,35 @@ class TransferServicer:
         fill_outcomes(reply.outcomes, outcomes)
         return reply
 
-    async def _admit(self, parsed: ParsedTransfer, call: Call) -> TransferCommand:
-        self._check_actor(parsed, call.client)
-        if parsed.proof is None:
-            return parsed.command
-        return await self._step_up.authorize(
-            parsed.command, parsed.proof.sealed_pin, parsed.proof.signed_at_us, call.deadline_s
-        )
-
-    async def _authorize_all(
-        self,
-        with_proof: Sequence[tuple[int, ParsedTransfer]],
-        commands: list[TransferCommand],
-        call: Call,
-    ) -> dict[int, PaycoreError]:
-        """Put authorized commands in place; the refusals by their place."""
-        refused: dict[int, PaycoreError] = {}
-        places = asyncio.Semaphore(PROOFS_AT_ONCE)
-
-        async def authorize(at: int, parsed: ParsedTransfer) -> None:
-            async with places:
-                try:
-                    commands[at] = await self._admit(parsed, call)
-                except PaycoreError as error:
-                    refused[at] = error
-
-        async with asyncio.TaskGroup() as group:
-            for at, parsed in with_proof:
-                group.create_task(authorize(at, parsed))
-        return refused
-
-    def _check_actor(self, parsed: ParsedTransfer, client: str) -> None:
-        """A named user is believed only from clients that are granted to speak for users."""
-        if parsed.names_actor and not self._rules().grants.holds(client, GrantAction.ACT_FOR_USERS):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{client} may not name an actor",
-                {"grant": GrantAction.ACT_FOR_USERS},
-            )
-
     async def _replayed(self, client: str, found: Sequence[StoredOutcome]) -> list[Outcome]:
-        """Stored rows as the outcomes that they were."""
-        ids: set[AccountId] = set()
-        for stored in found:
-            if stored.row is not None:
-                ids.update((stored.row.debit_account, stored.row.credit_account))
+        """Stored rows as the outcomes that they were; of a group, one for each transfer."""
+        rows = [
+            (row, details, None if stored.position == NO_POSITION else stored.position)
+            for stored in found
+            for row, details in _rows(stored)
+        ]
+        ids = {side for row, _, _ in rows for side in (row.debit_account, row.credit_account)}
         accounts = await self._accounts.read_many(list(ids)) if ids else {}
         grants = self._rules().grants
         outcomes: list[Outcome] = []
-        for stored in found:
-            position = None if stored.position == NO_POSITION else stored.position
-            if isinstance(stored.row, Transfer):
-                debit = accounts.get(stored.row.debit_account)
-                credit = accounts.get(stored.row.credit_account)
+        for row, details, position in rows:
+            debit, credit = accounts.get(row.debit_account), accounts.get(row.credit_account)
+            if isinstance(row, Transfer):
                 visible = Visibility(False, False)
                 if debit is not None and credit is not None:
                     visible = visibility(grants, client, debit, credit)
-                outcomes.append(Posted(stored.row, stored.details, visible, True, position))
-            elif isinstance(stored.row, Decline):
-                payer = accounts.get(stored.row.debit_account)
-                readable = payer is not None and self._accounts.may_read(client, payer)
-                outcomes.append(Declined(stored.row, stored.details, readable, True, position))
+                outcomes.append(Posted(row, details, visible, True, position))
+            else:
+                readable = debit is not None and self._accounts.may_read(client, debit)
+                outcomes.append(Declined(row, details, readable, True, position))
         return outcomes
+
+
+def _rows(stored: StoredOutcome) -> Sequence[tuple[Transfer | Decline, Details | None]]:
+    match stored.row:
+        case None:
+            return ()
+        case StoredGroup():
+            return stored.row.transfers
+        case row:
+            return ((row, stored.details),)

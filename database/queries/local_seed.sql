@@ -5,6 +5,13 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('app', 'TRANSFER', 'OWN'),
   ('app', 'DEPOSIT', 'OWN'),
   ('app', 'WITHDRAWAL', 'OWN'),
+  ('app', 'HOLD', 'OWN'),
+  ('app', 'CAPTURE', 'OWN'),
+  ('app', 'RELEASE', 'OWN'),
+  ('app', 'REFUND', 'OWN'),
+  ('app', 'REVERSAL', 'OWN'),
+  ('app', 'FEE', 'OWN'),
+  ('app', 'LINK_IDENTIFIER', 'OWN'),
   ('app', 'OPEN_EXTERNAL', 'OWN'),
   ('app', 'SET_OVERDRAFT', 'OWN'),
   ('app', 'READ', 'OWN'),
@@ -12,6 +19,13 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('loadtest', 'TRANSFER', 'OWN'),
   ('loadtest', 'DEPOSIT', 'OWN'),
   ('loadtest', 'WITHDRAWAL', 'OWN'),
+  ('loadtest', 'HOLD', 'OWN'),
+  ('loadtest', 'CAPTURE', 'OWN'),
+  ('loadtest', 'RELEASE', 'OWN'),
+  ('loadtest', 'REFUND', 'OWN'),
+  ('loadtest', 'REVERSAL', 'OWN'),
+  ('loadtest', 'FEE', 'OWN'),
+  ('loadtest', 'LINK_IDENTIFIER', 'OWN'),
   ('loadtest', 'OPEN_EXTERNAL', 'OWN'),
   ('loadtest', 'SET_OVERDRAFT', 'OWN'),
   ('loadtest', 'READ', 'OWN'),
@@ -19,7 +33,11 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('loadtest', 'STEP_UP_EXEMPT', 'OWN'),
   ('analyst', 'READ', 'ALL'),
   ('operator', 'READ', 'ALL'),
-  ('operator', 'SET_STATUS', 'ALL')
+  ('operator', 'SET_STATUS', 'ALL'),
+  ('operator', 'SET_OVERDRAFT', 'ALL'),
+  ('operator', 'REVERSAL', 'ALL'),
+  ('operator', 'REVIEW', 'ALL'),
+  ('operator', 'NET_SETTLEMENT', 'ALL')
 ON CONFLICT DO NOTHING
 
 -- name: seed_step_up_policies()!

@@ -20,13 +20,31 @@ JOIN ledger.idempotency_keys AS used USING (client, key)
 -- name: find_transfers(ids)
 SELECT id, debit_account, credit_account, amount, debit_version, credit_version,
        debit_balance_after, credit_balance_after, debit_held_after, created_at_us, effective_at_us,
-       authorization_id, kind, step_up, currency, client, reference, details_hash
+       authorization_id, kind, step_up, currency, client, reference, details_hash, parent_id,
+       parent_sequence, parent_remaining, parent_state, released, expires_at_us, group_id, review
 FROM ledger.transfers
+WHERE id = ANY(:ids::bigint[])
+
+-- name: find_latest_children(ids)
+-- How each of the transfers stands that another has followed.
+SELECT wanted.id, latest.parent_sequence, latest.parent_remaining, latest.parent_state
+FROM unnest(:ids::bigint[]) AS wanted (id)
+CROSS JOIN LATERAL (
+  SELECT parent_sequence, parent_remaining, parent_state
+  FROM ledger.transfers
+  WHERE parent_id = wanted.id
+  ORDER BY parent_sequence DESC
+  LIMIT 1
+) AS latest
+
+-- name: find_groups(ids)
+SELECT id, transfers
+FROM ledger.transfer_groups
 WHERE id = ANY(:ids::bigint[])
 
 -- name: find_declines(ids)
 SELECT id, debit_account, credit_account, amount, created_at_us, effective_at_us, kind, currency,
-       client, reason, figures, reference, details_hash
+       client, reason, figures, reference, details_hash, parent_id, group_id
 FROM ledger.declines
 WHERE id = ANY(:ids::bigint[])
 
@@ -35,24 +53,17 @@ SELECT id, user_id, device_id, ip_address, description, metadata
 FROM ledger.transfer_details
 WHERE id = ANY(:ids::bigint[])
 
--- name: write_batch(account_ids, versions_read, revisions_read, balances, versions, last_entries_us, ids, debits, credits, amounts, debit_versions, credit_versions, debit_balances, credit_balances, debit_helds, created_us, effective_us, authorization_ids, kinds, step_ups, currencies, clients, refs, details_hashes, key_clients, key_keys, key_outcomes, key_outcome_ids, key_hashes, journal_id, journal_us, declines)^
--- Accounts, transfers, keys and the journal row in one statement. `moved` counts the accounts whose
--- version and revision still were those that the batch was decided from.
-WITH moved AS (
-  UPDATE ledger.accounts AS account
-  SET balance = new.balance, version = new.version, last_entry_us = new.last_entry_us
-  FROM unnest(
-    :account_ids::bigint[], :versions_read::bigint[], :revisions_read::bigint[],
-    :balances::bigint[], :versions::bigint[], :last_entries_us::bigint[]
-  ) AS new (id, version_read, revision_read, balance, version, last_entry_us)
-  WHERE account.id = new.id AND account.version = new.version_read
-    AND account.revision = new.revision_read
-  RETURNING 1
-), posted AS (
+-- name: write_batch(ids, debits, credits, amounts, debit_versions, credit_versions, debit_balances, credit_balances, debit_helds, created_us, effective_us, authorization_ids, kinds, step_ups, currencies, clients, refs, details_hashes, parent_ids, parent_sequences, parents_remaining, parent_states, released, expire_us, group_ids, reviews, key_clients, key_keys, key_outcomes, key_outcome_ids, key_hashes, journal_id, journal_us, declines)$
+-- Transfers, keys and the journal row in one statement; the tables apply the transfers to their
+-- accounts, which fails where these are not as the transfers were decided from. All transfers must
+-- be in one statement: each account's must follow on it without a gap. Of a column that no row fills
+-- the array may be empty.
+WITH posted AS (
   INSERT INTO ledger.transfers (
     id, debit_account, credit_account, amount, debit_version, credit_version,
     debit_balance_after, credit_balance_after, debit_held_after, created_at_us, effective_at_us,
-    authorization_id, kind, step_up, currency, client, reference, details_hash
+    authorization_id, kind, step_up, currency, client, reference, details_hash, parent_id,
+    parent_sequence, parent_remaining, parent_state, released, expires_at_us, group_id, review
   )
   SELECT * FROM unnest(
     :ids::bigint[], :debits::bigint[], :credits::bigint[], :amounts::bigint[],
@@ -60,7 +71,9 @@ WITH moved AS (
     :credit_balances::bigint[], :debit_helds::bigint[], :created_us::bigint[],
     :effective_us::bigint[], :authorization_ids::bigint[], :kinds::ledger.transfer_kind[],
     :step_ups::ledger.step_up_basis[], :currencies::text[], :clients::text[], :refs::text[],
-    :details_hashes::bytea[]
+    :details_hashes::bytea[], :parent_ids::bigint[], :parent_sequences::bigint[],
+    :parents_remaining::bigint[], :parent_states::ledger.transfer_state[], :released::bigint[],
+    :expire_us::bigint[], :group_ids::bigint[], :reviews::text[]
   )
 ), remembered AS (
   INSERT INTO ledger.idempotency_keys
@@ -70,22 +83,28 @@ WITH moved AS (
     :key_clients::text[], :key_keys::text[], :key_outcomes::ledger.outcome_kind[],
     :key_outcome_ids::bigint[], :key_hashes::bytea[]
   ) AS used (client, key, outcome, outcome_id, request_hash)
-), noted AS (
-  INSERT INTO ledger.journal (id, created_at_us, transfers, declines)
-  VALUES (:journal_id::bigint, :journal_us::bigint, :ids::bigint[], :declines::bigint[])
-  RETURNING xid
 )
-SELECT (SELECT count(*) FROM moved) AS moved, (SELECT xid FROM noted) AS xid
+INSERT INTO ledger.journal (id, created_at_us, transfers, declines)
+VALUES (:journal_id::bigint, :journal_us::bigint, :ids::bigint[], :declines::bigint[])
+RETURNING xid
 
--- name: write_declines(ids, debits, credits, amounts, created_us, effective_us, kinds, currencies, clients, reasons, figures, refs, details_hashes)!
+-- name: write_groups(ids, created_us, clients, members)!
+-- `members` are the transfers of each group in order, as the text of an array.
+INSERT INTO ledger.transfer_groups (id, created_at_us, client, transfers)
+SELECT id, created_us, client, members::bigint[]
+FROM unnest(:ids::bigint[], :created_us::bigint[], :clients::text[], :members::text[])
+  AS new (id, created_us, client, members)
+
+-- name: write_declines(ids, debits, credits, amounts, created_us, effective_us, kinds, currencies, clients, reasons, figures, refs, details_hashes, parent_ids, group_ids)!
 INSERT INTO ledger.declines (
   id, debit_account, credit_account, amount, created_at_us, effective_at_us, kind, currency, client,
-  reason, figures, reference, details_hash
+  reason, figures, reference, details_hash, parent_id, group_id
 )
 SELECT * FROM unnest(
   :ids::bigint[], :debits::bigint[], :credits::bigint[], :amounts::bigint[], :created_us::bigint[],
   :effective_us::bigint[], :kinds::ledger.transfer_kind[], :currencies::text[], :clients::text[],
-  :reasons::text[], :figures::jsonb[], :refs::text[], :details_hashes::bytea[]
+  :reasons::text[], :figures::jsonb[], :refs::text[], :details_hashes::bytea[],
+  :parent_ids::bigint[], :group_ids::bigint[]
 )
 
 -- name: write_details(ids, users, devices, addresses, descriptions, metadata)!

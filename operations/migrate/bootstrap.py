@@ -68,14 +68,19 @@ def _engine(dsn: str) -> Engine:
 
 
 def migrate(admin_dsn: str, name: str) -> None:
-    """Run every migration that database `name` lacks, as its owner, in one transaction."""
+    """Run every migration that database `name` lacks, as its owner, each in its transaction.
+
+    One that fails leaves those before it in place; the next call goes on from there.
+    """
     engine = _engine(database_dsn(admin_dsn, name))
     try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        with engine.connect() as connection:
+            # The session's own lock and role: they outlast the transactions, and end with it.
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
             connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS public")
             connection.exec_driver_sql(f"GRANT CREATE, USAGE ON SCHEMA public TO {OWNER}")
-            connection.exec_driver_sql(f"SET LOCAL ROLE {OWNER}")
+            connection.exec_driver_sql(f"SET ROLE {OWNER}")
+            connection.commit()
             config = Config()
             config.set_main_option("script_location", str(_SQL / "migrations"))
             config.attributes["connection"] = connection

@@ -22,11 +22,14 @@ class Reason(StrEnum):
     ACCOUNT_KIND_MISMATCH = "ACCOUNT_KIND_MISMATCH"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     SAME_ACCOUNT = "SAME_ACCOUNT"
+    HOLD_NOT_OPEN = "HOLD_NOT_OPEN"
+    EXCEEDS_REMAINING = "EXCEEDS_REMAINING"
     ILLEGAL_STATE = "ILLEGAL_STATE"
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
     VERSION_MISMATCH = "VERSION_MISMATCH"
     CONTENTION = "CONTENTION"
     NOT_PERMITTED = "NOT_PERMITTED"
+    RISK_DECLINED = "RISK_DECLINED"
     STEP_UP_REQUIRED = "STEP_UP_REQUIRED"
     AUTHORIZATION_INVALID = "AUTHORIZATION_INVALID"
     AUTHORIZATION_EXPIRED = "AUTHORIZATION_EXPIRED"
@@ -39,6 +42,7 @@ class Reason(StrEnum):
     OVERLOADED = "OVERLOADED"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     SIGNER_UNAVAILABLE = "SIGNER_UNAVAILABLE"
+    RISK_UNAVAILABLE = "RISK_UNAVAILABLE"
     INDEX_UNAVAILABLE = "INDEX_UNAVAILABLE"
     INDEX_BEHIND = "INDEX_BEHIND"
     SHUTTING_DOWN = "SHUTTING_DOWN"
@@ -46,7 +50,14 @@ class Reason(StrEnum):
 
 
 STORED_DECLINES = frozenset(
-    {Reason.INSUFFICIENT_FUNDS, Reason.ACCOUNT_FROZEN, Reason.ACCOUNT_CLOSED}
+    {
+        Reason.INSUFFICIENT_FUNDS,
+        Reason.ACCOUNT_FROZEN,
+        Reason.ACCOUNT_CLOSED,
+        Reason.EXCEEDS_REMAINING,
+        Reason.HOLD_NOT_OPEN,
+        Reason.RISK_DECLINED,
+    }
 )
 """Refusals that the ledger remembers under their key; all others are decided afresh on retry."""
 
@@ -55,6 +66,7 @@ RETRYABLE = frozenset(
         Reason.CONTENTION,
         Reason.DATABASE_UNAVAILABLE,
         Reason.SIGNER_UNAVAILABLE,
+        Reason.RISK_UNAVAILABLE,
         Reason.INDEX_UNAVAILABLE,
         Reason.INDEX_BEHIND,
         Reason.SHUTTING_DOWN,
@@ -103,6 +115,13 @@ def account_not_found(account_id: int) -> PaycoreError:
     """The refusal for an id that no account has."""
     return PaycoreError(
         Reason.ACCOUNT_NOT_FOUND, f"no account {account_id}", {"id": str(account_id)}
+    )
+
+
+def transfer_not_found(transfer_id: int) -> PaycoreError:
+    """The refusal for an id that no transfer has."""
+    return PaycoreError(
+        Reason.TRANSFER_NOT_FOUND, f"no transfer {transfer_id}", {"id": str(transfer_id)}
     )
 
 

@@ -4,25 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId
-from paycore.domain.money import Minor
 from paycore.domain.position import Position
 from paycore.domain.step_up import Authorization
-from paycore.domain.transfers import Decline, Details, Outcome, Transfer, TransferId
+from paycore.domain.transfers import (
+    Decline,
+    Details,
+    Outcome,
+    Transfer,
+    TransferId,
+    TransferState,
+)
 
 Key = tuple[str, str]
 """Client and idempotency key."""
+
+
+class StoredGroup(NamedTuple):
+    """A group that was posted: its transfers in order, with their personal data."""
+
+    id: int
+    transfers: tuple[tuple[Transfer, Details | None], ...]
 
 
 class StoredOutcome(NamedTuple):
     """What an earlier use of a key left: no row when the key belongs to another kind of command."""
 
     request_hash: bytes
-    row: Transfer | Decline | None
+    row: Transfer | Decline | StoredGroup | None
     details: Details | None
     position: Position
+
+
+class ParentState(NamedTuple):
+    """A transfer that others may follow, and how it stands after the latest of those that did."""
+
+    transfer: Transfer
+    children: int
+    """How many followed it: the sequence of the latest."""
+    remaining: int
+    """What is left to be captured or refunded, in minor units."""
+    state: TransferState
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +56,15 @@ class BatchState:
 
     accounts: Mapping[AccountId, Account]
     stored: Mapping[Key, StoredOutcome]
+    parents: Mapping[TransferId, ParentState] = field(default_factory=dict)
+
+
+class OutcomeKind(StrEnum):
+    """What a key stands for, of those that a posting stores."""
+
+    TRANSFER = "TRANSFER"
+    DECLINE = "DECLINE"
+    GROUP = "GROUP"
 
 
 class KeyRow(NamedTuple):
@@ -38,20 +72,18 @@ class KeyRow(NamedTuple):
 
     client: str
     key: str
-    outcome_id: TransferId
-    declined: bool
+    outcome_id: int
+    outcome: OutcomeKind
     request_hash: bytes
 
 
-class AccountUpdate(NamedTuple):
-    """New figures of an account, guarded by the version and revision that they were made from."""
+class GroupRow(NamedTuple):
+    """A group to write: its transfers in order."""
 
-    id: AccountId
-    version_read: int
-    revision_read: int
-    balance: Minor
-    version: int
-    last_entry_us: int
+    id: int
+    created_at_us: int
+    client: str
+    transfers: tuple[TransferId, ...]
 
 
 class AuthorizationRow(NamedTuple):
@@ -65,12 +97,16 @@ class AuthorizationRow(NamedTuple):
 
 @dataclass(slots=True)
 class Plan:
-    """The outcome of each command, in order, and all rows to write for them."""
+    """The outcome of each command, in order, and all rows to write for them.
+
+    There are none for accounts: the tables apply each transfer to its accounts, and refuse one that
+    does not follow on them.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     declines: list[Decline] = field(default_factory=list)
     details: list[tuple[TransferId, Details]] = field(default_factory=list)
     authorizations: list[AuthorizationRow] = field(default_factory=list)
+    groups: list[GroupRow] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
-    accounts: list[AccountUpdate] = field(default_factory=list)

@@ -7,16 +7,40 @@ from dataclasses import dataclass
 
 from paycore.domain.accounts import Account, AccountKind
 from paycore.domain.grants import GrantAction, Grants, Reach
-from paycore.domain.transfers import StepUpBasis, TransferKind, Visibility
+from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState, Visibility
 
-ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind]] = {
+ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind | None]] = {
     TransferKind.TRANSFER: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
     TransferKind.DEPOSIT: (AccountKind.EXTERNAL, AccountKind.CUSTOMER),
     TransferKind.WITHDRAWAL: (AccountKind.CUSTOMER, AccountKind.EXTERNAL),
+    TransferKind.FEE: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
+    TransferKind.NET_SETTLEMENT: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
+    TransferKind.HOLD: (AccountKind.CUSTOMER, None),
 }
-"""Which kinds of account each kind of transfer debits and credits."""
+"""Which kinds of account each kind of transfer debits and credits, None for either. Transfers that
+follow another take their accounts from it."""
 
-PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL})
+LEGAL_CHILDREN: Mapping[TransferKind, frozenset[TransferKind]] = {
+    TransferKind.CAPTURE: frozenset({TransferKind.HOLD}),
+    TransferKind.RELEASE: frozenset({TransferKind.HOLD}),
+    TransferKind.REFUND: frozenset({TransferKind.TRANSFER, TransferKind.CAPTURE, TransferKind.FEE}),
+    TransferKind.REVERSAL: frozenset(
+        {
+            TransferKind.TRANSFER,
+            TransferKind.DEPOSIT,
+            TransferKind.WITHDRAWAL,
+            TransferKind.CAPTURE,
+            TransferKind.FEE,
+            TransferKind.NET_SETTLEMENT,
+        }
+    ),
+}
+"""Which kinds of transfer each kind may follow."""
+
+OPEN_HOLD_STATES = frozenset({TransferState.HELD, TransferState.PARTIALLY_CAPTURED})
+"""States of a hold in which something is still held."""
+
+PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL, TransferKind.HOLD})
 """Kinds that the payer sets in motion, and that step-up therefore guards (PSD2 RTS article 4)."""
 
 

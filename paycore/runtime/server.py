@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias
@@ -184,6 +184,14 @@ def _request_id(context: Context) -> str:
     return os.urandom(8).hex()
 
 
+def _handler(servicers: Sequence[object], method: str) -> Handler:
+    found = [one for one in servicers if hasattr(one, method)]
+    if len(found) != 1:
+        raise ValueError(f"{method} has {len(found)} handlers, not one")
+    handler: Handler = getattr(found[0], method)
+    return handler
+
+
 def _one(_: object) -> int:
     return 1
 
@@ -213,12 +221,13 @@ class Server:
     def add(
         self,
         descriptor: ServiceDescriptor,
-        servicer: object,
+        servicers: Sequence[object],
         costs: dict[str, Callable[[Any], int]] | None = None,
     ) -> None:
-        """Serve every method of `descriptor` by the async method of that name on `servicer`.
+        """Serve every method of `descriptor` by the async method of that name on its servicer.
 
-        `costs` tells, by method, what a request takes from its client's rate; 1 where not named.
+        Raises ValueError where not exactly one of `servicers` has it. `costs` tells, by method,
+        what a request takes from its client's rate; 1 where not named.
         """
         handlers = {
             method.name: grpc.unary_unary_rpc_method_handler(
@@ -226,7 +235,7 @@ class Server:
                     descriptor.full_name,
                     method.name,
                     GetMessageClass(method.input_type),
-                    getattr(servicer, method.name),
+                    _handler(servicers, method.name),
                     (costs or {}).get(method.name, _one),
                 )
             )

@@ -25,17 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/account.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x02\n\x07\x41\x63\x63ount\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0binstitution\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.paycore.v1.AccountKind\x12)\n\x06status\x18\x06 \x01(\x0e\x32\x19.paycore.v1.AccountStatus\x12\x1b\n\x13\x62\x61lance_minor_units\x18\x07 \x01(\x03\x12\x18\n\x10held_minor_units\x18\x08 \x01(\x03\x12#\n\x1boverdraft_limit_minor_units\x18\t \x01(\x03\x12\x1d\n\x15\x61vailable_minor_units\x18\n \x01(\x03\x12\x0f\n\x07version\x18\x0b \x01(\x03\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12\x11\n\topened_by\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp*a\n\x0b\x41\x63\x63ountKind\x12\x1c\n\x18\x41\x43\x43OUNT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43\x43OUNT_KIND_CUSTOMER\x10\x01\x12\x19\n\x15\x41\x43\x43OUNT_KIND_EXTERNAL\x10\x02*\x80\x01\n\rAccountStatus\x12\x1e\n\x1a\x41\x43\x43OUNT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_ACTIVE\x10\x01\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_FROZEN\x10\x02\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_CLOSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/account.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x03\n\x07\x41\x63\x63ount\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0binstitution\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.paycore.v1.AccountKind\x12)\n\x06status\x18\x06 \x01(\x0e\x32\x19.paycore.v1.AccountStatus\x12\x1b\n\x13\x62\x61lance_minor_units\x18\x07 \x01(\x03\x12\x18\n\x10held_minor_units\x18\x08 \x01(\x03\x12#\n\x1boverdraft_limit_minor_units\x18\t \x01(\x03\x12\x1d\n\x15\x61vailable_minor_units\x18\n \x01(\x03\x12\x0f\n\x07version\x18\x0b \x01(\x03\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12\x11\n\topened_by\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x08metadata\x18\x0f \x03(\x0b\x32!.paycore.v1.Account.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"3\n\x12\x45xternalIdentifier\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t*a\n\x0b\x41\x63\x63ountKind\x12\x1c\n\x18\x41\x43\x43OUNT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43\x43OUNT_KIND_CUSTOMER\x10\x01\x12\x19\n\x15\x41\x43\x43OUNT_KIND_EXTERNAL\x10\x02*\x80\x01\n\rAccountStatus\x12\x1e\n\x1a\x41\x43\x43OUNT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_ACTIVE\x10\x01\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_FROZEN\x10\x02\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_CLOSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.account_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCOUNTKIND']._serialized_start=459
-  _globals['_ACCOUNTKIND']._serialized_end=556
-  _globals['_ACCOUNTSTATUS']._serialized_start=559
-  _globals['_ACCOUNTSTATUS']._serialized_end=687
+  _globals['_ACCOUNT_METADATAENTRY']._loaded_options = None
+  _globals['_ACCOUNT_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ACCOUNTKIND']._serialized_start=614
+  _globals['_ACCOUNTKIND']._serialized_end=711
+  _globals['_ACCOUNTSTATUS']._serialized_start=714
+  _globals['_ACCOUNTSTATUS']._serialized_end=842
   _globals['_ACCOUNT']._serialized_start=74
-  _globals['_ACCOUNT']._serialized_end=457
+  _globals['_ACCOUNT']._serialized_end=559
+  _globals['_ACCOUNT_METADATAENTRY']._serialized_start=512
+  _globals['_ACCOUNT_METADATAENTRY']._serialized_end=559
+  _globals['_EXTERNALIDENTIFIER']._serialized_start=561
+  _globals['_EXTERNALIDENTIFIER']._serialized_end=612
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -72,6 +74,26 @@ class Account(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     INSTITUTION_FIELD_NUMBER: _builtins.int
@@ -86,6 +108,7 @@ class Account(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     OPENED_BY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the service."""
     owner: _builtins.str
@@ -110,6 +133,10 @@ class Account(_message.Message):
     """The client that opened the account."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As given when the account was opened. Personal data."""
+
     def __init__(
         self,
         *,
@@ -127,11 +154,40 @@ class Account(_message.Message):
         revision: _builtins.int = ...,
         opened_by: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_minor_units", b"available_minor_units", "balance_minor_units", b"balance_minor_units", "create_time", b"create_time", "currency", b"currency", "held_minor_units", b"held_minor_units", "id", b"id", "institution", b"institution", "kind", b"kind", "opened_by", b"opened_by", "overdraft_limit_minor_units", b"overdraft_limit_minor_units", "owner", b"owner", "revision", b"revision", "status", b"status", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_minor_units", b"available_minor_units", "balance_minor_units", b"balance_minor_units", "create_time", b"create_time", "currency", b"currency", "held_minor_units", b"held_minor_units", "id", b"id", "institution", b"institution", "kind", b"kind", "metadata", b"metadata", "opened_by", b"opened_by", "overdraft_limit_minor_units", b"overdraft_limit_minor_units", "owner", b"owner", "revision", b"revision", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Account: _TypeAlias = Account  # noqa: Y015
+
+@_typing.final
+class ExternalIdentifier(_message.Message):
+    """A name that the world outside has for an account, such as `stripe` and `cus_42`. One account has at
+    most one of each scheme, and a name belongs to one account for ever.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    """1-32 characters of a-z, 0-9, `_` and `-`."""
+    value: _builtins.str
+    """1-128 printable characters."""
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scheme", b"scheme", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalIdentifier: _TypeAlias = ExternalIdentifier  # noqa: Y015

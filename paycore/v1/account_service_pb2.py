@@ -27,31 +27,47 @@ from paycore.v1 import account_pb2 as paycore_dot_v1_dot_account__pb2
 from paycore.v1 import actor_pb2 as paycore_dot_v1_dot_actor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n paycore/v1/account_service.proto\x12\npaycore.v1\x1a\x17google/rpc/status.proto\x1a\x18paycore/v1/account.proto\x1a\x16paycore/v1/actor.proto\"\xd3\x01\n\x14\x43reateAccountRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0binstitution\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.paycore.v1.AccountKind\x12#\n\x1boverdraft_limit_minor_units\x18\x06 \x01(\x03\x12 \n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Actor\"a\n\x15\x43reateAccountResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"K\n\x15\x43reateAccountsRequest\x12\x32\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32 .paycore.v1.CreateAccountRequest\"X\n\x16\x43reateAccountsResponse\x12,\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1a.paycore.v1.AccountOutcome\x12\x10\n\x08position\x18\x02 \x01(\t\"\x8c\x01\n\x0e\x41\x63\x63ountOutcome\x12&\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.AccountH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08position\x18\x03 \x01(\t\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x42\t\n\x07outcome\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x03\":\n\x12GetAccountResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\"\xd9\x01\n\x17SetAccountStatusRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\x03\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.paycore.v1.AccountStatus\x12\x1e\n\x11\x65xpected_revision\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12 \n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x11.paycore.v1.ActorB\x14\n\x12_expected_revision\"d\n\x18SetAccountStatusResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x32\xeb\x02\n\x0e\x41\x63\x63ountService\x12T\n\rCreateAccount\x12 .paycore.v1.CreateAccountRequest\x1a!.paycore.v1.CreateAccountResponse\x12W\n\x0e\x43reateAccounts\x12!.paycore.v1.CreateAccountsRequest\x1a\".paycore.v1.CreateAccountsResponse\x12K\n\nGetAccount\x12\x1d.paycore.v1.GetAccountRequest\x1a\x1e.paycore.v1.GetAccountResponse\x12]\n\x10SetAccountStatus\x12#.paycore.v1.SetAccountStatusRequest\x1a$.paycore.v1.SetAccountStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n paycore/v1/account_service.proto\x12\npaycore.v1\x1a\x17google/rpc/status.proto\x1a\x18paycore/v1/account.proto\x1a\x16paycore/v1/actor.proto\"\xc6\x02\n\x14\x43reateAccountRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0binstitution\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.paycore.v1.AccountKind\x12#\n\x1boverdraft_limit_minor_units\x18\x06 \x01(\x03\x12 \n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Actor\x12@\n\x08metadata\x18\x08 \x03(\x0b\x32..paycore.v1.CreateAccountRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x15\x43reateAccountResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"K\n\x15\x43reateAccountsRequest\x12\x32\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32 .paycore.v1.CreateAccountRequest\"X\n\x16\x43reateAccountsResponse\x12,\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1a.paycore.v1.AccountOutcome\x12\x10\n\x08position\x18\x02 \x01(\t\"\x8c\x01\n\x0e\x41\x63\x63ountOutcome\x12&\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.AccountH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08position\x18\x03 \x01(\t\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x42\t\n\x07outcome\"r\n\x11GetAccountRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x02 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x42\t\n\x07\x61\x63\x63ount\":\n\x12GetAccountResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\"\xa4\x02\n\x17SetAccountStatusRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x07 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.paycore.v1.AccountStatus\x12\x1e\n\x11\x65xpected_revision\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12 \n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x11.paycore.v1.ActorB\t\n\x07\x61\x63\x63ountB\x14\n\x12_expected_revision\"d\n\x18SetAccountStatusResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\x9f\x02\n\x18SetOverdraftLimitRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x14\n\naccount_id\x18\x02 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x03 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12#\n\x1boverdraft_limit_minor_units\x18\x04 \x01(\x03\x12\x1e\n\x11\x65xpected_revision\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12 \n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x11.paycore.v1.ActorB\t\n\x07\x61\x63\x63ountB\x14\n\x12_expected_revision\"e\n\x19SetOverdraftLimitResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\xa2\x01\n\x1dLinkExternalIdentifierRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\x03\x12\x32\n\nidentifier\x18\x03 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifier\x12 \n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Actor\"j\n\x1eLinkExternalIdentifierResponse\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x13.paycore.v1.Account\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"V\n ResolveExternalIdentifierRequest\x12\x32\n\nidentifier\x18\x01 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifier\"7\n!ResolveExternalIdentifierResponse\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x32\xb8\x05\n\x0e\x41\x63\x63ountService\x12T\n\rCreateAccount\x12 .paycore.v1.CreateAccountRequest\x1a!.paycore.v1.CreateAccountResponse\x12W\n\x0e\x43reateAccounts\x12!.paycore.v1.CreateAccountsRequest\x1a\".paycore.v1.CreateAccountsResponse\x12K\n\nGetAccount\x12\x1d.paycore.v1.GetAccountRequest\x1a\x1e.paycore.v1.GetAccountResponse\x12]\n\x10SetAccountStatus\x12#.paycore.v1.SetAccountStatusRequest\x1a$.paycore.v1.SetAccountStatusResponse\x12`\n\x11SetOverdraftLimit\x12$.paycore.v1.SetOverdraftLimitRequest\x1a%.paycore.v1.SetOverdraftLimitResponse\x12o\n\x16LinkExternalIdentifier\x12).paycore.v1.LinkExternalIdentifierRequest\x1a*.paycore.v1.LinkExternalIdentifierResponse\x12x\n\x19ResolveExternalIdentifier\x12,.paycore.v1.ResolveExternalIdentifierRequest\x1a-.paycore.v1.ResolveExternalIdentifierResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.account_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_CREATEACCOUNTREQUEST']._serialized_start=124
-  _globals['_CREATEACCOUNTREQUEST']._serialized_end=335
-  _globals['_CREATEACCOUNTRESPONSE']._serialized_start=337
-  _globals['_CREATEACCOUNTRESPONSE']._serialized_end=434
-  _globals['_CREATEACCOUNTSREQUEST']._serialized_start=436
-  _globals['_CREATEACCOUNTSREQUEST']._serialized_end=511
-  _globals['_CREATEACCOUNTSRESPONSE']._serialized_start=513
-  _globals['_CREATEACCOUNTSRESPONSE']._serialized_end=601
-  _globals['_ACCOUNTOUTCOME']._serialized_start=604
-  _globals['_ACCOUNTOUTCOME']._serialized_end=744
-  _globals['_GETACCOUNTREQUEST']._serialized_start=746
-  _globals['_GETACCOUNTREQUEST']._serialized_end=785
-  _globals['_GETACCOUNTRESPONSE']._serialized_start=787
-  _globals['_GETACCOUNTRESPONSE']._serialized_end=845
-  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_start=848
-  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_end=1065
-  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_start=1067
-  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_end=1167
-  _globals['_ACCOUNTSERVICE']._serialized_start=1170
-  _globals['_ACCOUNTSERVICE']._serialized_end=1533
+  _globals['_CREATEACCOUNTREQUEST']._serialized_end=450
+  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_start=403
+  _globals['_CREATEACCOUNTREQUEST_METADATAENTRY']._serialized_end=450
+  _globals['_CREATEACCOUNTRESPONSE']._serialized_start=452
+  _globals['_CREATEACCOUNTRESPONSE']._serialized_end=549
+  _globals['_CREATEACCOUNTSREQUEST']._serialized_start=551
+  _globals['_CREATEACCOUNTSREQUEST']._serialized_end=626
+  _globals['_CREATEACCOUNTSRESPONSE']._serialized_start=628
+  _globals['_CREATEACCOUNTSRESPONSE']._serialized_end=716
+  _globals['_ACCOUNTOUTCOME']._serialized_start=719
+  _globals['_ACCOUNTOUTCOME']._serialized_end=859
+  _globals['_GETACCOUNTREQUEST']._serialized_start=861
+  _globals['_GETACCOUNTREQUEST']._serialized_end=975
+  _globals['_GETACCOUNTRESPONSE']._serialized_start=977
+  _globals['_GETACCOUNTRESPONSE']._serialized_end=1035
+  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_start=1038
+  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_end=1330
+  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_start=1332
+  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_end=1432
+  _globals['_SETOVERDRAFTLIMITREQUEST']._serialized_start=1435
+  _globals['_SETOVERDRAFTLIMITREQUEST']._serialized_end=1722
+  _globals['_SETOVERDRAFTLIMITRESPONSE']._serialized_start=1724
+  _globals['_SETOVERDRAFTLIMITRESPONSE']._serialized_end=1825
+  _globals['_LINKEXTERNALIDENTIFIERREQUEST']._serialized_start=1828
+  _globals['_LINKEXTERNALIDENTIFIERREQUEST']._serialized_end=1990
+  _globals['_LINKEXTERNALIDENTIFIERRESPONSE']._serialized_start=1992
+  _globals['_LINKEXTERNALIDENTIFIERRESPONSE']._serialized_end=2098
+  _globals['_RESOLVEEXTERNALIDENTIFIERREQUEST']._serialized_start=2100
+  _globals['_RESOLVEEXTERNALIDENTIFIERREQUEST']._serialized_end=2186
+  _globals['_RESOLVEEXTERNALIDENTIFIERRESPONSE']._serialized_start=2188
+  _globals['_RESOLVEEXTERNALIDENTIFIERRESPONSE']._serialized_end=2243
+  _globals['_ACCOUNTSERVICE']._serialized_start=2246
+  _globals['_ACCOUNTSERVICE']._serialized_end=2942
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,26 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class CreateAccountRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     INSTITUTION_FIELD_NUMBER: _builtins.int
@@ -32,6 +52,7 @@ class CreateAccountRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     OVERDRAFT_LIMIT_MINOR_UNITS_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """1-128 printable ASCII characters, unique per client for ever."""
     owner: _builtins.str
@@ -45,6 +66,10 @@ class CreateAccountRequest(_message.Message):
     """How far below zero the balance may go, in minor units. Zero for EXTERNAL accounts."""
     @_builtins.property
     def actor(self) -> _actor_pb2.Actor: ...
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """At most 20 keys of 64 characters and 4 KiB in all. Personal data."""
+
     def __init__(
         self,
         *,
@@ -55,10 +80,11 @@ class CreateAccountRequest(_message.Message):
         kind: _account_pb2.AccountKind.ValueType = ...,
         overdraft_limit_minor_units: _builtins.int = ...,
         actor: _actor_pb2.Actor | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "currency", b"currency", "idempotency_key", b"idempotency_key", "institution", b"institution", "kind", b"kind", "overdraft_limit_minor_units", b"overdraft_limit_minor_units", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "currency", b"currency", "idempotency_key", b"idempotency_key", "institution", b"institution", "kind", b"kind", "metadata", b"metadata", "overdraft_limit_minor_units", b"overdraft_limit_minor_units", "owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,17 +204,23 @@ class GetAccountRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
     def __init__(
         self,
         *,
         account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
 
 Global___GetAccountRequest: _TypeAlias = GetAccountRequest  # noqa: Y015
 
@@ -218,6 +250,7 @@ class SetAccountStatusRequest(_message.Message):
 
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
@@ -230,24 +263,32 @@ class SetAccountStatusRequest(_message.Message):
     reason: _builtins.str
     """For the audit, 1-256 printable characters."""
     @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
     def actor(self) -> _actor_pb2.Actor: ...
     def __init__(
         self,
         *,
         idempotency_key: _builtins.str = ...,
         account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         status: _account_pb2.AccountStatus.ValueType = ...,
         expected_revision: _builtins.int | None = ...,
         reason: _builtins.str = ...,
         actor: _actor_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "actor", b"actor", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "actor", b"actor", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "actor", b"actor", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
 
 Global___SetAccountStatusRequest: _TypeAlias = SetAccountStatusRequest  # noqa: Y015
 
@@ -276,3 +317,173 @@ class SetAccountStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetAccountStatusResponse: _TypeAlias = SetAccountStatusResponse  # noqa: Y015
+
+@_typing.final
+class SetOverdraftLimitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    OVERDRAFT_LIMIT_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    account_id: _builtins.int
+    overdraft_limit_minor_units: _builtins.int
+    """How far below zero the balance may go, in minor units. Not for EXTERNAL accounts."""
+    expected_revision: _builtins.int
+    """Refused with VERSION_MISMATCH when the account's revision is another."""
+    reason: _builtins.str
+    """For the audit, 1-256 printable characters."""
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        overdraft_limit_minor_units: _builtins.int = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "actor", b"actor", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "actor", b"actor", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "overdraft_limit_minor_units", b"overdraft_limit_minor_units", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___SetOverdraftLimitRequest: _TypeAlias = SetOverdraftLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetOverdraftLimitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def account(self) -> _account_pb2.Account: ...
+    def __init__(
+        self,
+        *,
+        account: _account_pb2.Account | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "position", b"position", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOverdraftLimitResponse: _TypeAlias = SetOverdraftLimitResponse  # noqa: Y015
+
+@_typing.final
+class LinkExternalIdentifierRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    account_id: _builtins.int
+    @_builtins.property
+    def identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        identifier: _account_pb2.ExternalIdentifier | None = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "identifier", b"identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "idempotency_key", b"idempotency_key", "identifier", b"identifier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkExternalIdentifierRequest: _TypeAlias = LinkExternalIdentifierRequest  # noqa: Y015
+
+@_typing.final
+class LinkExternalIdentifierResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def account(self) -> _account_pb2.Account: ...
+    def __init__(
+        self,
+        *,
+        account: _account_pb2.Account | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "position", b"position", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkExternalIdentifierResponse: _TypeAlias = LinkExternalIdentifierResponse  # noqa: Y015
+
+@_typing.final
+class ResolveExternalIdentifierRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    def __init__(
+        self,
+        *,
+        identifier: _account_pb2.ExternalIdentifier | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveExternalIdentifierRequest: _TypeAlias = ResolveExternalIdentifierRequest  # noqa: Y015
+
+@_typing.final
+class ResolveExternalIdentifierResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveExternalIdentifierResponse: _TypeAlias = ResolveExternalIdentifierResponse  # noqa: Y015

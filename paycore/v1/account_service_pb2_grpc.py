@@ -55,6 +55,21 @@ class AccountServiceStub:
                 request_serializer=paycore_dot_v1_dot_account__service__pb2.SetAccountStatusRequest.SerializeToString,
                 response_deserializer=paycore_dot_v1_dot_account__service__pb2.SetAccountStatusResponse.FromString,
                 _registered_method=True)
+        self.SetOverdraftLimit = channel.unary_unary(
+                '/paycore.v1.AccountService/SetOverdraftLimit',
+                request_serializer=paycore_dot_v1_dot_account__service__pb2.SetOverdraftLimitRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_account__service__pb2.SetOverdraftLimitResponse.FromString,
+                _registered_method=True)
+        self.LinkExternalIdentifier = channel.unary_unary(
+                '/paycore.v1.AccountService/LinkExternalIdentifier',
+                request_serializer=paycore_dot_v1_dot_account__service__pb2.LinkExternalIdentifierRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_account__service__pb2.LinkExternalIdentifierResponse.FromString,
+                _registered_method=True)
+        self.ResolveExternalIdentifier = channel.unary_unary(
+                '/paycore.v1.AccountService/ResolveExternalIdentifier',
+                request_serializer=paycore_dot_v1_dot_account__service__pb2.ResolveExternalIdentifierRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_account__service__pb2.ResolveExternalIdentifierResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
@@ -90,6 +105,27 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetOverdraftLimit(self, request, context):
+        """Sets how far below zero an account may go; never above what it already uses. Audited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LinkExternalIdentifier(self, request, context):
+        """Gives an account a name of the world outside, for ever. Audited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveExternalIdentifier(self, request, context):
+        """Tells which account has a name of the world outside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +148,21 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.SetAccountStatus,
                     request_deserializer=paycore_dot_v1_dot_account__service__pb2.SetAccountStatusRequest.FromString,
                     response_serializer=paycore_dot_v1_dot_account__service__pb2.SetAccountStatusResponse.SerializeToString,
+            ),
+            'SetOverdraftLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOverdraftLimit,
+                    request_deserializer=paycore_dot_v1_dot_account__service__pb2.SetOverdraftLimitRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_account__service__pb2.SetOverdraftLimitResponse.SerializeToString,
+            ),
+            'LinkExternalIdentifier': grpc.unary_unary_rpc_method_handler(
+                    servicer.LinkExternalIdentifier,
+                    request_deserializer=paycore_dot_v1_dot_account__service__pb2.LinkExternalIdentifierRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_account__service__pb2.LinkExternalIdentifierResponse.SerializeToString,
+            ),
+            'ResolveExternalIdentifier': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveExternalIdentifier,
+                    request_deserializer=paycore_dot_v1_dot_account__service__pb2.ResolveExternalIdentifierRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_account__service__pb2.ResolveExternalIdentifierResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +274,87 @@ class AccountService:
             '/paycore.v1.AccountService/SetAccountStatus',
             paycore_dot_v1_dot_account__service__pb2.SetAccountStatusRequest.SerializeToString,
             paycore_dot_v1_dot_account__service__pb2.SetAccountStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOverdraftLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AccountService/SetOverdraftLimit',
+            paycore_dot_v1_dot_account__service__pb2.SetOverdraftLimitRequest.SerializeToString,
+            paycore_dot_v1_dot_account__service__pb2.SetOverdraftLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LinkExternalIdentifier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AccountService/LinkExternalIdentifier',
+            paycore_dot_v1_dot_account__service__pb2.LinkExternalIdentifierRequest.SerializeToString,
+            paycore_dot_v1_dot_account__service__pb2.LinkExternalIdentifierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveExternalIdentifier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AccountService/ResolveExternalIdentifier',
+            paycore_dot_v1_dot_account__service__pb2.ResolveExternalIdentifierRequest.SerializeToString,
+            paycore_dot_v1_dot_account__service__pb2.ResolveExternalIdentifierResponse.FromString,
             options,
             channel_credentials,
             insecure,

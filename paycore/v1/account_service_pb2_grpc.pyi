@@ -43,6 +43,12 @@ class AccountServiceStub:
     """Reads one account from the primary: never stale."""
     SetAccountStatus: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountStatusRequest, _account_service_pb2.SetAccountStatusResponse]
     """Freezes, closes or reactivates an account. Audited."""
+    SetOverdraftLimit: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SetOverdraftLimitRequest, _account_service_pb2.SetOverdraftLimitResponse]
+    """Sets how far below zero an account may go; never above what it already uses. Audited."""
+    LinkExternalIdentifier: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.LinkExternalIdentifierRequest, _account_service_pb2.LinkExternalIdentifierResponse]
+    """Gives an account a name of the world outside, for ever. Audited."""
+    ResolveExternalIdentifier: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ResolveExternalIdentifierRequest, _account_service_pb2.ResolveExternalIdentifierResponse]
+    """Tells which account has a name of the world outside."""
 
 @_typing.type_check_only
 class AccountServiceAsyncStub(AccountServiceStub):
@@ -59,6 +65,12 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Reads one account from the primary: never stale."""
     SetAccountStatus: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountStatusRequest, _account_service_pb2.SetAccountStatusResponse]  # type: ignore[assignment]
     """Freezes, closes or reactivates an account. Audited."""
+    SetOverdraftLimit: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetOverdraftLimitRequest, _account_service_pb2.SetOverdraftLimitResponse]  # type: ignore[assignment]
+    """Sets how far below zero an account may go; never above what it already uses. Audited."""
+    LinkExternalIdentifier: _aio.UnaryUnaryMultiCallable[_account_service_pb2.LinkExternalIdentifierRequest, _account_service_pb2.LinkExternalIdentifierResponse]  # type: ignore[assignment]
+    """Gives an account a name of the world outside, for ever. Audited."""
+    ResolveExternalIdentifier: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ResolveExternalIdentifierRequest, _account_service_pb2.ResolveExternalIdentifierResponse]  # type: ignore[assignment]
+    """Tells which account has a name of the world outside."""
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """Opens accounts and changes what may happen on them. Served by the command service."""
@@ -96,5 +108,29 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.SetAccountStatusResponse, _abc.Awaitable[_account_service_pb2.SetAccountStatusResponse]]:
         """Freezes, closes or reactivates an account. Audited."""
+
+    @_abc_1.abstractmethod
+    def SetOverdraftLimit(
+        self,
+        request: _account_service_pb2.SetOverdraftLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.SetOverdraftLimitResponse, _abc.Awaitable[_account_service_pb2.SetOverdraftLimitResponse]]:
+        """Sets how far below zero an account may go; never above what it already uses. Audited."""
+
+    @_abc_1.abstractmethod
+    def LinkExternalIdentifier(
+        self,
+        request: _account_service_pb2.LinkExternalIdentifierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.LinkExternalIdentifierResponse, _abc.Awaitable[_account_service_pb2.LinkExternalIdentifierResponse]]:
+        """Gives an account a name of the world outside, for ever. Audited."""
+
+    @_abc_1.abstractmethod
+    def ResolveExternalIdentifier(
+        self,
+        request: _account_service_pb2.ResolveExternalIdentifierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.ResolveExternalIdentifierResponse, _abc.Awaitable[_account_service_pb2.ResolveExternalIdentifierResponse]]:
+        """Tells which account has a name of the world outside."""
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,32 +23,33 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from paycore.v1 import account_pb2 as paycore_dot_v1_dot_account__pb2
 from paycore.v1 import freshness_pb2 as paycore_dot_v1_dot_freshness__pb2
 from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 from paycore.v1 import transfer_pb2 as paycore_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"paycore/v1/analytics_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1apaycore/v1/freshness.proto\x1a\x16paycore/v1/money.proto\x1a\x19paycore/v1/transfer.proto\"\xf4\x01\n\x15TransferVolumeRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08interval\x18\x03 \x01(\x0e\x32\x1a.paycore.v1.VolumeInterval\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\'\n\x05kinds\x18\x05 \x03(\x0e\x32\x18.paycore.v1.TransferKind\x12\x14\n\x0cmin_position\x18\x06 \x01(\t\"m\n\x16TransferVolumeResponse\x12)\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x18.paycore.v1.VolumeBucket\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xa2\x01\n\x0cVolumeBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\"\xb1\x01\n\x18TopCounterpartiesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x14\n\x0cmin_position\x18\x05 \x01(\t\"w\n\x19TopCounterpartiesResponse\x12\x30\n\x0e\x63ounterparties\x18\x01 \x03(\x0b\x32\x18.paycore.v1.Counterparty\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"w\n\x0c\x43ounterparty\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x1f\n\x04sent\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Money\x12#\n\x08received\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money*\x80\x01\n\x0eVolumeInterval\x12\x1f\n\x1bVOLUME_INTERVAL_UNSPECIFIED\x10\x00\x12\x1a\n\x16VOLUME_INTERVAL_MINUTE\x10\x01\x12\x18\n\x14VOLUME_INTERVAL_HOUR\x10\x02\x12\x17\n\x13VOLUME_INTERVAL_DAY\x10\x03\x32\xcd\x01\n\x10\x41nalyticsService\x12W\n\x0eTransferVolume\x12!.paycore.v1.TransferVolumeRequest\x1a\".paycore.v1.TransferVolumeResponse\x12`\n\x11TopCounterparties\x12$.paycore.v1.TopCounterpartiesRequest\x1a%.paycore.v1.TopCounterpartiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"paycore/v1/analytics_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paycore/v1/account.proto\x1a\x1apaycore/v1/freshness.proto\x1a\x16paycore/v1/money.proto\x1a\x19paycore/v1/transfer.proto\"\xf4\x01\n\x15TransferVolumeRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08interval\x18\x03 \x01(\x0e\x32\x1a.paycore.v1.VolumeInterval\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\'\n\x05kinds\x18\x05 \x03(\x0e\x32\x18.paycore.v1.TransferKind\x12\x14\n\x0cmin_position\x18\x06 \x01(\t\"m\n\x16TransferVolumeResponse\x12)\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x18.paycore.v1.VolumeBucket\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xa2\x01\n\x0cVolumeBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\"\xfc\x01\n\x18TopCounterpartiesRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x06 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x14\n\x0cmin_position\x18\x05 \x01(\tB\t\n\x07\x61\x63\x63ount\"w\n\x19TopCounterpartiesResponse\x12\x30\n\x0e\x63ounterparties\x18\x01 \x03(\x0b\x32\x18.paycore.v1.Counterparty\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"w\n\x0c\x43ounterparty\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x1f\n\x04sent\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Money\x12#\n\x08received\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money*\x80\x01\n\x0eVolumeInterval\x12\x1f\n\x1bVOLUME_INTERVAL_UNSPECIFIED\x10\x00\x12\x1a\n\x16VOLUME_INTERVAL_MINUTE\x10\x01\x12\x18\n\x14VOLUME_INTERVAL_HOUR\x10\x02\x12\x17\n\x13VOLUME_INTERVAL_DAY\x10\x03\x32\xcd\x01\n\x10\x41nalyticsService\x12W\n\x0eTransferVolume\x12!.paycore.v1.TransferVolumeRequest\x1a\".paycore.v1.TransferVolumeResponse\x12`\n\x11TopCounterparties\x12$.paycore.v1.TopCounterpartiesRequest\x1a%.paycore.v1.TopCounterpartiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.analytics_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VOLUMEINTERVAL']._serialized_start=1108
-  _globals['_VOLUMEINTERVAL']._serialized_end=1236
-  _globals['_TRANSFERVOLUMEREQUEST']._serialized_start=163
-  _globals['_TRANSFERVOLUMEREQUEST']._serialized_end=407
-  _globals['_TRANSFERVOLUMERESPONSE']._serialized_start=409
-  _globals['_TRANSFERVOLUMERESPONSE']._serialized_end=518
-  _globals['_VOLUMEBUCKET']._serialized_start=521
-  _globals['_VOLUMEBUCKET']._serialized_end=683
-  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_start=686
-  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_end=863
-  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_start=865
-  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_end=984
-  _globals['_COUNTERPARTY']._serialized_start=986
-  _globals['_COUNTERPARTY']._serialized_end=1105
-  _globals['_ANALYTICSSERVICE']._serialized_start=1239
-  _globals['_ANALYTICSSERVICE']._serialized_end=1444
+  _globals['_VOLUMEINTERVAL']._serialized_start=1209
+  _globals['_VOLUMEINTERVAL']._serialized_end=1337
+  _globals['_TRANSFERVOLUMEREQUEST']._serialized_start=189
+  _globals['_TRANSFERVOLUMEREQUEST']._serialized_end=433
+  _globals['_TRANSFERVOLUMERESPONSE']._serialized_start=435
+  _globals['_TRANSFERVOLUMERESPONSE']._serialized_end=544
+  _globals['_VOLUMEBUCKET']._serialized_start=547
+  _globals['_VOLUMEBUCKET']._serialized_end=709
+  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_start=712
+  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_end=964
+  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_start=966
+  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_end=1085
+  _globals['_COUNTERPARTY']._serialized_start=1087
+  _globals['_COUNTERPARTY']._serialized_end=1206
+  _globals['_ANALYTICSSERVICE']._serialized_start=1340
+  _globals['_ANALYTICSSERVICE']._serialized_end=1545
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from paycore.v1 import account_pb2 as _account_pb2
 from paycore.v1 import freshness_pb2 as _freshness_pb2
 from paycore.v1 import money_pb2 as _money_pb2
 from paycore.v1 import transfer_pb2 as _transfer_pb2
@@ -149,6 +150,7 @@ class TopCounterpartiesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
@@ -158,6 +160,8 @@ class TopCounterpartiesRequest(_message.Message):
     """Default 10, at most 100."""
     min_position: _builtins.str
     @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -165,16 +169,19 @@ class TopCounterpartiesRequest(_message.Message):
         self,
         *,
         account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         limit: _builtins.int = ...,
         min_position: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "end_time", b"end_time", "limit", b"limit", "min_position", b"min_position", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "limit", b"limit", "min_position", b"min_position", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
 
 Global___TopCounterpartiesRequest: _TypeAlias = TopCounterpartiesRequest  # noqa: Y015
 

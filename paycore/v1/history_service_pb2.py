@@ -23,30 +23,31 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from paycore.v1 import account_pb2 as paycore_dot_v1_dot_account__pb2
 from paycore.v1 import freshness_pb2 as paycore_dot_v1_dot_freshness__pb2
 from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 from paycore.v1 import transfer_pb2 as paycore_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n paycore/v1/history_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1apaycore/v1/freshness.proto\x1a\x16paycore/v1/money.proto\x1a\x19paycore/v1/transfer.proto\"?\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\x03\x12\x14\n\x0cmin_position\x18\x02 \x01(\t\"g\n\x13GetTransferResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xa0\x03\n\x14ListTransfersRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05kinds\x18\x04 \x03(\x0e\x32\x18.paycore.v1.TransferKind\x12\x1f\n\x17\x63ounterparty_account_id\x18\x05 \x01(\x03\x12\x1c\n\x0fmin_minor_units\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x1c\n\x0fmax_minor_units\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\treference\x18\x08 \x01(\t\x12\x18\n\x10include_declines\x18\t \x01(\x08\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\npage_token\x18\x0b \x01(\t\x12\x14\n\x0cmin_position\x18\x0c \x01(\tB\x12\n\x10_min_minor_unitsB\x12\n\x10_max_minor_units\"\x83\x01\n\x15ListTransfersResponse\x12\'\n\ttransfers\x18\x01 \x03(\x0b\x32\x14.paycore.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12(\n\tfreshness\x18\x03 \x01(\x0b\x32\x15.paycore.v1.Freshness\"=\n\x11GetBalanceRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\x14\n\x0cmin_position\x18\x02 \x01(\t\"\xc0\x01\n\x12GetBalanceResponse\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\"\n\x07\x62\x61lance\x18\x02 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x1d\n\x15\x61vailable_minor_units\x18\x03 \x01(\x03\x12\x18\n\x10held_minor_units\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12(\n\tfreshness\x18\x06 \x01(\x0b\x32\x15.paycore.v1.Freshness2\x83\x02\n\x0eHistoryService\x12N\n\x0bGetTransfer\x12\x1e.paycore.v1.GetTransferRequest\x1a\x1f.paycore.v1.GetTransferResponse\x12T\n\rListTransfers\x12 .paycore.v1.ListTransfersRequest\x1a!.paycore.v1.ListTransfersResponse\x12K\n\nGetBalance\x12\x1d.paycore.v1.GetBalanceRequest\x1a\x1e.paycore.v1.GetBalanceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n paycore/v1/history_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paycore/v1/account.proto\x1a\x1apaycore/v1/freshness.proto\x1a\x16paycore/v1/money.proto\x1a\x19paycore/v1/transfer.proto\"?\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\x03\x12\x14\n\x0cmin_position\x18\x02 \x01(\t\"g\n\x13GetTransferResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xc0\x04\n\x14ListTransfersRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\r \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05kinds\x18\x04 \x03(\x0e\x32\x18.paycore.v1.TransferKind\x12!\n\x17\x63ounterparty_account_id\x18\x05 \x01(\x03H\x01\x12\x41\n\x17\x63ounterparty_identifier\x18\x0e \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x01\x12\x1c\n\x0fmin_minor_units\x18\x06 \x01(\x03H\x02\x88\x01\x01\x12\x1c\n\x0fmax_minor_units\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x11\n\treference\x18\x08 \x01(\t\x12\x18\n\x10include_declines\x18\t \x01(\x08\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\npage_token\x18\x0b \x01(\t\x12\x14\n\x0cmin_position\x18\x0c \x01(\tB\t\n\x07\x61\x63\x63ountB\x0e\n\x0c\x63ounterpartyB\x12\n\x10_min_minor_unitsB\x12\n\x10_max_minor_units\"\x83\x01\n\x15ListTransfersResponse\x12\'\n\ttransfers\x18\x01 \x03(\x0b\x32\x14.paycore.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12(\n\tfreshness\x18\x03 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\x88\x01\n\x11GetBalanceRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x03 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12\x14\n\x0cmin_position\x18\x02 \x01(\tB\t\n\x07\x61\x63\x63ount\"\xc0\x01\n\x12GetBalanceResponse\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\"\n\x07\x62\x61lance\x18\x02 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x1d\n\x15\x61vailable_minor_units\x18\x03 \x01(\x03\x12\x18\n\x10held_minor_units\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12(\n\tfreshness\x18\x06 \x01(\x0b\x32\x15.paycore.v1.Freshness2\x83\x02\n\x0eHistoryService\x12N\n\x0bGetTransfer\x12\x1e.paycore.v1.GetTransferRequest\x1a\x1f.paycore.v1.GetTransferResponse\x12T\n\rListTransfers\x12 .paycore.v1.ListTransfersRequest\x1a!.paycore.v1.ListTransfersResponse\x12K\n\nGetBalance\x12\x1d.paycore.v1.GetBalanceRequest\x1a\x1e.paycore.v1.GetBalanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.history_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETTRANSFERREQUEST']._serialized_start=160
-  _globals['_GETTRANSFERREQUEST']._serialized_end=223
-  _globals['_GETTRANSFERRESPONSE']._serialized_start=225
-  _globals['_GETTRANSFERRESPONSE']._serialized_end=328
-  _globals['_LISTTRANSFERSREQUEST']._serialized_start=331
-  _globals['_LISTTRANSFERSREQUEST']._serialized_end=747
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=750
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=881
-  _globals['_GETBALANCEREQUEST']._serialized_start=883
-  _globals['_GETBALANCEREQUEST']._serialized_end=944
-  _globals['_GETBALANCERESPONSE']._serialized_start=947
-  _globals['_GETBALANCERESPONSE']._serialized_end=1139
-  _globals['_HISTORYSERVICE']._serialized_start=1142
-  _globals['_HISTORYSERVICE']._serialized_end=1401
+  _globals['_GETTRANSFERREQUEST']._serialized_start=186
+  _globals['_GETTRANSFERREQUEST']._serialized_end=249
+  _globals['_GETTRANSFERRESPONSE']._serialized_start=251
+  _globals['_GETTRANSFERRESPONSE']._serialized_end=354
+  _globals['_LISTTRANSFERSREQUEST']._serialized_start=357
+  _globals['_LISTTRANSFERSREQUEST']._serialized_end=933
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=936
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1067
+  _globals['_GETBALANCEREQUEST']._serialized_start=1070
+  _globals['_GETBALANCEREQUEST']._serialized_end=1206
+  _globals['_GETBALANCERESPONSE']._serialized_start=1209
+  _globals['_GETBALANCERESPONSE']._serialized_end=1401
+  _globals['_HISTORYSERVICE']._serialized_start=1404
+  _globals['_HISTORYSERVICE']._serialized_end=1663
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from paycore.v1 import account_pb2 as _account_pb2
 from paycore.v1 import freshness_pb2 as _freshness_pb2
 from paycore.v1 import money_pb2 as _money_pb2
 from paycore.v1 import transfer_pb2 as _transfer_pb2
@@ -74,10 +75,12 @@ class ListTransfersRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     COUNTERPARTY_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    COUNTERPARTY_IDENTIFIER_FIELD_NUMBER: _builtins.int
     MIN_MINOR_UNITS_FIELD_NUMBER: _builtins.int
     MAX_MINOR_UNITS_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
@@ -86,9 +89,7 @@ class ListTransfersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
-    """Required."""
     counterparty_account_id: _builtins.int
-    """The other account, or zero for any."""
     min_minor_units: _builtins.int
     """Inclusive bounds on the amount in minor units."""
     max_minor_units: _builtins.int
@@ -102,6 +103,8 @@ class ListTransfersRequest(_message.Message):
     """From the previous page; only with the same filter."""
     min_position: _builtins.str
     @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """From this time on, inclusive."""
 
@@ -113,14 +116,18 @@ class ListTransfersRequest(_message.Message):
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_transfer_pb2.TransferKind.ValueType]:
         """All kinds when empty."""
 
+    @_builtins.property
+    def counterparty_identifier(self) -> _account_pb2.ExternalIdentifier: ...
     def __init__(
         self,
         *,
         account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         kinds: _abc.Iterable[_transfer_pb2.TransferKind.ValueType] | None = ...,
         counterparty_account_id: _builtins.int = ...,
+        counterparty_identifier: _account_pb2.ExternalIdentifier | None = ...,
         min_minor_units: _builtins.int | None = ...,
         max_minor_units: _builtins.int | None = ...,
         reference: _builtins.str = ...,
@@ -129,18 +136,26 @@ class ListTransfersRequest(_message.Message):
         page_token: _builtins.str = ...,
         min_position: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "end_time", b"end_time", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "end_time", b"end_time", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account_id", b"account_id", "counterparty_account_id", b"counterparty_account_id", "end_time", b"end_time", "include_declines", b"include_declines", "kinds", b"kinds", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "reference", b"reference", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "end_time", b"end_time", "include_declines", b"include_declines", "kinds", b"kinds", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "reference", b"reference", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minor_units: _TypeAlias = _typing.Literal["max_minor_units"]  # noqa: Y015
     _WhichOneofArgType__max_minor_units: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units"]  # noqa: Y015
     _WhichOneofReturnType__min_minor_units: _TypeAlias = _typing.Literal["min_minor_units"]  # noqa: Y015
     _WhichOneofArgType__min_minor_units: _TypeAlias = _typing.Literal["_min_minor_units", b"_min_minor_units"]  # noqa: Y015
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    _WhichOneofReturnType_counterparty: _TypeAlias = _typing.Literal["counterparty_account_id", "counterparty_identifier"]  # noqa: Y015
+    _WhichOneofArgType_counterparty: _TypeAlias = _typing.Literal["counterparty", b"counterparty"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_minor_units) -> _WhichOneofReturnType__max_minor_units | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_minor_units) -> _WhichOneofReturnType__min_minor_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_counterparty) -> _WhichOneofReturnType_counterparty | None: ...
 
 Global___ListTransfersRequest: _TypeAlias = ListTransfersRequest  # noqa: Y015
 
@@ -177,20 +192,26 @@ class GetBalanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     min_position: _builtins.str
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
     def __init__(
         self,
         *,
         account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         min_position: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "min_position", b"min_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
 
 Global___GetBalanceRequest: _TypeAlias = GetBalanceRequest  # noqa: Y015
 

@@ -36,6 +36,20 @@ class _TransferKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transfer
     """From an EXTERNAL account to a customer: money enters."""
     TRANSFER_KIND_WITHDRAWAL: _TransferKind.ValueType  # 3
     """From a customer to an EXTERNAL account: money leaves."""
+    TRANSFER_KIND_HOLD: _TransferKind.ValueType  # 4
+    """Sets money of a customer aside for a payee; moves nothing."""
+    TRANSFER_KIND_CAPTURE: _TransferKind.ValueType  # 5
+    """Moves held money to the payee of its hold."""
+    TRANSFER_KIND_RELEASE: _TransferKind.ValueType  # 6
+    """Frees held money; moves nothing."""
+    TRANSFER_KIND_REFUND: _TransferKind.ValueType  # 7
+    """Gives all or a part of a payment back."""
+    TRANSFER_KIND_REVERSAL: _TransferKind.ValueType  # 8
+    """Undoes a transfer, whole, by its opposite."""
+    TRANSFER_KIND_FEE: _TransferKind.ValueType  # 9
+    """Between two customer accounts, not set in motion by the payer."""
+    TRANSFER_KIND_NET_SETTLEMENT: _TransferKind.ValueType  # 10
+    """Between the accounts of two institutions, for many transfers at once."""
 
 class TransferKind(_TransferKind, metaclass=_TransferKindEnumTypeWrapper):
     """Why money moves."""
@@ -47,6 +61,20 @@ TRANSFER_KIND_DEPOSIT: TransferKind.ValueType  # 2
 """From an EXTERNAL account to a customer: money enters."""
 TRANSFER_KIND_WITHDRAWAL: TransferKind.ValueType  # 3
 """From a customer to an EXTERNAL account: money leaves."""
+TRANSFER_KIND_HOLD: TransferKind.ValueType  # 4
+"""Sets money of a customer aside for a payee; moves nothing."""
+TRANSFER_KIND_CAPTURE: TransferKind.ValueType  # 5
+"""Moves held money to the payee of its hold."""
+TRANSFER_KIND_RELEASE: TransferKind.ValueType  # 6
+"""Frees held money; moves nothing."""
+TRANSFER_KIND_REFUND: TransferKind.ValueType  # 7
+"""Gives all or a part of a payment back."""
+TRANSFER_KIND_REVERSAL: TransferKind.ValueType  # 8
+"""Undoes a transfer, whole, by its opposite."""
+TRANSFER_KIND_FEE: TransferKind.ValueType  # 9
+"""Between two customer accounts, not set in motion by the payer."""
+TRANSFER_KIND_NET_SETTLEMENT: TransferKind.ValueType  # 10
+"""Between the accounts of two institutions, for many transfers at once."""
 Global___TransferKind: _TypeAlias = TransferKind  # noqa: Y015
 
 class _TransferState:
@@ -59,14 +87,44 @@ class _TransferStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transfe
     TRANSFER_STATE_POSTED: _TransferState.ValueType  # 1
     TRANSFER_STATE_FAILED: _TransferState.ValueType  # 2
     """A stored decline: nothing moved."""
+    TRANSFER_STATE_HELD: _TransferState.ValueType  # 3
+    """A hold of which nothing was captured."""
+    TRANSFER_STATE_PARTIALLY_CAPTURED: _TransferState.ValueType  # 4
+    """A hold of which a part was captured and the rest is still held."""
+    TRANSFER_STATE_CAPTURED: _TransferState.ValueType  # 5
+    """A hold that ended with a capture."""
+    TRANSFER_STATE_RELEASED: _TransferState.ValueType  # 6
+    """A hold whose rest was freed on request."""
+    TRANSFER_STATE_EXPIRED: _TransferState.ValueType  # 7
+    """A hold whose rest was freed after its deadline."""
+    TRANSFER_STATE_PARTIALLY_REFUNDED: _TransferState.ValueType  # 8
+    TRANSFER_STATE_REFUNDED: _TransferState.ValueType  # 9
+    TRANSFER_STATE_REVERSED: _TransferState.ValueType  # 10
+    TRANSFER_STATE_ROLLED_BACK: _TransferState.ValueType  # 11
+    """A payment that was held for review and refused."""
 
 class TransferState(_TransferState, metaclass=_TransferStateEnumTypeWrapper):
-    """Where a transfer stands."""
+    """Where a transfer stands. What became of it later, its latest child says."""
 
 TRANSFER_STATE_UNSPECIFIED: TransferState.ValueType  # 0
 TRANSFER_STATE_POSTED: TransferState.ValueType  # 1
 TRANSFER_STATE_FAILED: TransferState.ValueType  # 2
 """A stored decline: nothing moved."""
+TRANSFER_STATE_HELD: TransferState.ValueType  # 3
+"""A hold of which nothing was captured."""
+TRANSFER_STATE_PARTIALLY_CAPTURED: TransferState.ValueType  # 4
+"""A hold of which a part was captured and the rest is still held."""
+TRANSFER_STATE_CAPTURED: TransferState.ValueType  # 5
+"""A hold that ended with a capture."""
+TRANSFER_STATE_RELEASED: TransferState.ValueType  # 6
+"""A hold whose rest was freed on request."""
+TRANSFER_STATE_EXPIRED: TransferState.ValueType  # 7
+"""A hold whose rest was freed after its deadline."""
+TRANSFER_STATE_PARTIALLY_REFUNDED: TransferState.ValueType  # 8
+TRANSFER_STATE_REFUNDED: TransferState.ValueType  # 9
+TRANSFER_STATE_REVERSED: TransferState.ValueType  # 10
+TRANSFER_STATE_ROLLED_BACK: TransferState.ValueType  # 11
+"""A payment that was held for review and refused."""
 Global___TransferState: _TypeAlias = TransferState  # noqa: Y015
 
 class _StepUpBasis:
@@ -190,6 +248,16 @@ class Transfer(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     DECLINE_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    PARENT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    PARENT_REMAINING_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    PARENT_STATE_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REVIEW_RULE_FIELD_NUMBER: _builtins.int
+    RELEASED_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    DEBIT_HELD_AFTER_FIELD_NUMBER: _builtins.int
+    REMAINING_MINOR_UNITS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     kind: Global___TransferKind.ValueType
     state: Global___TransferState.ValueType
@@ -209,6 +277,26 @@ class Transfer(_message.Message):
     """Id of the stored authorization, or zero."""
     description: _builtins.str
     """Personal data, erasable."""
+    parent_id: _builtins.int
+    """The transfer that this one captures, releases, refunds or reverses; zero for none."""
+    parent_sequence: _builtins.int
+    """The how manieth child of its parent it is, gap-free from 1."""
+    parent_remaining_minor_units: _builtins.int
+    """What the parent has left after it, to be captured or refunded, in minor units."""
+    parent_state: Global___TransferState.ValueType
+    """The state in which it put its parent."""
+    group_id: _builtins.int
+    """The group with which it was posted; zero for none."""
+    review_rule: _builtins.str
+    """The rule for which a payment was held for review."""
+    released_minor_units: _builtins.int
+    """What a capture that ended its hold set free, in minor units."""
+    debit_held_after: _builtins.int
+    """What is held on the debited account after the entry, in minor units; absent when the caller may
+    not read the account.
+    """
+    remaining_minor_units: _builtins.int
+    """What is left of this transfer, to be captured (a hold) or refunded, in minor units."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -228,6 +316,10 @@ class Transfer(_message.Message):
     @_builtins.property
     def decline(self) -> Global___Decline:
         """Only in state FAILED."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on a hold cannot be captured any more."""
 
     def __init__(
         self,
@@ -252,19 +344,45 @@ class Transfer(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         actor: _actor_pb2.Actor | None = ...,
         decline: Global___Decline | None = ...,
+        parent_id: _builtins.int = ...,
+        parent_sequence: _builtins.int = ...,
+        parent_remaining_minor_units: _builtins.int | None = ...,
+        parent_state: Global___TransferState.ValueType = ...,
+        group_id: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        review_rule: _builtins.str = ...,
+        released_minor_units: _builtins.int | None = ...,
+        debit_held_after: _builtins.int | None = ...,
+        remaining_minor_units: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "actor", b"actor", "amount", b"amount", "create_time", b"create_time", "credit_balance_after", b"credit_balance_after", "debit_balance_after", b"debit_balance_after", "decline", b"decline", "effective_time", b"effective_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "_debit_held_after", b"_debit_held_after", "_parent_remaining_minor_units", b"_parent_remaining_minor_units", "_released_minor_units", b"_released_minor_units", "_remaining_minor_units", b"_remaining_minor_units", "actor", b"actor", "amount", b"amount", "create_time", b"create_time", "credit_balance_after", b"credit_balance_after", "debit_balance_after", b"debit_balance_after", "debit_held_after", b"debit_held_after", "decline", b"decline", "effective_time", b"effective_time", "expire_time", b"expire_time", "parent_remaining_minor_units", b"parent_remaining_minor_units", "released_minor_units", b"released_minor_units", "remaining_minor_units", b"remaining_minor_units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "actor", b"actor", "amount", b"amount", "authorization_id", b"authorization_id", "client", b"client", "create_time", b"create_time", "credit_account_id", b"credit_account_id", "credit_balance_after", b"credit_balance_after", "credit_version", b"credit_version", "debit_account_id", b"debit_account_id", "debit_balance_after", b"debit_balance_after", "debit_version", b"debit_version", "decline", b"decline", "description", b"description", "effective_time", b"effective_time", "id", b"id", "kind", b"kind", "metadata", b"metadata", "reference", b"reference", "state", b"state", "step_up_basis", b"step_up_basis"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "_debit_held_after", b"_debit_held_after", "_parent_remaining_minor_units", b"_parent_remaining_minor_units", "_released_minor_units", b"_released_minor_units", "_remaining_minor_units", b"_remaining_minor_units", "actor", b"actor", "amount", b"amount", "authorization_id", b"authorization_id", "client", b"client", "create_time", b"create_time", "credit_account_id", b"credit_account_id", "credit_balance_after", b"credit_balance_after", "credit_version", b"credit_version", "debit_account_id", b"debit_account_id", "debit_balance_after", b"debit_balance_after", "debit_held_after", b"debit_held_after", "debit_version", b"debit_version", "decline", b"decline", "description", b"description", "effective_time", b"effective_time", "expire_time", b"expire_time", "group_id", b"group_id", "id", b"id", "kind", b"kind", "metadata", b"metadata", "parent_id", b"parent_id", "parent_remaining_minor_units", b"parent_remaining_minor_units", "parent_sequence", b"parent_sequence", "parent_state", b"parent_state", "reference", b"reference", "released_minor_units", b"released_minor_units", "remaining_minor_units", b"remaining_minor_units", "review_rule", b"review_rule", "state", b"state", "step_up_basis", b"step_up_basis"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credit_balance_after: _TypeAlias = _typing.Literal["credit_balance_after"]  # noqa: Y015
     _WhichOneofArgType__credit_balance_after: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after"]  # noqa: Y015
     _WhichOneofReturnType__debit_balance_after: _TypeAlias = _typing.Literal["debit_balance_after"]  # noqa: Y015
     _WhichOneofArgType__debit_balance_after: _TypeAlias = _typing.Literal["_debit_balance_after", b"_debit_balance_after"]  # noqa: Y015
+    _WhichOneofReturnType__debit_held_after: _TypeAlias = _typing.Literal["debit_held_after"]  # noqa: Y015
+    _WhichOneofArgType__debit_held_after: _TypeAlias = _typing.Literal["_debit_held_after", b"_debit_held_after"]  # noqa: Y015
+    _WhichOneofReturnType__parent_remaining_minor_units: _TypeAlias = _typing.Literal["parent_remaining_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__parent_remaining_minor_units: _TypeAlias = _typing.Literal["_parent_remaining_minor_units", b"_parent_remaining_minor_units"]  # noqa: Y015
+    _WhichOneofReturnType__released_minor_units: _TypeAlias = _typing.Literal["released_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__released_minor_units: _TypeAlias = _typing.Literal["_released_minor_units", b"_released_minor_units"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_minor_units: _TypeAlias = _typing.Literal["remaining_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__remaining_minor_units: _TypeAlias = _typing.Literal["_remaining_minor_units", b"_remaining_minor_units"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credit_balance_after) -> _WhichOneofReturnType__credit_balance_after | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__debit_balance_after) -> _WhichOneofReturnType__debit_balance_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__debit_held_after) -> _WhichOneofReturnType__debit_held_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent_remaining_minor_units) -> _WhichOneofReturnType__parent_remaining_minor_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__released_minor_units) -> _WhichOneofReturnType__released_minor_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_minor_units) -> _WhichOneofReturnType__remaining_minor_units | None: ...
 
 Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
@@ -278,10 +396,13 @@ class TransferOutcome(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     position: _builtins.str
     """Consistency token of the transaction that stored the outcome; empty when nothing was stored."""
     replayed: _builtins.bool
     """The outcome is that of an earlier request with the same key."""
+    idempotency_key: _builtins.str
+    """The key of the request that it answers."""
     @_builtins.property
     def transfer(self) -> Global___Transfer: ...
     @_builtins.property
@@ -295,10 +416,11 @@ class TransferOutcome(_message.Message):
         error: _status_pb2.Status | None = ...,
         position: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "idempotency_key", b"idempotency_key", "outcome", b"outcome", "position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["transfer", "error"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

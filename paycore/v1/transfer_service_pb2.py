@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from paycore.v1 import account_pb2 as paycore_dot_v1_dot_account__pb2
 from paycore.v1 import actor_pb2 as paycore_dot_v1_dot_actor__pb2
 from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 from paycore.v1 import step_up_pb2 as paycore_dot_v1_dot_step__up__pb2
 from paycore.v1 import transfer_pb2 as paycore_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!paycore/v1/transfer_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16paycore/v1/actor.proto\x1a\x16paycore/v1/money.proto\x1a\x18paycore/v1/step_up.proto\x1a\x19paycore/v1/transfer.proto\"\xc9\x04\n\x15SubmitTransferRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x18\n\x10\x64\x65\x62it_account_id\x18\x03 \x01(\x03\x12\x19\n\x11\x63redit_account_id\x18\x04 \x01(\x03\x12!\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x11\n\treference\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x41\n\x08metadata\x18\x08 \x03(\x0b\x32/.paycore.v1.SubmitTransferRequest.MetadataEntry\x12 \n\x05\x61\x63tor\x18\t \x01(\x0b\x32\x11.paycore.v1.Actor\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07step_up\x18\x0b \x01(\x0b\x32\x12.paycore.v1.StepUp\x12#\n\x16\x65xpected_debit_version\x18\x0c \x01(\x03H\x00\x88\x01\x01\x12$\n\x17\x65xpected_credit_version\x18\r \x01(\x03H\x01\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_expected_debit_versionB\x1a\n\x18_expected_credit_version\"d\n\x16SubmitTransferResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"N\n\x16SubmitTransfersRequest\x12\x34\n\ttransfers\x18\x01 \x03(\x0b\x32!.paycore.v1.SubmitTransferRequest\"Z\n\x17SubmitTransfersResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.paycore.v1.TransferOutcome\x12\x10\n\x08position\x18\x02 \x01(\t\"M\n\x15LookupTransferRequest\x12\x19\n\x0fidempotency_key\x18\x01 \x01(\tH\x00\x12\x13\n\treference\x18\x02 \x01(\tH\x00\x42\x04\n\x02\x62y\"G\n\x16LookupTransferResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.paycore.v1.TransferOutcome2\x9f\x02\n\x0fTransferService\x12W\n\x0eSubmitTransfer\x12!.paycore.v1.SubmitTransferRequest\x1a\".paycore.v1.SubmitTransferResponse\x12Z\n\x0fSubmitTransfers\x12\".paycore.v1.SubmitTransfersRequest\x1a#.paycore.v1.SubmitTransfersResponse\x12W\n\x0eLookupTransfer\x12!.paycore.v1.LookupTransferRequest\x1a\".paycore.v1.LookupTransferResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!paycore/v1/transfer_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paycore/v1/account.proto\x1a\x16paycore/v1/actor.proto\x1a\x16paycore/v1/money.proto\x1a\x18paycore/v1/step_up.proto\x1a\x19paycore/v1/transfer.proto\"\xf9\x05\n\x15SubmitTransferRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x1a\n\x10\x64\x65\x62it_account_id\x18\x03 \x01(\x03H\x00\x12\x42\n\x18\x64\x65\x62it_account_identifier\x18\x0e \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12\x1b\n\x11\x63redit_account_id\x18\x04 \x01(\x03H\x01\x12\x43\n\x19\x63redit_account_identifier\x18\x0f \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x01\x12!\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x11\n\treference\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x41\n\x08metadata\x18\x08 \x03(\x0b\x32/.paycore.v1.SubmitTransferRequest.MetadataEntry\x12 \n\x05\x61\x63tor\x18\t \x01(\x0b\x32\x11.paycore.v1.Actor\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07step_up\x18\x0b \x01(\x0b\x32\x12.paycore.v1.StepUp\x12#\n\x16\x65xpected_debit_version\x18\x0c \x01(\x03H\x02\x88\x01\x01\x12$\n\x17\x65xpected_credit_version\x18\r \x01(\x03H\x03\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\rdebit_accountB\x10\n\x0e\x63redit_accountB\x19\n\x17_expected_debit_versionB\x1a\n\x18_expected_credit_version\"d\n\x16SubmitTransferResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"N\n\x16SubmitTransfersRequest\x12\x34\n\ttransfers\x18\x01 \x03(\x0b\x32!.paycore.v1.SubmitTransferRequest\"Z\n\x17SubmitTransfersResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.paycore.v1.TransferOutcome\x12\x10\n\x08position\x18\x02 \x01(\t\"M\n\x15LookupTransferRequest\x12\x19\n\x0fidempotency_key\x18\x01 \x01(\tH\x00\x12\x13\n\treference\x18\x02 \x01(\tH\x00\x42\x04\n\x02\x62y\"G\n\x16LookupTransferResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.paycore.v1.TransferOutcome\"\x87\x01\n\x1aSubmitTransferGroupRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12.\n\ttransfers\x18\x02 \x03(\x0b\x32\x1b.paycore.v1.GroupedTransfer\x12 \n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Actor\"\x8d\x05\n\x0fGroupedTransfer\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x1a\n\x10\x64\x65\x62it_account_id\x18\x02 \x01(\x03H\x00\x12\x42\n\x18\x64\x65\x62it_account_identifier\x18\x03 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12\x1b\n\x11\x63redit_account_id\x18\x04 \x01(\x03H\x01\x12\x43\n\x19\x63redit_account_identifier\x18\x05 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x01\x12!\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x11\n\treference\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12;\n\x08metadata\x18\t \x03(\x0b\x32).paycore.v1.GroupedTransfer.MetadataEntry\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x16\x65xpected_debit_version\x18\x0b \x01(\x03H\x02\x88\x01\x01\x12$\n\x17\x65xpected_credit_version\x18\x0c \x01(\x03H\x03\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\rdebit_accountB\x10\n\x0e\x63redit_accountB\x19\n\x17_expected_debit_versionB\x1a\n\x18_expected_credit_version\"|\n\x1bSubmitTransferGroupResponse\x12\x10\n\x08group_id\x18\x01 \x01(\x03\x12\'\n\ttransfers\x18\x02 \x03(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x03 \x01(\t\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"N\n\x16StreamTransfersRequest\x12\x34\n\ttransfers\x18\x01 \x03(\x0b\x32!.paycore.v1.SubmitTransferRequest\"H\n\x17StreamTransfersResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.paycore.v1.TransferOutcome\"\xb6\x05\n\x10HoldFundsRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x1a\n\x10\x64\x65\x62it_account_id\x18\x02 \x01(\x03H\x00\x12\x42\n\x18\x64\x65\x62it_account_identifier\x18\x03 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12\x1b\n\x11\x63redit_account_id\x18\x04 \x01(\x03H\x01\x12\x43\n\x19\x63redit_account_identifier\x18\x05 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x01\x12!\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x11.paycore.v1.Money\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treference\x18\x08 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x12<\n\x08metadata\x18\n \x03(\x0b\x32*.paycore.v1.HoldFundsRequest.MetadataEntry\x12 \n\x05\x61\x63tor\x18\x0b \x01(\x0b\x32\x11.paycore.v1.Actor\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07step_up\x18\r \x01(\x0b\x32\x12.paycore.v1.StepUp\x12#\n\x16\x65xpected_debit_version\x18\x0e \x01(\x03H\x02\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\rdebit_accountB\x10\n\x0e\x63redit_accountB\x19\n\x17_expected_debit_version\"_\n\x11HoldFundsResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\xba\x02\n\x12\x43\x61ptureHoldRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\x03\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x12\n\x05\x66inal\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x11\n\treference\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12>\n\x08metadata\x18\x07 \x03(\x0b\x32,.paycore.v1.CaptureHoldRequest.MetadataEntry\x12 \n\x05\x61\x63tor\x18\x08 \x01(\x0b\x32\x11.paycore.v1.Actor\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_final\"a\n\x13\x43\x61ptureHoldResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\x88\x01\n\x12ReleaseHoldRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\x03\x12\x11\n\treference\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12 \n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x11.paycore.v1.Actor\"a\n\x13ReleaseHoldResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\xa6\x02\n\x15RefundTransferRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\x03\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x11\n\treference\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x41\n\x08metadata\x18\x06 \x03(\x0b\x32/.paycore.v1.RefundTransferRequest.MetadataEntry\x12 \n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Actor\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"d\n\x16RefundTransferResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\x8b\x01\n\x16ReverseTransferRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\treference\x18\x04 \x01(\t\x12 \n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x11.paycore.v1.Actor\"e\n\x17ReverseTransferResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"v\n\x14\x41pproveReviewRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12 \n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Actor\"c\n\x15\x41pproveReviewResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"u\n\x13RefuseReviewRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12 \n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Actor\"b\n\x14RefuseReviewResponse\x12&\n\x08transfer\x18\x01 \x01(\x0b\x32\x14.paycore.v1.Transfer\x12\x10\n\x08position\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x32\xaf\x08\n\x0fTransferService\x12W\n\x0eSubmitTransfer\x12!.paycore.v1.SubmitTransferRequest\x1a\".paycore.v1.SubmitTransferResponse\x12Z\n\x0fSubmitTransfers\x12\".paycore.v1.SubmitTransfersRequest\x1a#.paycore.v1.SubmitTransfersResponse\x12\x66\n\x13SubmitTransferGroup\x12&.paycore.v1.SubmitTransferGroupRequest\x1a\'.paycore.v1.SubmitTransferGroupResponse\x12^\n\x0fStreamTransfers\x12\".paycore.v1.StreamTransfersRequest\x1a#.paycore.v1.StreamTransfersResponse(\x01\x30\x01\x12H\n\tHoldFunds\x12\x1c.paycore.v1.HoldFundsRequest\x1a\x1d.paycore.v1.HoldFundsResponse\x12N\n\x0b\x43\x61ptureHold\x12\x1e.paycore.v1.CaptureHoldRequest\x1a\x1f.paycore.v1.CaptureHoldResponse\x12N\n\x0bReleaseHold\x12\x1e.paycore.v1.ReleaseHoldRequest\x1a\x1f.paycore.v1.ReleaseHoldResponse\x12W\n\x0eRefundTransfer\x12!.paycore.v1.RefundTransferRequest\x1a\".paycore.v1.RefundTransferResponse\x12Z\n\x0fReverseTransfer\x12\".paycore.v1.ReverseTransferRequest\x1a#.paycore.v1.ReverseTransferResponse\x12T\n\rApproveReview\x12 .paycore.v1.ApproveReviewRequest\x1a!.paycore.v1.ApproveReviewResponse\x12Q\n\x0cRefuseReview\x12\x1f.paycore.v1.RefuseReviewRequest\x1a .paycore.v1.RefuseReviewResponse\x12W\n\x0eLookupTransfer\x12!.paycore.v1.LookupTransferRequest\x1a\".paycore.v1.LookupTransferResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +39,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SUBMITTRANSFERREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_SUBMITTRANSFERREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_SUBMITTRANSFERREQUEST']._serialized_start=184
-  _globals['_SUBMITTRANSFERREQUEST']._serialized_end=769
-  _globals['_SUBMITTRANSFERREQUEST_METADATAENTRY']._serialized_start=667
-  _globals['_SUBMITTRANSFERREQUEST_METADATAENTRY']._serialized_end=714
-  _globals['_SUBMITTRANSFERRESPONSE']._serialized_start=771
-  _globals['_SUBMITTRANSFERRESPONSE']._serialized_end=871
-  _globals['_SUBMITTRANSFERSREQUEST']._serialized_start=873
-  _globals['_SUBMITTRANSFERSREQUEST']._serialized_end=951
-  _globals['_SUBMITTRANSFERSRESPONSE']._serialized_start=953
-  _globals['_SUBMITTRANSFERSRESPONSE']._serialized_end=1043
-  _globals['_LOOKUPTRANSFERREQUEST']._serialized_start=1045
-  _globals['_LOOKUPTRANSFERREQUEST']._serialized_end=1122
-  _globals['_LOOKUPTRANSFERRESPONSE']._serialized_start=1124
-  _globals['_LOOKUPTRANSFERRESPONSE']._serialized_end=1195
-  _globals['_TRANSFERSERVICE']._serialized_start=1198
-  _globals['_TRANSFERSERVICE']._serialized_end=1485
+  _globals['_GROUPEDTRANSFER_METADATAENTRY']._loaded_options = None
+  _globals['_GROUPEDTRANSFER_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_HOLDFUNDSREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_HOLDFUNDSREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_CAPTUREHOLDREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_CAPTUREHOLDREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_REFUNDTRANSFERREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_REFUNDTRANSFERREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_SUBMITTRANSFERREQUEST']._serialized_start=210
+  _globals['_SUBMITTRANSFERREQUEST']._serialized_end=971
+  _globals['_SUBMITTRANSFERREQUEST_METADATAENTRY']._serialized_start=834
+  _globals['_SUBMITTRANSFERREQUEST_METADATAENTRY']._serialized_end=881
+  _globals['_SUBMITTRANSFERRESPONSE']._serialized_start=973
+  _globals['_SUBMITTRANSFERRESPONSE']._serialized_end=1073
+  _globals['_SUBMITTRANSFERSREQUEST']._serialized_start=1075
+  _globals['_SUBMITTRANSFERSREQUEST']._serialized_end=1153
+  _globals['_SUBMITTRANSFERSRESPONSE']._serialized_start=1155
+  _globals['_SUBMITTRANSFERSRESPONSE']._serialized_end=1245
+  _globals['_LOOKUPTRANSFERREQUEST']._serialized_start=1247
+  _globals['_LOOKUPTRANSFERREQUEST']._serialized_end=1324
+  _globals['_LOOKUPTRANSFERRESPONSE']._serialized_start=1326
+  _globals['_LOOKUPTRANSFERRESPONSE']._serialized_end=1397
+  _globals['_SUBMITTRANSFERGROUPREQUEST']._serialized_start=1400
+  _globals['_SUBMITTRANSFERGROUPREQUEST']._serialized_end=1535
+  _globals['_GROUPEDTRANSFER']._serialized_start=1538
+  _globals['_GROUPEDTRANSFER']._serialized_end=2191
+  _globals['_GROUPEDTRANSFER_METADATAENTRY']._serialized_start=834
+  _globals['_GROUPEDTRANSFER_METADATAENTRY']._serialized_end=881
+  _globals['_SUBMITTRANSFERGROUPRESPONSE']._serialized_start=2193
+  _globals['_SUBMITTRANSFERGROUPRESPONSE']._serialized_end=2317
+  _globals['_STREAMTRANSFERSREQUEST']._serialized_start=2319
+  _globals['_STREAMTRANSFERSREQUEST']._serialized_end=2397
+  _globals['_STREAMTRANSFERSRESPONSE']._serialized_start=2399
+  _globals['_STREAMTRANSFERSRESPONSE']._serialized_end=2471
+  _globals['_HOLDFUNDSREQUEST']._serialized_start=2474
+  _globals['_HOLDFUNDSREQUEST']._serialized_end=3168
+  _globals['_HOLDFUNDSREQUEST_METADATAENTRY']._serialized_start=834
+  _globals['_HOLDFUNDSREQUEST_METADATAENTRY']._serialized_end=881
+  _globals['_HOLDFUNDSRESPONSE']._serialized_start=3170
+  _globals['_HOLDFUNDSRESPONSE']._serialized_end=3265
+  _globals['_CAPTUREHOLDREQUEST']._serialized_start=3268
+  _globals['_CAPTUREHOLDREQUEST']._serialized_end=3582
+  _globals['_CAPTUREHOLDREQUEST_METADATAENTRY']._serialized_start=834
+  _globals['_CAPTUREHOLDREQUEST_METADATAENTRY']._serialized_end=881
+  _globals['_CAPTUREHOLDRESPONSE']._serialized_start=3584
+  _globals['_CAPTUREHOLDRESPONSE']._serialized_end=3681
+  _globals['_RELEASEHOLDREQUEST']._serialized_start=3684
+  _globals['_RELEASEHOLDREQUEST']._serialized_end=3820
+  _globals['_RELEASEHOLDRESPONSE']._serialized_start=3822
+  _globals['_RELEASEHOLDRESPONSE']._serialized_end=3919
+  _globals['_REFUNDTRANSFERREQUEST']._serialized_start=3922
+  _globals['_REFUNDTRANSFERREQUEST']._serialized_end=4216
+  _globals['_REFUNDTRANSFERREQUEST_METADATAENTRY']._serialized_start=834
+  _globals['_REFUNDTRANSFERREQUEST_METADATAENTRY']._serialized_end=881
+  _globals['_REFUNDTRANSFERRESPONSE']._serialized_start=4218
+  _globals['_REFUNDTRANSFERRESPONSE']._serialized_end=4318
+  _globals['_REVERSETRANSFERREQUEST']._serialized_start=4321
+  _globals['_REVERSETRANSFERREQUEST']._serialized_end=4460
+  _globals['_REVERSETRANSFERRESPONSE']._serialized_start=4462
+  _globals['_REVERSETRANSFERRESPONSE']._serialized_end=4563
+  _globals['_APPROVEREVIEWREQUEST']._serialized_start=4565
+  _globals['_APPROVEREVIEWREQUEST']._serialized_end=4683
+  _globals['_APPROVEREVIEWRESPONSE']._serialized_start=4685
+  _globals['_APPROVEREVIEWRESPONSE']._serialized_end=4784
+  _globals['_REFUSEREVIEWREQUEST']._serialized_start=4786
+  _globals['_REFUSEREVIEWREQUEST']._serialized_end=4903
+  _globals['_REFUSEREVIEWRESPONSE']._serialized_start=4905
+  _globals['_REFUSEREVIEWRESPONSE']._serialized_end=5003
+  _globals['_TRANSFERSERVICE']._serialized_start=5006
+  _globals['_TRANSFERSERVICE']._serialized_end=6077
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from paycore.v1 import account_pb2 as _account_pb2
 from paycore.v1 import actor_pb2 as _actor_pb2
 from paycore.v1 import money_pb2 as _money_pb2
 from paycore.v1 import step_up_pb2 as _step_up_pb2
@@ -50,7 +51,9 @@ class SubmitTransferRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     DEBIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DEBIT_ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     CREDIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
@@ -75,6 +78,10 @@ class SubmitTransferRequest(_message.Message):
     """Refused with VERSION_MISMATCH when the account stands at another version."""
     expected_credit_version: _builtins.int
     @_builtins.property
+    def debit_account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def credit_account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Positive."""
 
@@ -98,7 +105,9 @@ class SubmitTransferRequest(_message.Message):
         idempotency_key: _builtins.str = ...,
         kind: _transfer_pb2.TransferKind.ValueType = ...,
         debit_account_id: _builtins.int = ...,
+        debit_account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         credit_account_id: _builtins.int = ...,
+        credit_account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         amount: _money_pb2.Money | None = ...,
         reference: _builtins.str = ...,
         description: _builtins.str = ...,
@@ -109,18 +118,26 @@ class SubmitTransferRequest(_message.Message):
         expected_debit_version: _builtins.int | None = ...,
         expected_credit_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version", "_expected_debit_version", b"_expected_debit_version", "actor", b"actor", "amount", b"amount", "effective_time", b"effective_time", "expected_credit_version", b"expected_credit_version", "expected_debit_version", b"expected_debit_version", "step_up", b"step_up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version", "_expected_debit_version", b"_expected_debit_version", "actor", b"actor", "amount", b"amount", "credit_account", b"credit_account", "credit_account_id", b"credit_account_id", "credit_account_identifier", b"credit_account_identifier", "debit_account", b"debit_account", "debit_account_id", b"debit_account_id", "debit_account_identifier", b"debit_account_identifier", "effective_time", b"effective_time", "expected_credit_version", b"expected_credit_version", "expected_debit_version", b"expected_debit_version", "step_up", b"step_up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version", "_expected_debit_version", b"_expected_debit_version", "actor", b"actor", "amount", b"amount", "credit_account_id", b"credit_account_id", "debit_account_id", b"debit_account_id", "description", b"description", "effective_time", b"effective_time", "expected_credit_version", b"expected_credit_version", "expected_debit_version", b"expected_debit_version", "idempotency_key", b"idempotency_key", "kind", b"kind", "metadata", b"metadata", "reference", b"reference", "step_up", b"step_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version", "_expected_debit_version", b"_expected_debit_version", "actor", b"actor", "amount", b"amount", "credit_account", b"credit_account", "credit_account_id", b"credit_account_id", "credit_account_identifier", b"credit_account_identifier", "debit_account", b"debit_account", "debit_account_id", b"debit_account_id", "debit_account_identifier", b"debit_account_identifier", "description", b"description", "effective_time", b"effective_time", "expected_credit_version", b"expected_credit_version", "expected_debit_version", b"expected_debit_version", "idempotency_key", b"idempotency_key", "kind", b"kind", "metadata", b"metadata", "reference", b"reference", "step_up", b"step_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_credit_version: _TypeAlias = _typing.Literal["expected_credit_version"]  # noqa: Y015
     _WhichOneofArgType__expected_credit_version: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version"]  # noqa: Y015
     _WhichOneofReturnType__expected_debit_version: _TypeAlias = _typing.Literal["expected_debit_version"]  # noqa: Y015
     _WhichOneofArgType__expected_debit_version: _TypeAlias = _typing.Literal["_expected_debit_version", b"_expected_debit_version"]  # noqa: Y015
+    _WhichOneofReturnType_credit_account: _TypeAlias = _typing.Literal["credit_account_id", "credit_account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_credit_account: _TypeAlias = _typing.Literal["credit_account", b"credit_account"]  # noqa: Y015
+    _WhichOneofReturnType_debit_account: _TypeAlias = _typing.Literal["debit_account_id", "debit_account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_debit_account: _TypeAlias = _typing.Literal["debit_account", b"debit_account"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_credit_version) -> _WhichOneofReturnType__expected_credit_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_debit_version) -> _WhichOneofReturnType__expected_debit_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_credit_account) -> _WhichOneofReturnType_credit_account | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_debit_account) -> _WhichOneofReturnType_debit_account | None: ...
 
 Global___SubmitTransferRequest: _TypeAlias = SubmitTransferRequest  # noqa: Y015
 
@@ -231,7 +248,7 @@ class LookupTransferResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_transfer_pb2.TransferOutcome]:
-        """By key: exactly one. By reference: the caller's newest first, at most 100."""
+        """By key: one, or those of a whole group in order. By reference: the caller's newest first, at most 100."""
 
     def __init__(
         self,
@@ -245,3 +262,744 @@ class LookupTransferResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LookupTransferResponse: _TypeAlias = LookupTransferResponse  # noqa: Y015
+
+@_typing.final
+class SubmitTransferGroupRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """One for the whole group."""
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupedTransfer]:
+        """1 to 1,000, posted in this order."""
+
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        transfers: _abc.Iterable[Global___GroupedTransfer] | None = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency_key", b"idempotency_key", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitTransferGroupRequest: _TypeAlias = SubmitTransferGroupRequest  # noqa: Y015
+
+@_typing.final
+class GroupedTransfer(_message.Message):
+    """A transfer of a group: as SubmitTransferRequest, without a key of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DEBIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DEBIT_ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CREDIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    EXPECTED_DEBIT_VERSION_FIELD_NUMBER: _builtins.int
+    EXPECTED_CREDIT_VERSION_FIELD_NUMBER: _builtins.int
+    kind: _transfer_pb2.TransferKind.ValueType
+    debit_account_id: _builtins.int
+    credit_account_id: _builtins.int
+    reference: _builtins.str
+    description: _builtins.str
+    expected_debit_version: _builtins.int
+    """Of the account as the items before left it."""
+    expected_credit_version: _builtins.int
+    @_builtins.property
+    def debit_account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def credit_account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        kind: _transfer_pb2.TransferKind.ValueType = ...,
+        debit_account_id: _builtins.int = ...,
+        debit_account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        credit_account_id: _builtins.int = ...,
+        credit_account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        reference: _builtins.str = ...,
+        description: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        expected_debit_version: _builtins.int | None = ...,
+        expected_credit_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version", "_expected_debit_version", b"_expected_debit_version", "amount", b"amount", "credit_account", b"credit_account", "credit_account_id", b"credit_account_id", "credit_account_identifier", b"credit_account_identifier", "debit_account", b"debit_account", "debit_account_id", b"debit_account_id", "debit_account_identifier", b"debit_account_identifier", "effective_time", b"effective_time", "expected_credit_version", b"expected_credit_version", "expected_debit_version", b"expected_debit_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version", "_expected_debit_version", b"_expected_debit_version", "amount", b"amount", "credit_account", b"credit_account", "credit_account_id", b"credit_account_id", "credit_account_identifier", b"credit_account_identifier", "debit_account", b"debit_account", "debit_account_id", b"debit_account_id", "debit_account_identifier", b"debit_account_identifier", "description", b"description", "effective_time", b"effective_time", "expected_credit_version", b"expected_credit_version", "expected_debit_version", b"expected_debit_version", "kind", b"kind", "metadata", b"metadata", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_credit_version: _TypeAlias = _typing.Literal["expected_credit_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_credit_version: _TypeAlias = _typing.Literal["_expected_credit_version", b"_expected_credit_version"]  # noqa: Y015
+    _WhichOneofReturnType__expected_debit_version: _TypeAlias = _typing.Literal["expected_debit_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_debit_version: _TypeAlias = _typing.Literal["_expected_debit_version", b"_expected_debit_version"]  # noqa: Y015
+    _WhichOneofReturnType_credit_account: _TypeAlias = _typing.Literal["credit_account_id", "credit_account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_credit_account: _TypeAlias = _typing.Literal["credit_account", b"credit_account"]  # noqa: Y015
+    _WhichOneofReturnType_debit_account: _TypeAlias = _typing.Literal["debit_account_id", "debit_account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_debit_account: _TypeAlias = _typing.Literal["debit_account", b"debit_account"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_credit_version) -> _WhichOneofReturnType__expected_credit_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_debit_version) -> _WhichOneofReturnType__expected_debit_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_credit_account) -> _WhichOneofReturnType_credit_account | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_debit_account) -> _WhichOneofReturnType_debit_account | None: ...
+
+Global___GroupedTransfer: _TypeAlias = GroupedTransfer  # noqa: Y015
+
+@_typing.final
+class SubmitTransferGroupResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[_transfer_pb2.Transfer]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.int = ...,
+        transfers: _abc.Iterable[_transfer_pb2.Transfer] | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "position", b"position", "replayed", b"replayed", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitTransferGroupResponse: _TypeAlias = SubmitTransferGroupResponse  # noqa: Y015
+
+@_typing.final
+class StreamTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitTransferRequest]:
+        """1 to 1,000, each with its own key."""
+
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[Global___SubmitTransferRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamTransfersRequest: _TypeAlias = StreamTransfersRequest  # noqa: Y015
+
+@_typing.final
+class StreamTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_transfer_pb2.TransferOutcome]:
+        """What committed since the last message; `idempotency_key` tells which request each answers."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[_transfer_pb2.TransferOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamTransfersResponse: _TypeAlias = StreamTransfersResponse  # noqa: Y015
+
+@_typing.final
+class HoldFundsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    DEBIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DEBIT_ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CREDIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    STEP_UP_FIELD_NUMBER: _builtins.int
+    EXPECTED_DEBIT_VERSION_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    debit_account_id: _builtins.int
+    credit_account_id: _builtins.int
+    reference: _builtins.str
+    description: _builtins.str
+    expected_debit_version: _builtins.int
+    @_builtins.property
+    def debit_account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def credit_account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Positive."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on it cannot be captured and is freed. In the future, at most 366 days ahead."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def step_up(self) -> _step_up_pb2.StepUp: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        debit_account_id: _builtins.int = ...,
+        debit_account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        credit_account_id: _builtins.int = ...,
+        credit_account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        description: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        actor: _actor_pb2.Actor | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        step_up: _step_up_pb2.StepUp | None = ...,
+        expected_debit_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_debit_version", b"_expected_debit_version", "actor", b"actor", "amount", b"amount", "credit_account", b"credit_account", "credit_account_id", b"credit_account_id", "credit_account_identifier", b"credit_account_identifier", "debit_account", b"debit_account", "debit_account_id", b"debit_account_id", "debit_account_identifier", b"debit_account_identifier", "effective_time", b"effective_time", "expected_debit_version", b"expected_debit_version", "expire_time", b"expire_time", "step_up", b"step_up"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_debit_version", b"_expected_debit_version", "actor", b"actor", "amount", b"amount", "credit_account", b"credit_account", "credit_account_id", b"credit_account_id", "credit_account_identifier", b"credit_account_identifier", "debit_account", b"debit_account", "debit_account_id", b"debit_account_id", "debit_account_identifier", b"debit_account_identifier", "description", b"description", "effective_time", b"effective_time", "expected_debit_version", b"expected_debit_version", "expire_time", b"expire_time", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "reference", b"reference", "step_up", b"step_up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_debit_version: _TypeAlias = _typing.Literal["expected_debit_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_debit_version: _TypeAlias = _typing.Literal["_expected_debit_version", b"_expected_debit_version"]  # noqa: Y015
+    _WhichOneofReturnType_credit_account: _TypeAlias = _typing.Literal["credit_account_id", "credit_account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_credit_account: _TypeAlias = _typing.Literal["credit_account", b"credit_account"]  # noqa: Y015
+    _WhichOneofReturnType_debit_account: _TypeAlias = _typing.Literal["debit_account_id", "debit_account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_debit_account: _TypeAlias = _typing.Literal["debit_account", b"debit_account"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_debit_version) -> _WhichOneofReturnType__expected_debit_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_credit_account) -> _WhichOneofReturnType_credit_account | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_debit_account) -> _WhichOneofReturnType_debit_account | None: ...
+
+Global___HoldFundsRequest: _TypeAlias = HoldFundsRequest  # noqa: Y015
+
+@_typing.final
+class HoldFundsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldFundsResponse: _TypeAlias = HoldFundsResponse  # noqa: Y015
+
+@_typing.final
+class CaptureHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    hold_id: _builtins.int
+    """The hold's transfer id."""
+    final: _builtins.bool
+    """Whether the rest is freed. True when absent."""
+    reference: _builtins.str
+    description: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """At most what is still held; all of it when absent."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        hold_id: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        final: _builtins.bool | None = ...,
+        reference: _builtins.str = ...,
+        description: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_final", b"_final", "actor", b"actor", "amount", b"amount", "final", b"final"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_final", b"_final", "actor", b"actor", "amount", b"amount", "description", b"description", "final", b"final", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__final: _TypeAlias = _typing.Literal["final"]  # noqa: Y015
+    _WhichOneofArgType__final: _TypeAlias = _typing.Literal["_final", b"_final"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final) -> _WhichOneofReturnType__final | None: ...
+
+Global___CaptureHoldRequest: _TypeAlias = CaptureHoldRequest  # noqa: Y015
+
+@_typing.final
+class CaptureHoldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureHoldResponse: _TypeAlias = CaptureHoldResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    hold_id: _builtins.int
+    reference: _builtins.str
+    description: _builtins.str
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        hold_id: _builtins.int = ...,
+        reference: _builtins.str = ...,
+        description: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "description", b"description", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseHoldRequest: _TypeAlias = ReleaseHoldRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseHoldResponse: _TypeAlias = ReleaseHoldResponse  # noqa: Y015
+
+@_typing.final
+class RefundTransferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    transfer_id: _builtins.int
+    """A TRANSFER, CAPTURE or FEE."""
+    reference: _builtins.str
+    description: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """At most what is left of the original; all of it when absent."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        transfer_id: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        reference: _builtins.str = ...,
+        description: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount", "description", b"description", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "reference", b"reference", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundTransferRequest: _TypeAlias = RefundTransferRequest  # noqa: Y015
+
+@_typing.final
+class RefundTransferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundTransferResponse: _TypeAlias = RefundTransferResponse  # noqa: Y015
+
+@_typing.final
+class ReverseTransferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    transfer_id: _builtins.int
+    reason: _builtins.str
+    """1-256 printable characters; kept as the reversal's description."""
+    reference: _builtins.str
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        transfer_id: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency_key", b"idempotency_key", "reason", b"reason", "reference", b"reference", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseTransferRequest: _TypeAlias = ReverseTransferRequest  # noqa: Y015
+
+@_typing.final
+class ReverseTransferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseTransferResponse: _TypeAlias = ReverseTransferResponse  # noqa: Y015
+
+@_typing.final
+class ApproveReviewRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    transfer_id: _builtins.int
+    """The payment that was held for review."""
+    reason: _builtins.str
+    """1-256 printable characters; kept as the capture's description."""
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        transfer_id: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency_key", b"idempotency_key", "reason", b"reason", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveReviewRequest: _TypeAlias = ApproveReviewRequest  # noqa: Y015
+
+@_typing.final
+class ApproveReviewResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveReviewResponse: _TypeAlias = ApproveReviewResponse  # noqa: Y015
+
+@_typing.final
+class RefuseReviewRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    transfer_id: _builtins.int
+    reason: _builtins.str
+    """1-256 printable characters; kept as the release's description."""
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        transfer_id: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency_key", b"idempotency_key", "reason", b"reason", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseReviewRequest: _TypeAlias = RefuseReviewRequest  # noqa: Y015
+
+@_typing.final
+class RefuseReviewResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    replayed: _builtins.bool
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer: ...
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        position: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseReviewResponse: _TypeAlias = RefuseReviewResponse  # noqa: Y015

@@ -45,6 +45,51 @@ class TransferServiceStub:
                 request_serializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransfersRequest.SerializeToString,
                 response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransfersResponse.FromString,
                 _registered_method=True)
+        self.SubmitTransferGroup = channel.unary_unary(
+                '/paycore.v1.TransferService/SubmitTransferGroup',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransferGroupRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransferGroupResponse.FromString,
+                _registered_method=True)
+        self.StreamTransfers = channel.stream_stream(
+                '/paycore.v1.TransferService/StreamTransfers',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.StreamTransfersRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.StreamTransfersResponse.FromString,
+                _registered_method=True)
+        self.HoldFunds = channel.unary_unary(
+                '/paycore.v1.TransferService/HoldFunds',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.HoldFundsRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.HoldFundsResponse.FromString,
+                _registered_method=True)
+        self.CaptureHold = channel.unary_unary(
+                '/paycore.v1.TransferService/CaptureHold',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.CaptureHoldRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.CaptureHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHold = channel.unary_unary(
+                '/paycore.v1.TransferService/ReleaseHold',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.ReleaseHoldRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.ReleaseHoldResponse.FromString,
+                _registered_method=True)
+        self.RefundTransfer = channel.unary_unary(
+                '/paycore.v1.TransferService/RefundTransfer',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.RefundTransferRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.RefundTransferResponse.FromString,
+                _registered_method=True)
+        self.ReverseTransfer = channel.unary_unary(
+                '/paycore.v1.TransferService/ReverseTransfer',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.ReverseTransferRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.ReverseTransferResponse.FromString,
+                _registered_method=True)
+        self.ApproveReview = channel.unary_unary(
+                '/paycore.v1.TransferService/ApproveReview',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.ApproveReviewRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.ApproveReviewResponse.FromString,
+                _registered_method=True)
+        self.RefuseReview = channel.unary_unary(
+                '/paycore.v1.TransferService/RefuseReview',
+                request_serializer=paycore_dot_v1_dot_transfer__service__pb2.RefuseReviewRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_transfer__service__pb2.RefuseReviewResponse.FromString,
+                _registered_method=True)
         self.LookupTransfer = channel.unary_unary(
                 '/paycore.v1.TransferService/LookupTransfer',
                 request_serializer=paycore_dot_v1_dot_transfer__service__pb2.LookupTransferRequest.SerializeToString,
@@ -70,6 +115,71 @@ class TransferServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitTransferGroup(self, request, context):
+        """Posts up to 1,000 transfers in order, all or none; a later one may spend what an earlier one
+        brought. A refusal names the first item that fails and how much its payer lacks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamTransfers(self, request_iterator, context):
+        """Posts transfers as they come and answers each as it commits, in the order of the commits. Reads on
+        only as fast as its outcomes are taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldFunds(self, request, context):
+        """Sets money aside until it is captured, released or its time is up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CaptureHold(self, request, context):
+        """Moves all or a part of what is held to the payee of the hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHold(self, request, context):
+        """Frees what is still held.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundTransfer(self, request, context):
+        """Gives all or a part of a payment back; never more than it moved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseTransfer(self, request, context):
+        """Undoes a transfer that nothing was refunded of. Refused where the payee has not enough left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveReview(self, request, context):
+        """Lets a payment go on that was held for review.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefuseReview(self, request, context):
+        """Rolls a payment back that was held for review.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LookupTransfer(self, request, context):
         """Finds the outcome of an earlier request in the primary, by key or by reference.
         """
@@ -89,6 +199,51 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     servicer.SubmitTransfers,
                     request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransfersRequest.FromString,
                     response_serializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransfersResponse.SerializeToString,
+            ),
+            'SubmitTransferGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitTransferGroup,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransferGroupRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.SubmitTransferGroupResponse.SerializeToString,
+            ),
+            'StreamTransfers': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamTransfers,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.StreamTransfersRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.StreamTransfersResponse.SerializeToString,
+            ),
+            'HoldFunds': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldFunds,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.HoldFundsRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.HoldFundsResponse.SerializeToString,
+            ),
+            'CaptureHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.CaptureHold,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.CaptureHoldRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.CaptureHoldResponse.SerializeToString,
+            ),
+            'ReleaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHold,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.ReleaseHoldRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.ReleaseHoldResponse.SerializeToString,
+            ),
+            'RefundTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundTransfer,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.RefundTransferRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.RefundTransferResponse.SerializeToString,
+            ),
+            'ReverseTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseTransfer,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.ReverseTransferRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.ReverseTransferResponse.SerializeToString,
+            ),
+            'ApproveReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveReview,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.ApproveReviewRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.ApproveReviewResponse.SerializeToString,
+            ),
+            'RefuseReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefuseReview,
+                    request_deserializer=paycore_dot_v1_dot_transfer__service__pb2.RefuseReviewRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_transfer__service__pb2.RefuseReviewResponse.SerializeToString,
             ),
             'LookupTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.LookupTransfer,
@@ -151,6 +306,249 @@ class TransferService:
             '/paycore.v1.TransferService/SubmitTransfers',
             paycore_dot_v1_dot_transfer__service__pb2.SubmitTransfersRequest.SerializeToString,
             paycore_dot_v1_dot_transfer__service__pb2.SubmitTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitTransferGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/SubmitTransferGroup',
+            paycore_dot_v1_dot_transfer__service__pb2.SubmitTransferGroupRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.SubmitTransferGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamTransfers(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/paycore.v1.TransferService/StreamTransfers',
+            paycore_dot_v1_dot_transfer__service__pb2.StreamTransfersRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.StreamTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldFunds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/HoldFunds',
+            paycore_dot_v1_dot_transfer__service__pb2.HoldFundsRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.HoldFundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CaptureHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/CaptureHold',
+            paycore_dot_v1_dot_transfer__service__pb2.CaptureHoldRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.CaptureHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/ReleaseHold',
+            paycore_dot_v1_dot_transfer__service__pb2.ReleaseHoldRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.ReleaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/RefundTransfer',
+            paycore_dot_v1_dot_transfer__service__pb2.RefundTransferRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.RefundTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/ReverseTransfer',
+            paycore_dot_v1_dot_transfer__service__pb2.ReverseTransferRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.ReverseTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/ApproveReview',
+            paycore_dot_v1_dot_transfer__service__pb2.ApproveReviewRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.ApproveReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefuseReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.TransferService/RefuseReview',
+            paycore_dot_v1_dot_transfer__service__pb2.RefuseReviewRequest.SerializeToString,
+            paycore_dot_v1_dot_transfer__service__pb2.RefuseReviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,28 @@ class TransferServiceStub:
     """Posts one transfer, or declines it with a typed error."""
     SubmitTransfers: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.SubmitTransfersRequest, _transfer_service_pb2.SubmitTransfersResponse]
     """Posts up to 1,000 independent transfers, an outcome each; a decline is data, not an error."""
+    SubmitTransferGroup: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.SubmitTransferGroupRequest, _transfer_service_pb2.SubmitTransferGroupResponse]
+    """Posts up to 1,000 transfers in order, all or none; a later one may spend what an earlier one
+    brought. A refusal names the first item that fails and how much its payer lacks.
+    """
+    StreamTransfers: _grpc.StreamStreamMultiCallable[_transfer_service_pb2.StreamTransfersRequest, _transfer_service_pb2.StreamTransfersResponse]
+    """Posts transfers as they come and answers each as it commits, in the order of the commits. Reads on
+    only as fast as its outcomes are taken.
+    """
+    HoldFunds: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.HoldFundsRequest, _transfer_service_pb2.HoldFundsResponse]
+    """Sets money aside until it is captured, released or its time is up."""
+    CaptureHold: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.CaptureHoldRequest, _transfer_service_pb2.CaptureHoldResponse]
+    """Moves all or a part of what is held to the payee of the hold."""
+    ReleaseHold: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.ReleaseHoldRequest, _transfer_service_pb2.ReleaseHoldResponse]
+    """Frees what is still held."""
+    RefundTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.RefundTransferRequest, _transfer_service_pb2.RefundTransferResponse]
+    """Gives all or a part of a payment back; never more than it moved."""
+    ReverseTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.ReverseTransferRequest, _transfer_service_pb2.ReverseTransferResponse]
+    """Undoes a transfer that nothing was refunded of. Refused where the payee has not enough left."""
+    ApproveReview: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.ApproveReviewRequest, _transfer_service_pb2.ApproveReviewResponse]
+    """Lets a payment go on that was held for review."""
+    RefuseReview: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.RefuseReviewRequest, _transfer_service_pb2.RefuseReviewResponse]
+    """Rolls a payment back that was held for review."""
     LookupTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.LookupTransferRequest, _transfer_service_pb2.LookupTransferResponse]
     """Finds the outcome of an earlier request in the primary, by key or by reference."""
 
@@ -49,6 +71,28 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """Posts one transfer, or declines it with a typed error."""
     SubmitTransfers: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.SubmitTransfersRequest, _transfer_service_pb2.SubmitTransfersResponse]  # type: ignore[assignment]
     """Posts up to 1,000 independent transfers, an outcome each; a decline is data, not an error."""
+    SubmitTransferGroup: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.SubmitTransferGroupRequest, _transfer_service_pb2.SubmitTransferGroupResponse]  # type: ignore[assignment]
+    """Posts up to 1,000 transfers in order, all or none; a later one may spend what an earlier one
+    brought. A refusal names the first item that fails and how much its payer lacks.
+    """
+    StreamTransfers: _aio.StreamStreamMultiCallable[_transfer_service_pb2.StreamTransfersRequest, _transfer_service_pb2.StreamTransfersResponse]  # type: ignore[assignment]
+    """Posts transfers as they come and answers each as it commits, in the order of the commits. Reads on
+    only as fast as its outcomes are taken.
+    """
+    HoldFunds: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.HoldFundsRequest, _transfer_service_pb2.HoldFundsResponse]  # type: ignore[assignment]
+    """Sets money aside until it is captured, released or its time is up."""
+    CaptureHold: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.CaptureHoldRequest, _transfer_service_pb2.CaptureHoldResponse]  # type: ignore[assignment]
+    """Moves all or a part of what is held to the payee of the hold."""
+    ReleaseHold: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.ReleaseHoldRequest, _transfer_service_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
+    """Frees what is still held."""
+    RefundTransfer: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.RefundTransferRequest, _transfer_service_pb2.RefundTransferResponse]  # type: ignore[assignment]
+    """Gives all or a part of a payment back; never more than it moved."""
+    ReverseTransfer: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.ReverseTransferRequest, _transfer_service_pb2.ReverseTransferResponse]  # type: ignore[assignment]
+    """Undoes a transfer that nothing was refunded of. Refused where the payee has not enough left."""
+    ApproveReview: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.ApproveReviewRequest, _transfer_service_pb2.ApproveReviewResponse]  # type: ignore[assignment]
+    """Lets a payment go on that was held for review."""
+    RefuseReview: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.RefuseReviewRequest, _transfer_service_pb2.RefuseReviewResponse]  # type: ignore[assignment]
+    """Rolls a payment back that was held for review."""
     LookupTransfer: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.LookupTransferRequest, _transfer_service_pb2.LookupTransferResponse]  # type: ignore[assignment]
     """Finds the outcome of an earlier request in the primary, by key or by reference."""
 
@@ -70,6 +114,82 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_service_pb2.SubmitTransfersResponse, _abc.Awaitable[_transfer_service_pb2.SubmitTransfersResponse]]:
         """Posts up to 1,000 independent transfers, an outcome each; a decline is data, not an error."""
+
+    @_abc_1.abstractmethod
+    def SubmitTransferGroup(
+        self,
+        request: _transfer_service_pb2.SubmitTransferGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.SubmitTransferGroupResponse, _abc.Awaitable[_transfer_service_pb2.SubmitTransferGroupResponse]]:
+        """Posts up to 1,000 transfers in order, all or none; a later one may spend what an earlier one
+        brought. A refusal names the first item that fails and how much its payer lacks.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamTransfers(
+        self,
+        request_iterator: _MaybeAsyncIterator[_transfer_service_pb2.StreamTransfersRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transfer_service_pb2.StreamTransfersResponse], _abc.AsyncIterator[_transfer_service_pb2.StreamTransfersResponse]]:
+        """Posts transfers as they come and answers each as it commits, in the order of the commits. Reads on
+        only as fast as its outcomes are taken.
+        """
+
+    @_abc_1.abstractmethod
+    def HoldFunds(
+        self,
+        request: _transfer_service_pb2.HoldFundsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.HoldFundsResponse, _abc.Awaitable[_transfer_service_pb2.HoldFundsResponse]]:
+        """Sets money aside until it is captured, released or its time is up."""
+
+    @_abc_1.abstractmethod
+    def CaptureHold(
+        self,
+        request: _transfer_service_pb2.CaptureHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.CaptureHoldResponse, _abc.Awaitable[_transfer_service_pb2.CaptureHoldResponse]]:
+        """Moves all or a part of what is held to the payee of the hold."""
+
+    @_abc_1.abstractmethod
+    def ReleaseHold(
+        self,
+        request: _transfer_service_pb2.ReleaseHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.ReleaseHoldResponse, _abc.Awaitable[_transfer_service_pb2.ReleaseHoldResponse]]:
+        """Frees what is still held."""
+
+    @_abc_1.abstractmethod
+    def RefundTransfer(
+        self,
+        request: _transfer_service_pb2.RefundTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.RefundTransferResponse, _abc.Awaitable[_transfer_service_pb2.RefundTransferResponse]]:
+        """Gives all or a part of a payment back; never more than it moved."""
+
+    @_abc_1.abstractmethod
+    def ReverseTransfer(
+        self,
+        request: _transfer_service_pb2.ReverseTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.ReverseTransferResponse, _abc.Awaitable[_transfer_service_pb2.ReverseTransferResponse]]:
+        """Undoes a transfer that nothing was refunded of. Refused where the payee has not enough left."""
+
+    @_abc_1.abstractmethod
+    def ApproveReview(
+        self,
+        request: _transfer_service_pb2.ApproveReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.ApproveReviewResponse, _abc.Awaitable[_transfer_service_pb2.ApproveReviewResponse]]:
+        """Lets a payment go on that was held for review."""
+
+    @_abc_1.abstractmethod
+    def RefuseReview(
+        self,
+        request: _transfer_service_pb2.RefuseReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.RefuseReviewResponse, _abc.Awaitable[_transfer_service_pb2.RefuseReviewResponse]]:
+        """Rolls a payment back that was held for review."""
 
     @_abc_1.abstractmethod
     def LookupTransfer(

@@ -25,7 +25,7 @@ from command_service.posting.store import LedgerStore
 from command_service.transactions import Transactions
 from paycore.domain.accounts import AccountId, AccountKind
 from paycore.domain.money import Currency, Minor
-from paycore.domain.transfers import Outcome, Posted, TransferCommand, TransferKind
+from paycore.domain.transfers import Command, Outcome, Posted, TransferCommand, TransferKind
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
 from paycore.runtime.snowflake import IdSource
@@ -75,11 +75,11 @@ class CommandCore:
         """The account after the change."""
         return await self.accounts.change_status(command, self.clock.monotonic_s() + within_s)
 
-    async def submit(self, *commands: TransferCommand, within_s: float = AMPLE_S) -> list[Outcome]:
+    async def submit(self, *commands: Command, within_s: float = AMPLE_S) -> list[Outcome]:
         """The outcomes of `commands`, sent together."""
         return await self.engine.submit(commands, self.clock.monotonic_s() + within_s)
 
-    async def one(self, command: TransferCommand, within_s: float = AMPLE_S) -> Outcome:
+    async def one(self, command: Command, within_s: float = AMPLE_S) -> Outcome:
         """The outcome of `command`, sent alone."""
         (outcome,) = await self.submit(command, within_s=within_s)
         return outcome

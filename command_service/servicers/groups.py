@@ -1,0 +1,84 @@
+"""TransferService: groups of transfers, all or nothing."""
+
+from __future__ import annotations
+
+from command_service.admission.admission import Admission
+from command_service.admission.proof import ParsedTransfer
+from command_service.posting.engine import PostingEngine
+from command_service.servicers.fields import MAX_BATCH, Fields
+from command_service.servicers.transfer_replies import error_of, fill_transfer, position_of
+from command_service.servicers.transfer_requests import parse_grouped
+from paycore.domain.errors import PaycoreError, Violation, invalid_field, invalid_fields
+from paycore.domain.idempotency import command_hash, details_hash
+from paycore.domain.transfers import Details, GroupCommand, GroupPosted, TransferCommand
+from paycore.runtime.server import Call
+from paycore.v1 import actor_pb2
+from paycore.v1 import transfer_service_pb2 as pb2
+
+
+class GroupServicer:
+    """Translates, has the items checked, and hands the group to the engine."""
+
+    def __init__(self, engine: PostingEngine, admission: Admission, secret: bytes) -> None:
+        self._engine = engine
+        self._admission = admission
+        self._secret = secret
+
+    async def SubmitTransferGroup(  # noqa: N802  # named by the contract
+        self, request: pb2.SubmitTransferGroupRequest, call: Call
+    ) -> pb2.SubmitTransferGroupResponse:
+        """Post every transfer of the group, or none."""
+        named = request.HasField("actor")
+        self._admission.check_actor(call.client, named=named)
+        items = self._parse(request, call.client)
+        if named:
+            items = [self._acted(item, request.actor) for item in items]
+        admitted, refused = await self._admission.admit_all(
+            [ParsedTransfer(item, None, False) for item in items], call.deadline_s
+        )
+        if refused:
+            raise refused[min(refused)]
+        group = GroupCommand(
+            call.client,
+            request.idempotency_key,
+            command_hash(self._secret, "group/1", *(item.request_hash.hex() for item in items)),
+            tuple(item._replace(request_hash=b"") for item in admitted),
+        )
+        (outcome,) = await self._engine.submit((group,), call.deadline_s)
+        if not isinstance(outcome, GroupPosted):
+            raise error_of(outcome)
+        reply = pb2.SubmitTransferGroupResponse(
+            group_id=outcome.id, position=position_of(outcome), replayed=outcome.replayed
+        )
+        for one in outcome.transfers:
+            fill_transfer(reply.transfers.add(), one)
+        return reply
+
+    def _parse(self, request: pb2.SubmitTransferGroupRequest, client: str) -> list[TransferCommand]:
+        """Raises PaycoreError INVALID_FIELD with the bad fields of all items."""
+        count = len(request.transfers)
+        if not 1 <= count <= MAX_BATCH:
+            raise invalid_field("transfers", f"1 to {MAX_BATCH} transfers, not {count}")
+        fields = Fields()
+        fields.key(request.idempotency_key)
+        if request.HasField("actor"):
+            fields.actor(request.actor)
+        error = fields.error()
+        violations: list[Violation] = list(error.violations) if error is not None else []
+        items: list[TransferCommand] = []
+        for place, item in enumerate(request.transfers):
+            try:
+                items.append(parse_grouped(item, client, self._secret, place))
+            except PaycoreError as refusal:
+                violations.extend(refusal.violations)
+        if violations:
+            raise invalid_fields(tuple(violations))
+        return items
+
+    def _acted(self, item: TransferCommand, actor: actor_pb2.Actor) -> TransferCommand:
+        """`item` with the user for whom the whole group was asked."""
+        own = item.details or Details()
+        details = Details(
+            actor.user_id, actor.device_id, actor.ip_address, own.description, own.metadata
+        )
+        return item._replace(details=details, details_hash=details_hash(self._secret, details))

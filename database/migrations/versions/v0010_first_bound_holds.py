@@ -1,0 +1,11 @@
+"""The bound holds for every row."""
+
+from database.migrations.statements import run_file
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Check the rows that were there before, while others write."""
+    run_file(__file__)

@@ -1,0 +1,1 @@
+ALTER TABLE ledger.transfers VALIDATE CONSTRAINT transfers_first_bound;

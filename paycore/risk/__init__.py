@@ -1,0 +1,1 @@
+"""Generated stubs of the risk service that may judge payments."""
