@@ -9,11 +9,21 @@ from typing import Any
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.money import Currency, Minor
-from paycore.domain.plan import BatchState, Key, Plan, StoredOutcome
-from paycore.domain.planning import plan_batch
+from paycore.domain.plan import BatchState, Key, ParentState, Plan, StoredOutcome
+from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
 from paycore.domain.step_up import Authorization, AuthorizationMethod
-from paycore.domain.transfers import TransferCommand, TransferKind
+from paycore.domain.transfers import (
+    ChildCommand,
+    Command,
+    GroupCommand,
+    StepUpBasis,
+    Transfer,
+    TransferCommand,
+    TransferId,
+    TransferKind,
+    TransferState,
+)
 
 NOW_US = 1_700_000_000_000_000
 CLIENT = "shop"
@@ -91,6 +101,13 @@ def rules(
             GrantAction.TRANSFER,
             GrantAction.DEPOSIT,
             GrantAction.WITHDRAWAL,
+            GrantAction.HOLD,
+            GrantAction.CAPTURE,
+            GrantAction.RELEASE,
+            GrantAction.REFUND,
+            GrantAction.REVERSAL,
+            GrantAction.FEE,
+            GrantAction.NET_SETTLEMENT,
             GrantAction.READ,
         )
     )
@@ -100,19 +117,83 @@ def rules(
     )
 
 
-def state_of(accounts: Iterable[Account], stored: Mapping[Key, StoredOutcome] = {}) -> BatchState:
-    """What a batch would have read."""
-    return BatchState({one.id: one for one in accounts}, stored)
+def parent(
+    kind: TransferKind = TransferKind.TRANSFER,
+    amount: int = 100,
+    *,
+    debit: int = 1,
+    credit: int = 2,
+    children: int = 0,
+    remaining: int | None = None,
+    state: TransferState | None = None,
+    **changes: Any,
+) -> ParentState:
+    """Transfer 900 from `debit` to `credit`, as it stands."""
+    moves = kind is not TransferKind.HOLD
+    transfer = Transfer(
+        TransferId(900),
+        AccountId(debit),
+        AccountId(credit),
+        Minor(amount),
+        1,
+        1 if moves else None,
+        Minor(0),
+        Minor(0) if moves else None,
+        Minor(0),
+        NOW_US - 5_000_000,
+        None,
+        None,
+        kind,
+        StepUpBasis.NOT_APPLICABLE,
+        Currency("EUR"),
+        CLIENT,
+        None,
+        None,
+    )._replace(**changes)
+    left = amount if remaining is None else remaining
+    return ParentState(transfer, children, left, state or transfer.state)
+
+
+def child(kind: TransferKind, amount: int | None = None, **changes: Any) -> ChildCommand:
+    """What CLIENT asks to follow transfer 900, from account 1 to 2 or, given back, 2 to 1."""
+    back = kind in (TransferKind.REFUND, TransferKind.REVERSAL)
+    values: dict[str, Any] = {
+        "client": CLIENT,
+        "key": f"key-{next(_ids)}",
+        "request_hash": f"{kind}/{amount}".encode(),
+        "kind": kind,
+        "parent": TransferId(900),
+        "debit_account": AccountId(2 if back else 1),
+        "credit_account": AccountId(1 if back else 2),
+        "currency": Currency("EUR"),
+        "amount": None if amount is None else Minor(amount),
+    }
+    return ChildCommand(**{**values, **changes})
+
+
+def group(*items: TransferCommand, **changes: Any) -> GroupCommand:
+    """`items` all or none, under one key of CLIENT's."""
+    values: dict[str, Any] = {
+        "client": CLIENT,
+        "key": f"key-{next(_ids)}",
+        "request_hash": b"group",
+        "items": tuple(item._replace(key="", request_hash=b"") for item in items),
+    }
+    return GroupCommand(**{**values, **changes})
 
 
 def plan(
     accounts: Iterable[Account],
-    commands: Sequence[TransferCommand],
+    commands: Sequence[Command],
     with_rules: Rules | None = None,
     *,
     now_us: int = NOW_US,
     stored: Mapping[Key, StoredOutcome] = {},
+    parents: Iterable[ParentState] = (),
 ) -> Plan:
-    """The plan for `commands` against `accounts`, with ids from 1 on."""
-    ids = range(1, len(commands) + 1)
-    return plan_batch(state_of(accounts, stored), commands, with_rules or rules(), now_us, ids)
+    """The plan for `commands` against `accounts` and `parents`, with ids from 1 on."""
+    ids = range(1, sum(map(ids_needed, commands)) + 1)
+    state = BatchState(
+        {one.id: one for one in accounts}, stored, {one.transfer.id: one for one in parents}
+    )
+    return plan_batch(state, commands, with_rules or rules(), now_us, ids)

@@ -16,11 +16,11 @@ BEGIN
                      WHEN 'RELEASE' THEN -amount
                      WHEN 'CAPTURE' THEN -(amount + coalesce(released, 0))
                      ELSE 0 END AS held_change,
-           debit_held_after AS held_after
+           debit_held_after AS held_after, kind <> 'RELEASE' AS debits
     FROM inserted
     UNION ALL
     SELECT credit_account, currency, credit_version, created_at_us, credit_balance_after, amount, 0,
-           NULL
+           NULL, false
     FROM inserted
     WHERE credit_version IS NOT NULL
   ), sums AS (
@@ -30,7 +30,7 @@ BEGIN
            sum(change)::bigint AS change, sum(held_change)::bigint AS held_change,
            max(ARRAY[version, balance_after]) AS last,
            max(ARRAY[version, held_after]) FILTER (WHERE held_after IS NOT NULL) AS last_held,
-           min(currency) AS currency, min(currency) = max(currency) AS one_currency
+           min(currency) AS currency, max(currency) AS currency_too, bool_or(debits) AS debits
     FROM legs
     GROUP BY account
   ), moved AS (
@@ -39,8 +39,8 @@ BEGIN
         version = account.version + sums.entries, last_entry_us = sums.last_us
     FROM sums
     WHERE account.id = sums.account
-      AND account.currency = sums.currency AND sums.one_currency
-      AND account.status <> 'CLOSED'
+      AND account.currency = sums.currency AND account.currency = sums.currency_too
+      AND (account.status = 'ACTIVE' OR account.status = 'FROZEN' AND NOT sums.debits)
       AND account.version + 1 = sums.first_version
       AND account.version + sums.entries = sums.last[1]
       AND account.balance + sums.change = sums.last[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -30,6 +30,7 @@ from tests.bench.errors import BenchError
 from tests.bench.figures import Latency, Sample
 from tests.bench.orders import CURRENCY, shares
 from tests.bench.sizes import BATCH
+from tests.support.plans import apply_transfers
 
 IN_FLIGHT = 2
 RULES = Rules(
@@ -133,7 +134,7 @@ class RawPosting:
             )
             if len(plan.transfers) != BATCH:
                 raise BenchError("a transfer of the raw batches was not planned as posted")
-            _apply(plan, accounts)
+            apply_transfers(accounts, plan.transfers)
             prepared.append(_Batch(commands, journal_id, plan))
         return prepared
 
@@ -149,18 +150,4 @@ def _command(key: str, debit: int, credit: int, amount: int) -> TransferCommand:
         AccountId(credit),
         Minor(amount),
         Currency(CURRENCY),
-    )
-
-
-def _apply(plan: Plan, accounts: dict[AccountId, Account]) -> None:
-    for update in plan.accounts:
-        accounts[update.id] = replaced(accounts[update.id], update._asdict())
-
-
-def replaced(account: Account, update: Mapping[str, int]) -> Account:
-    """`account` with the figures of an AccountUpdate."""
-    return account._replace(
-        balance=Minor(update["balance"]),
-        version=update["version"],
-        last_entry_us=update["last_entry_us"],
     )

@@ -16,11 +16,19 @@ import pytest
 from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
-from command_service.posting.store import Decide, LedgerStore, RejectedError
+from command_service.posting.store import ConflictError, Decide, LedgerStore, RejectedError
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.plan import StoredOutcome
-from paycore.domain.transfers import Outcome, Posted, Refused, TransferCommand
+from paycore.domain.plan import ParentState, StoredOutcome
+from paycore.domain.transfers import (
+    Command,
+    Outcome,
+    Posted,
+    Refused,
+    TransferCommand,
+    TransferId,
+    accounts_of,
+)
 from tests.support.command_core import CommandCore, command_core, payment, posted
 from tests.support.databases import OwnDatabase, with_setting
 from tests.support.ledger_checks import counts, violations
@@ -73,10 +81,9 @@ class Watched:
         self.most_at_once = 0
 
     async def post(
-        self, commands: Sequence[TransferCommand], journal_id: int, decide: Decide
+        self, commands: Sequence[Command], journal_id: int, decide: Decide
     ) -> list[Outcome]:
-        mine: set[int] = {command.debit_account for command in commands}
-        mine |= {command.credit_account for command in commands}
+        mine: set[int] = {side for command in commands for side in accounts_of(command)}
         self.overlaps += [mine & other for other in self._under_way if mine & other]
         self._under_way.append(set(mine))
         self.most_at_once = max(self.most_at_once, len(self._under_way))
@@ -93,6 +100,9 @@ class Watched:
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
         return await self._store.find_settled(client, key, give_up_s)
+
+    async def find_parents(self, ids: Sequence[TransferId]) -> dict[TransferId, ParentState]:
+        return await self._store.find_parents(ids)
 
     async def find_by_reference(
         self, client: str, reference: str, most: int
@@ -155,6 +165,7 @@ class TestBatches:
             assert not behind.done()
         first, second, third = posted(await asyncio.gather(held_up, waiting, behind))
         assert first.transfer.id < second.transfer.id <= third.transfer.id
+        assert second.transfer.credit_version is not None
         assert second.transfer.credit_version < third.transfer.debit_version
 
     async def test_a_payment_right_behind_a_batch_that_waits_is_not_held_up(
@@ -443,8 +454,16 @@ class TestRejectedRows:
     ) -> None:
         _, a, b = await core.open(2)
         before = await counts(admin)
-        for stale in ({"version_read": 99}, {"revision_read": 99}):
-            with pytest.raises(Exception, match="changed under the batch"):
+        for stale in (
+            {"debit_version": 99},
+            {"credit_version": 99},
+            {"debit_balance_after": 1},
+            {"credit_balance_after": 1},
+            {"debit_held_after": 1},
+            {"created_at_us": 1},
+            {"amount": 11},
+        ):
+            with pytest.raises(ConflictError):
                 await _post_as_one(core, payment(a, b, 10), stale=stale)
         assert await counts(admin) == before
 
@@ -464,7 +483,7 @@ async def _post_as_one(
     def decide(state: BatchState) -> Plan:
         plan = plan_batch(state, commands, rules.current(), core.clock.now_us(), ids)
         if stale:
-            plan.accounts[0] = plan.accounts[0]._replace(**stale)  # type: ignore[arg-type]
+            plan.transfers[0] = plan.transfers[0]._replace(**stale)  # type: ignore[arg-type]
         return plan
 
     try:

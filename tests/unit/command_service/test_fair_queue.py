@@ -20,8 +20,12 @@ def items(client: str, count: int, start: int = 0) -> list[Item]:
     return [(client, number) for number in range(start, start + count)]
 
 
+def one(_: Item) -> int:
+    return 1
+
+
 def filled(**counts: int) -> FairQueue[Item]:
-    queue: FairQueue[Item] = FairQueue(10_000)
+    queue: FairQueue[Item] = FairQueue(10_000, one)
     for client, count in counts.items():
         queue.add(client, items(client, count))
     return queue
@@ -131,7 +135,7 @@ def test_dropped_items_are_gone_and_take_nobodys_turn() -> None:
 
 
 def test_a_flood_leaves_room_for_others() -> None:
-    queue: FairQueue[Item] = FairQueue(100)
+    queue: FairQueue[Item] = FairQueue(100, one)
 
     def fill(client: str) -> int:
         added = 0
@@ -154,7 +158,7 @@ def test_a_flood_leaves_room_for_others() -> None:
 def test_everything_leaves_once_and_in_the_order_of_its_client(
     arrivals: list[tuple[str, int]], most: int, most_waiting: int, chance: random.Random
 ) -> None:
-    queue: FairQueue[Item] = FairQueue(10_000)
+    queue: FairQueue[Item] = FairQueue(10_000, one)
     added: Counter[str] = Counter()
     for client, count in arrivals:
         queue.add(client, items(client, count, added[client]))
@@ -178,3 +182,18 @@ def test_everything_leaves_once_and_in_the_order_of_its_client(
     assert Counter(client for client, _ in left) == added
     for client, count in added.items():
         assert [item for item in left if item[0] == client] == items(client, count)
+
+
+def test_what_weighs_more_takes_more_of_the_queue_and_of_the_batch() -> None:
+    queue: FairQueue[Item] = FairQueue(100, lambda item: item[1])
+    queue.add("a", [("a", 40), ("a", 5)])
+    queue.add("b", [("b", 30)])
+
+    assert len(queue) == 75
+    assert queue.has_room("c", 25)
+    assert not queue.has_room("c", 26)
+    # What is too large for what is left of a batch still goes into it: it could never go otherwise.
+    assert queue.take(41, MANY, all_run, nothing) == [("a", 40), ("b", 30)]
+    assert len(queue) == 5
+    assert queue.take(41, MANY, all_run, nothing) == [("a", 5)]
+    assert queue.has_room("c", 100)

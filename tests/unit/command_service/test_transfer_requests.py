@@ -9,8 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from command_service.admission.proof import ParsedTransfer
 from command_service.servicers.fields import MAX_AMOUNT
-from command_service.servicers.transfer_requests import ParsedTransfer, parse_transfer
+from command_service.servicers.transfer_requests import parse_transfer
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.v1 import actor_pb2, money_pb2, step_up_pb2, transfer_service_pb2
 
@@ -26,7 +27,7 @@ requests = st.fixed_dictionaries(
     {},
     optional={
         "idempotency_key": texts,
-        "kind": st.integers(-1, 9),
+        "kind": st.integers(-1, 11),
         "debit_account_id": numbers,
         "credit_account_id": numbers,
         "amount": st.builds(
@@ -82,7 +83,7 @@ def sound(request: transfer_service_pb2.SubmitTransferRequest) -> bool:
         0 < len(key) <= 128
         and key.isascii()
         and key.isprintable()
-        and request.kind in (1, 2, 3)
+        and request.kind in (1, 2, 3, 9, 10)
         and request.debit_account_id > 0
         and request.credit_account_id > 0
         and 0 < request.amount.minor_units <= MAX_AMOUNT

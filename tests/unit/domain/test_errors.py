@@ -23,11 +23,14 @@ def test_what_is_remembered_is_never_retried() -> None:
     assert not STORED_DECLINES & RETRYABLE
 
 
-def test_remembered_are_the_ledger_rules_that_exist_so_far() -> None:
+def test_remembered_are_the_rules_of_the_ledger_and_of_risk() -> None:
     assert {reason.value for reason in STORED_DECLINES} == {
         "INSUFFICIENT_FUNDS",
         "ACCOUNT_FROZEN",
         "ACCOUNT_CLOSED",
+        "EXCEEDS_REMAINING",
+        "HOLD_NOT_OPEN",
+        "RISK_DECLINED",
     }
 
 

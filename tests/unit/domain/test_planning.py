@@ -12,17 +12,21 @@ from paycore.domain.accounts import Account, AccountKind, AccountStatus
 from paycore.domain.errors import STORED_DECLINES, PaycoreError, Reason
 from paycore.domain.grants import GrantAction, GrantScope
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Minor
-from paycore.domain.plan import AccountUpdate, AuthorizationRow, KeyRow, Plan, StoredOutcome
+from paycore.domain.plan import AuthorizationRow, KeyRow, OutcomeKind, Plan, StoredOutcome
 from paycore.domain.position import Position
+from paycore.domain.rules import ENDPOINTS
 from paycore.domain.transfers import (
     Declined,
     Details,
     Posted,
     Refused,
+    RiskDecision,
+    RiskVerdict,
     StepUpBasis,
     TransferCommand,
     TransferKind,
 )
+from tests.support.plans import apply_transfers
 from tests.support.samples import (
     CLIENT,
     NOW_US,
@@ -51,6 +55,13 @@ def declined(outcome: object) -> Declined:
 def refused(outcome: object) -> PaycoreError:
     assert isinstance(outcome, Refused), outcome
     return outcome.error
+
+
+def applied(accounts: Sequence[Account], planned: Plan) -> list[Account]:
+    """`accounts` as the tables have them after `planned`."""
+    after = {one.id: one for one in accounts}
+    apply_transfers(after, planned.transfers)
+    return list(after.values())
 
 
 def assert_writes_nothing(planned: Plan) -> None:
@@ -84,13 +95,19 @@ class TestPosting:
             "client": CLIENT,
             "reference": None,
             "details_hash": None,
+            "parent_id": None,
+            "parent_sequence": None,
+            "parent_remaining": None,
+            "parent_state": None,
+            "released": None,
+            "expires_at_us": None,
+            "group_id": None,
+            "review": None,
         }
         assert planned.transfers == [transfer]
-        assert planned.accounts == [
-            AccountUpdate(payer.id, 5, 0, Minor(700), 6, NOW_US),
-            AccountUpdate(payee.id, 0, 0, Minor(307), 1, NOW_US),
+        assert planned.keys == [
+            KeyRow(CLIENT, asked.key, transfer.id, OutcomeKind.TRANSFER, asked.request_hash)
         ]
-        assert planned.keys == [KeyRow(CLIENT, asked.key, transfer.id, False, asked.request_hash)]
         assert planned.declines == []
 
     def test_carries_what_the_caller_said_of_it(self) -> None:
@@ -153,7 +170,8 @@ class TestPosting:
         ]
         assert figures == [(0, 6), (400, 7), (0, 8)]
         assert declined(planned.outcomes[2]).decline.figures["available"] == "0"
-        assert [update[3:5] for update in planned.accounts] == [(400, 7), (0, 8), (600, 6)]
+        after = applied([one, two, three], planned)
+        assert [(now.balance, now.version) for now in after] == [(400, 7), (0, 8), (600, 6)]
 
     def test_refused_and_declined_commands_leave_their_neighbours_alone(self) -> None:
         alone = plan([account(1), account(2)], [command(1, 2, 10), command(2, 1, 30)])
@@ -169,12 +187,11 @@ class TestPosting:
             ],
         )
 
-        assert [row.key for row in among.keys if not row.declined] == ["a", "b"]
+        assert [row.key for row in among.keys if row.outcome is OutcomeKind.TRANSFER] == ["a", "b"]
         assert [row._replace(id=0) for row in among.transfers] == [  # type: ignore[arg-type]
             row._replace(id=0)  # type: ignore[arg-type]
             for row in alone.transfers
         ]
-        assert among.accounts == alone.accounts
 
     def test_a_closed_payee_gets_nothing_and_a_frozen_one_does(self) -> None:
         to_frozen = plan([account(1), account(2, status=AccountStatus.FROZEN)], [command(1, 2)])
@@ -194,11 +211,8 @@ class TestTime:
 
         times = [row.created_at_us for row in planned.transfers]
         assert times == [NOW_US + 501, NOW_US + 502]
-        assert [update.last_entry_us for update in planned.accounts] == [
-            NOW_US + 502,
-            NOW_US + 501,
-            NOW_US + 502,
-        ]
+        after = applied([account(1), ahead, account(3)], planned)
+        assert [now.last_entry_us - NOW_US for now in after] == [502, 501, 502]
 
     def test_the_clock_decides_where_it_is_ahead(self) -> None:
         planned = plan([account(1, last_entry_us=NOW_US - 1), account(2)], [command(1, 2)])
@@ -222,7 +236,8 @@ class TestKeys:
             assert posted(copy).replayed
         assert not posted(first).replayed
         assert len(planned.transfers) == len(planned.keys) == 1
-        assert planned.accounts[0].balance == 400
+        (after, _) = applied([account(1), account(2)], planned)
+        assert after.balance == 400
 
     def test_a_second_copy_of_a_decline_is_a_replay(self) -> None:
         asked = command(1, 2, 6_000)
@@ -338,15 +353,15 @@ class TestStepUp:
         planned = plan([account(1), account(2)], [command(1, 2, 1)], rules(thresholds={"USD": 5}))
         assert refused(planned.outcomes[0]).reason is Reason.STEP_UP_REQUIRED
 
-    @pytest.mark.parametrize("kind", list(TransferKind))
+    @pytest.mark.parametrize("kind", list(ENDPOINTS))
     def test_only_what_the_payer_sets_in_motion_needs_it(self, kind: TransferKind) -> None:
         payer, payee = {
             TransferKind.TRANSFER: (account(1), account(2)),
             TransferKind.DEPOSIT: (external(1), account(2)),
             TransferKind.WITHDRAWAL: (account(1), external(2)),
-        }[kind]
+        }.get(kind, (account(1), account(2)))
         planned = plan([payer, payee], [command(1, 2, 1, kind=kind)], rules(thresholds={}))
-        if kind is TransferKind.DEPOSIT:
+        if kind in (TransferKind.DEPOSIT, TransferKind.FEE, TransferKind.NET_SETTLEMENT):
             transfer = posted(planned.outcomes[0]).transfer
             assert transfer.step_up is StepUpBasis.NOT_APPLICABLE
         else:
@@ -431,7 +446,7 @@ class TestGrants:
 
 
 class TestKinds:
-    @pytest.mark.parametrize("kind", list(TransferKind))
+    @pytest.mark.parametrize("kind", list(ENDPOINTS))
     @pytest.mark.parametrize("debit", list(AccountKind))
     @pytest.mark.parametrize("credit", list(AccountKind))
     def test_each_kind_touches_the_accounts_it_is_for_and_no_others(
@@ -441,6 +456,10 @@ class TestKinds:
             (TransferKind.TRANSFER, AccountKind.CUSTOMER, AccountKind.CUSTOMER),
             (TransferKind.DEPOSIT, AccountKind.EXTERNAL, AccountKind.CUSTOMER),
             (TransferKind.WITHDRAWAL, AccountKind.CUSTOMER, AccountKind.EXTERNAL),
+            (TransferKind.HOLD, AccountKind.CUSTOMER, AccountKind.CUSTOMER),
+            (TransferKind.HOLD, AccountKind.CUSTOMER, AccountKind.EXTERNAL),
+            (TransferKind.FEE, AccountKind.CUSTOMER, AccountKind.CUSTOMER),
+            (TransferKind.NET_SETTLEMENT, AccountKind.CUSTOMER, AccountKind.CUSTOMER),
         }
         planned = plan(
             [account(1, kind=debit), account(2, kind=credit)], [command(1, 2, kind=kind)]
@@ -536,7 +555,9 @@ class Scene:
         (outcome,) = planned.outcomes
         if isinstance(outcome, Posted):
             return None
-        return outcome.decline.reason if isinstance(outcome, Declined) else outcome.error.reason
+        if isinstance(outcome, Declined):
+            return outcome.decline.reason
+        return refused(outcome).reason
 
 
 Fault = tuple[Reason, Callable[[Scene], None]]
@@ -557,6 +578,10 @@ FAULTS: Sequence[Fault] = (
     (Reason.BALANCE_OVERFLOW, lambda scene: scene.change_payee(balance=MAX_MINOR)),
     (Reason.ACCOUNT_CLOSED, lambda scene: scene.change_payee(status=AccountStatus.CLOSED)),
     (Reason.ACCOUNT_FROZEN, lambda scene: scene.change_payer(status=AccountStatus.FROZEN)),
+    (
+        Reason.RISK_DECLINED,
+        lambda scene: scene.change_command(risk=RiskVerdict(RiskDecision.DECLINE, "rule")),
+    ),
     (Reason.INSUFFICIENT_FUNDS, lambda scene: scene.change_payer(balance=Minor(99))),
 )
 """Every check of a command in the order in which they run."""
@@ -586,8 +611,10 @@ class TestPrecedence:
         assert scene.reason() == Reason.VERSION_MISMATCH
 
     def test_what_is_remembered_comes_last(self) -> None:
-        last = [reason for reason, _ in FAULTS[-len(STORED_DECLINES) :]]
-        assert set(last) == STORED_DECLINES
+        of_others = {Reason.HOLD_NOT_OPEN, Reason.EXCEEDS_REMAINING}
+        remembered = STORED_DECLINES - of_others
+        last = [reason for reason, _ in FAULTS[-len(remembered) :]]
+        assert set(last) == remembered
 
 
 class TestWhatAskersMayLearn:
