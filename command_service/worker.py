@@ -15,6 +15,7 @@ from command_service.admission.rules import RulesCache
 from command_service.admission.signer import SignerClient
 from command_service.admission.step_up import StepUpAdmission
 from command_service.posting.engine import PostingEngine
+from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.postgres import PostgresLedger
 from command_service.servicers.accounts import AccountServicer
@@ -112,10 +113,12 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             {"CreateAccounts": lambda request: _cost(len(request.accounts))},
         )
         await server.start()
+        expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
         await stop.wait()
         log.info("draining", worker=worker)
+        expiry.cancel()
         await _drain(server, engine, settings.shutdown_grace_s)
 
 

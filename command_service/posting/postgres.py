@@ -212,6 +212,11 @@ class PostgresLedger:
         async with reading(self._pool) as connection:
             return await self._parents(connection, ids)
 
+    async def find_expired_holds(self, now_us: int, most: int) -> list[TransferId]:
+        async with reading(self._pool) as connection:
+            found = await self._queries.find_expired_holds(connection, now_us=now_us, most=most)
+        return [row["id"] for row in found]
+
     async def find_by_reference(
         self, client: str, reference: str, most: int
     ) -> list[StoredOutcome]:

@@ -57,6 +57,10 @@ class LedgerStore(Protocol):
         """Those of the transfers that exist, as they stand now. Raises UnreachableError."""
         ...
 
+    async def find_expired_holds(self, now_us: int, most: int) -> list[TransferId]:
+        """Open holds whose time is up at `now_us`, the oldest first. Raises UnreachableError."""
+        ...
+
     async def find_by_reference(
         self, client: str, reference: str, most: int
     ) -> list[StoredOutcome]:

@@ -145,3 +145,10 @@ FROM ledger.declines
 WHERE client = :client AND reference = :reference
 ORDER BY id DESC
 LIMIT :most::int
+
+-- name: find_expired_holds(now_us, most)
+SELECT id
+FROM ledger.open_holds
+WHERE expires_at_us <= :now_us::bigint
+ORDER BY expires_at_us
+LIMIT :most::int

@@ -110,10 +110,10 @@ def _check_parent(command: ChildCommand, parent: ParentState) -> None:
 
 
 def _check_expired(parent: ParentState, created_at_us: int) -> None:
-    if not _is_expired(parent, created_at_us):
+    if parent.state not in OPEN_HOLD_STATES or not _is_expired(parent, created_at_us):
         raise PaycoreError(
             Reason.ILLEGAL_STATE,
-            f"the time of hold {parent.transfer.id} is not up",
+            f"hold {parent.transfer.id} is not open any more, or its time is not up",
             {"id": str(parent.transfer.id), "state": parent.state},
         )
 

@@ -104,6 +104,9 @@ class Watched:
     async def find_parents(self, ids: Sequence[TransferId]) -> dict[TransferId, ParentState]:
         return await self._store.find_parents(ids)
 
+    async def find_expired_holds(self, now_us: int, most: int) -> list[TransferId]:
+        return await self._store.find_expired_holds(now_us, most)
+
     async def find_by_reference(
         self, client: str, reference: str, most: int
     ) -> list[StoredOutcome]:

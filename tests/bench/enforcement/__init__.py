@@ -1,0 +1,1 @@
+"""What it costs that the tables themselves let only transfers change balances."""
