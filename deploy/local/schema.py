@@ -20,10 +20,13 @@ def prepare_database(endpoints: Endpoints, roles: dict[str, str]) -> None:
     # Imported here: it is half of what a command line that only reads endpoints would wait for.
     from operations.migrate.bootstrap import bootstrap
     from operations.migrate.local_seed import seed_local
+    from operations.migrate.partitions import add_partitions
 
     try:
         with _alembic:
             bootstrap(endpoints.postgres_admin_dsn, DATABASE, roles)
-        seed_local(endpoints.postgres_dsn["paycore_owner"])
+        owner_dsn = endpoints.postgres_dsn["paycore_owner"]
+        add_partitions(owner_dsn)
+        seed_local(owner_dsn)
     except psycopg.Error as error:
         raise StackError(f"the database could not be prepared: {error}") from error

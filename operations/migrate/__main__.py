@@ -11,6 +11,7 @@ import typer
 
 from operations.migrate import bootstrap as steps
 from operations.migrate.local_seed import seed_local
+from operations.migrate.partitions import MONTHS_AHEAD, add_partitions, covered_until
 
 app = typer.Typer(help="Prepare a database for paycore.", no_args_is_help=True)
 
@@ -30,6 +31,23 @@ def bootstrap(
         steps.bootstrap(admin_dsn, database, json.loads(passwords.read_text(encoding="utf-8")))
     except psycopg.Error as error:
         typer.echo(f"bootstrap failed: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def partitions(
+    dsn: Annotated[str, typer.Option(help="DSN of paycore_owner on the database.")],
+    months_ahead: Annotated[
+        int, typer.Option(min=1, max=120, help="Months to cover beside the present one.")
+    ] = MONTHS_AHEAD,
+) -> None:
+    """Make the partitions that transfers will need. Run it every day; safe to repeat."""
+    try:
+        for month in add_partitions(dsn, months_ahead):
+            typer.echo(f"added {month:%Y-%m}")
+        typer.echo(f"covered until {covered_until(dsn):%Y-%m-%d}")
+    except psycopg.Error as error:
+        typer.echo(f"partitions failed: {error}", err=True)
         raise typer.Exit(1) from error
 
 

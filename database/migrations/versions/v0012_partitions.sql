@@ -1,3 +1,6 @@
+-- squawk-ignore-file renaming-object, ban-drop-constraint
+-- The table takes the place of the one that becomes its first part, in one transaction.
+
 -- Transfers by month: ids are ordered by time, so that a partition is a range of ids. Old months stay
 -- as they are, their indexes cold; a new one starts with small ones.
 
@@ -76,12 +79,16 @@ DECLARE
   next_first timestamptz := (date_trunc('month', month::timestamp) + interval '1 month')
     AT TIME ZONE 'UTC';
   partition text := 'transfers_' || to_char(month, 'YYYY_MM');
-  covered bigint := max(substring(pg_get_expr(child.relpartbound, child.oid)
-                                  FROM 'TO \(''(\d+)''\)')::bigint)
-    FROM pg_catalog.pg_inherits AS link
-    JOIN pg_catalog.pg_class AS child ON child.oid = link.inhrelid
-    WHERE link.inhparent = 'ledger.transfers'::regclass;
+  covered bigint;
 BEGIN
+  -- One at a time: two that add the same month would meet at the attachment.
+  PERFORM pg_advisory_xact_lock(x'70617274'::int);
+  SELECT max(substring(pg_get_expr(child.relpartbound, child.oid)
+                       FROM 'TO \(''(\d+)''\)')::bigint)
+  INTO covered
+  FROM pg_catalog.pg_inherits AS link
+  JOIN pg_catalog.pg_class AS child ON child.oid = link.inhrelid
+  WHERE link.inhparent = 'ledger.transfers'::regclass;
   IF covered >= ledger.first_transfer_id(next_first) THEN
     RETURN false;
   END IF;

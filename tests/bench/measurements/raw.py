@@ -30,7 +30,7 @@ from tests.bench.errors import BenchError
 from tests.bench.figures import Latency, Sample
 from tests.bench.orders import CURRENCY, shares
 from tests.bench.sizes import BATCH
-from tests.support.plans import apply_transfers
+from tests.support.applied_plans import apply_transfers
 
 IN_FLIGHT = 2
 RULES = Rules(

@@ -55,7 +55,7 @@ def capture(of: Transfer) -> ChildCommand:
 
 
 async def test_only_what_is_due_is_freed(database: OwnDatabase, admin: asyncpg.Connection) -> None:
-    clock = ShiftedClock()
+    clock = ShiftedClock(wall_only=True)
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         due = await hold(core, payer, payee, 300, within_us=HOUR_US)
@@ -79,7 +79,7 @@ async def test_only_what_is_due_is_freed(database: OwnDatabase, admin: asyncpg.C
 async def test_several_processes_free_each_hold_once(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    clock = ShiftedClock()
+    clock = ShiftedClock(wall_only=True)
     async with (
         command_core(database.dsn("command"), clock=clock) as one,
         command_core(database.dsn("command"), clock=clock) as other,
@@ -102,7 +102,7 @@ async def test_several_processes_free_each_hold_once(
 async def test_past_its_time_a_hold_is_not_captured_whether_or_not_it_was_freed(
     database: OwnDatabase, freed_yet: bool
 ) -> None:
-    clock = ShiftedClock()
+    clock = ShiftedClock(wall_only=True)
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         held = await hold(core, payer, payee, 300, within_us=HOUR_US)
@@ -116,7 +116,7 @@ async def test_past_its_time_a_hold_is_not_captured_whether_or_not_it_was_freed(
 async def test_a_hold_captured_meanwhile_is_left_alone(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    clock = ShiftedClock()
+    clock = ShiftedClock(wall_only=True)
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         held = await hold(core, payer, payee, 300, within_us=HOUR_US)

@@ -1,6 +1,7 @@
 """The tables refuse what the application must never write, each rule by itself.
 
-As the superuser, so that only the rules of the tables stand in the way.
+As the superuser and with the triggers off that keep everyone from writing balances, so that only
+the constraint stands in the way.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from tests.integration.database.conftest import Connect
 TRANSFER = (
     "INSERT INTO ledger.transfers (id, debit_account, credit_account, amount, debit_version,"
     " credit_version, debit_balance_after, credit_balance_after, debit_held_after, created_at_us,"
-    " kind, step_up, currency, client, authorization_id)"
+    " kind, step_up, currency, client, authorization_id, parent_id, expires_at_us)"
     " VALUES ({id}, {debit}, {credit}, {amount}, {debit_version}, {credit_version}, 0, 0, 0, 1,"
-    " 'TRANSFER', '{step_up}', 'EUR', 'c', {authorization})"
+    " '{kind}', '{step_up}', 'EUR', 'c', {authorization}, {parent}, {expires})"
 )
 
 
@@ -30,6 +31,9 @@ def transfer(**changes: object) -> str:
         "credit_version": 90,
         "step_up": "BELOW_THRESHOLD",
         "authorization": "NULL",
+        "kind": "TRANSFER",
+        "parent": "NULL",
+        "expires": "NULL",
     }
     return TRANSFER.format(**{**values, **changes})
 
@@ -60,8 +64,14 @@ CHECKS = {
     "transfers_two_accounts": transfer(credit="{a}"),
     "transfers_versions_positive": transfer(debit_version=0),
     "transfers_authorized": transfer(step_up="AUTHORIZED"),
-    "transfers_debit_entry": transfer(debit_version=2),
-    "transfers_credit_entry": transfer(credit_version=2),
+    "transfers_first_debit_entry": transfer(debit_version=2),
+    "transfers_first_credit_entry": transfer(credit_version=2),
+    "transfers_legs": transfer(credit_version="NULL"),
+    "transfers_child": transfer(parent=1),
+    "transfers_extras": transfer(expires=1),
+    "transfer_groups_size": "INSERT INTO ledger.transfer_groups VALUES (1, 1, 'c', '{{}}')",
+    "open_holds_remaining_check": "INSERT INTO ledger.open_holds (id, account, remaining)"
+    " VALUES (1, 1, 0)",
     "declines_amount_check": "INSERT INTO ledger.declines (id, debit_account, credit_account,"
     " amount, created_at_us, kind, currency, client, reason, figures)"
     " VALUES (7, 1, 2, 0, 1, 'TRANSFER', 'EUR', 'c', 'r', '{{}}')",
@@ -93,6 +103,9 @@ async def test_the_table_refuses(
     admin = await connect("admin")
     _, a, b = accounts
     statement = CHECKS[constraint].format(a=a, b=b)
+    await admin.execute("ALTER TABLE ledger.transfers DISABLE TRIGGER apply_transfers")
+    for trigger in ("only_by_transfers", "born_at_zero", "immutable"):
+        await admin.execute(f"ALTER TABLE ledger.accounts DISABLE TRIGGER {trigger}")
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
         await admin.execute(statement)
     assert refusal.value.constraint_name == constraint

@@ -19,7 +19,7 @@ from paycore.domain.transfers import (
     RiskVerdict,
     shown_figures,
 )
-from tests.support.plans import apply_transfers
+from tests.support.applied_plans import apply_transfers
 from tests.support.samples import account, command, group, plan, rules
 
 

@@ -26,7 +26,7 @@ from paycore.domain.transfers import (
     TransferCommand,
     TransferKind,
 )
-from tests.support.plans import apply_transfers
+from tests.support.applied_plans import apply_transfers
 from tests.support.samples import (
     CLIENT,
     NOW_US,

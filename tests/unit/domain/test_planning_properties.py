@@ -28,8 +28,8 @@ from paycore.domain.transfers import (
     TransferCommand,
     TransferKind,
 )
+from tests.support.applied_plans import apply_transfers
 from tests.support.ledger_model import Asked, ModelAccount, ModelLedger, Verdict
-from tests.support.plans import apply_transfers
 
 CLIENTS = ("shop", "rival")
 OUTSIDE = 1

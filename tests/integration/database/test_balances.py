@@ -1,0 +1,248 @@
+"""Balances change by transfers and by nothing else, and only by transfers that follow on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from paycore.domain.accounts import AccountId
+from tests.integration.database.conftest import Connect
+from tests.support.ledger_checks import violations
+
+ROLES = ("command", "signing", "projector", "query", "audit", "owner", "admin")
+REFUSED = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.RestrictViolationError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+COLUMNS = (
+    "id, debit_account, credit_account, amount, debit_version, credit_version,"
+    " debit_balance_after, credit_balance_after, debit_held_after, created_at_us, kind, step_up,"
+    " currency, client, parent_id, parent_sequence, parent_remaining, parent_state, released,"
+    " expires_at_us"
+)
+NEXT: dict[str, Any] = {
+    "id": 900,
+    "amount": 5,
+    "debit_version": 3,
+    "credit_version": 3,
+    "debit_balance_after": 985,
+    "credit_balance_after": 1_015,
+    "debit_held_after": 0,
+    "created_at_us": 2_000_000_000_000_000,
+    "kind": "TRANSFER",
+    "step_up": "NOT_APPLICABLE",
+    "currency": "EUR",
+    "client": "c",
+    "parent_id": None,
+    "parent_sequence": None,
+    "parent_remaining": None,
+    "parent_state": None,
+    "released": None,
+    "expires_at_us": None,
+}
+"""What follows on the accounts of the fixture: 990 and 1,010 after two entries each."""
+
+HOLD = {
+    "kind": "HOLD",
+    "credit_version": None,
+    "credit_balance_after": None,
+    "debit_balance_after": 990,
+    "debit_held_after": 5,
+}
+CAPTURE: dict[str, Any] = {
+    "id": 901,
+    "kind": "CAPTURE",
+    "debit_version": 4,
+    "parent_id": 900,
+    "parent_sequence": 1,
+    "parent_remaining": 0,
+    "parent_state": "CAPTURED",
+    "created_at_us": 2_000_000_000_000_001,
+}
+
+
+async def insert(connection: asyncpg.Connection, accounts: list[AccountId], **changes: Any) -> None:
+    row = {"debit_account": accounts[1], "credit_account": accounts[2], **NEXT, **changes}
+    names = COLUMNS.split(", ")
+    marks = ", ".join(f"${place}" for place in range(1, len(names) + 1))
+    await connection.execute(
+        f"INSERT INTO ledger.transfers ({COLUMNS}) VALUES ({marks})",
+        *(row[name] for name in names),
+    )
+
+
+async def figures(connection: asyncpg.Connection, account: AccountId) -> tuple[Any, ...]:
+    return tuple(
+        await connection.fetchrow(
+            "SELECT balance, held, version FROM ledger.accounts WHERE id = $1", account
+        )
+    )
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("column", ["balance", "held", "version", "last_entry_us"])
+async def test_nobody_writes_them(
+    connect: Connect, accounts: list[AccountId], role: str, column: str
+) -> None:
+    connection = await connect(role)
+    with pytest.raises(REFUSED):
+        await connection.execute(f"UPDATE ledger.accounts SET {column} = {column} + 1")
+
+
+@pytest.mark.parametrize("role", ["command", "owner", "admin"])
+async def test_accounts_are_born_at_zero(
+    connect: Connect, accounts: list[AccountId], role: str
+) -> None:
+    connection = await connect(role)
+    with pytest.raises(REFUSED):
+        await connection.execute(
+            "INSERT INTO ledger.accounts"
+            " (id, kind, currency, owner, institution, opened_by, created_at_us, balance)"
+            " VALUES (5, 'CUSTOMER', 'EUR', 'o', 'b', 'c', 1, 1)"
+        )
+
+
+async def test_an_inserted_transfer_is_applied(connect: Connect, accounts: list[AccountId]) -> None:
+    command = await connect("command")
+    await insert(command, accounts)
+    assert await figures(command, accounts[1]) == (985, 0, 3)
+    assert await figures(command, accounts[2]) == (1_015, 0, 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"debit_version": 4},
+        {"debit_version": 2},
+        {"credit_version": 4},
+        {"debit_balance_after": 984},
+        {"credit_balance_after": 1_016},
+        {"debit_held_after": 1},
+        {"created_at_us": 1},
+        {"currency": "USD"},
+        {"amount": 6},
+        {**HOLD, "debit_held_after": 6},
+        {**HOLD, "debit_balance_after": 985},
+    ],
+    ids=str,
+)
+async def test_one_that_does_not_follow_on_its_accounts_is_refused(
+    connect: Connect, accounts: list[AccountId], changes: dict[str, Any]
+) -> None:
+    admin = await connect("admin")
+    before = [await figures(admin, account) for account in accounts]
+    with pytest.raises((asyncpg.SerializationError, asyncpg.UniqueViolationError)):
+        await insert(admin, accounts, **changes)
+    assert [await figures(admin, account) for account in accounts] == before
+
+
+@pytest.mark.parametrize("side", [1, 2])
+@pytest.mark.parametrize(("status", "stops"), [("FROZEN", (1,)), ("ACTIVE", ())])
+async def test_a_frozen_account_is_not_debited(
+    connect: Connect, accounts: list[AccountId], side: int, status: str, stops: tuple[int, ...]
+) -> None:
+    admin = await connect("admin")
+    await admin.execute(
+        f"UPDATE ledger.accounts SET status = '{status}' WHERE id = $1", accounts[side]
+    )
+    if side in stops:
+        with pytest.raises(asyncpg.SerializationError):
+            await insert(admin, accounts)
+    else:
+        await insert(admin, accounts)
+
+
+@pytest.mark.parametrize("missing", ["debit_account", "credit_account"])
+async def test_both_accounts_must_be_there(
+    connect: Connect, accounts: list[AccountId], missing: str
+) -> None:
+    admin = await connect("admin")
+    with pytest.raises(asyncpg.SerializationError):
+        await insert(admin, accounts, **{missing: 77, "debit_version": 3, "credit_version": 3})
+    with pytest.raises((asyncpg.SerializationError, asyncpg.CheckViolationError)):
+        await insert(admin, accounts, **{**HOLD, missing: 77})
+
+
+class TestChildren:
+    async def test_a_capture_that_follows_its_hold_is_applied(
+        self, connect: Connect, accounts: list[AccountId]
+    ) -> None:
+        command = await connect("command")
+        await insert(command, accounts, **HOLD)
+        assert await figures(command, accounts[1]) == (990, 5, 3)
+        assert await command.fetchval("SELECT remaining FROM ledger.open_holds") == 5
+        await insert(command, accounts, **CAPTURE)
+        assert await figures(command, accounts[1]) == (985, 0, 4)
+        assert await command.fetchval("SELECT count(*) FROM ledger.open_holds") == 0
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"parent_id": 899},
+            {"parent_sequence": 2},
+            {"parent_remaining": 1},
+            {"amount": 4, "debit_balance_after": 986, "credit_balance_after": 1_014,
+             "debit_held_after": 1},
+            {"kind": "REFUND", "debit_held_after": 5},
+            {"kind": "REVERSAL", "debit_held_after": 5},
+        ],
+        ids=str,
+    )  # fmt: skip
+    async def test_one_that_does_not_follow_its_parent_is_refused(
+        self, connect: Connect, accounts: list[AccountId], changes: dict[str, Any]
+    ) -> None:
+        admin = await connect("admin")
+        await insert(admin, accounts, **HOLD)
+        with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
+            await insert(admin, accounts, **{**CAPTURE, **changes})
+
+    async def test_past_the_deadline_nothing_is_captured(
+        self, connect: Connect, accounts: list[AccountId]
+    ) -> None:
+        admin = await connect("admin")
+        await insert(admin, accounts, **{**HOLD, "expires_at_us": CAPTURE["created_at_us"]})
+        with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
+            await insert(admin, accounts, **CAPTURE)
+
+    async def test_nothing_follows_what_is_over(
+        self, connect: Connect, accounts: list[AccountId]
+    ) -> None:
+        admin = await connect("admin")
+        await insert(admin, accounts, **HOLD)
+        await insert(admin, accounts, **CAPTURE)
+        again = {
+            **HOLD,
+            "id": 902,
+            "kind": "RELEASE",
+            "parent_id": 900,
+            "parent_sequence": 2,
+            "parent_remaining": 0,
+            "parent_state": "RELEASED",
+            "debit_version": 5,
+            "debit_balance_after": 985,
+            "debit_held_after": -5,
+            "created_at_us": CAPTURE["created_at_us"] + 1,
+        }
+        with pytest.raises((asyncpg.CheckViolationError, asyncpg.SerializationError)):
+            await insert(admin, accounts, **again)
+
+
+async def test_open_holds_are_written_by_nobody_but_transfers(
+    connect: Connect, accounts: list[AccountId]
+) -> None:
+    command = await connect("command")
+    for statement in (
+        "INSERT INTO ledger.open_holds (id, account, remaining) VALUES (1, 1, 1)",
+        "UPDATE ledger.open_holds SET remaining = 1",
+        "DELETE FROM ledger.open_holds",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await command.execute(statement)
+
+
+async def test_the_fixture_s_ledger_is_whole(connect: Connect, accounts: list[AccountId]) -> None:
+    assert await violations(await connect("admin")) == []
