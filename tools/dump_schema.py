@@ -26,9 +26,9 @@ SCHEMA = Path(__file__).resolve().parent.parent / "database" / "schema.sql"
 DUMP_TIMEOUT_S = 60.0
 
 _HEADER = """\
--- The whole that the migrations give, to be read: written by `make schema`, never by hand. It makes an
--- empty database what they make it, run by paycore_owner after roles.sql. Rows are those that the
--- migrations write. Partitions are not shown: they are added by time, each like its table.
+-- The whole that the migrations give, to be read: written by `make schema`, never by hand. Run by
+-- paycore_owner after roles.sql, it makes of an empty database what they make of it. Rows are those
+-- that the migrations write. Partitions are not shown: they are added by time.
 
 SET check_function_bodies = false;
 

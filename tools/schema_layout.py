@@ -1,8 +1,8 @@
 """Arrange what pg_dump writes so that it can be read: each table with all that belongs to it.
 
 What is left out changes nothing: pg_dump's remarks and session settings, the `ONLY` of statements
-about tables whose partitions are not there, the index method that is the default. Grants that differ
-in one column or one role alone become one.
+about tables whose partitions are not there, the index method that is the default. Grants that
+differ in one column or one role alone become one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _HEADING = re.compile(
     r" Owner: .*\n--\n",
     re.MULTILINE,
 )
-_TRAILER = re.compile(r"^--\n-- PostgreSQL database dump complete\n--\n.*", re.MULTILINE | re.DOTALL)
+_TRAILER = re.compile(
+    r"^--\n-- PostgreSQL database dump complete\n--\n.*", re.MULTILINE | re.DOTALL
+)
 _SESSION = re.compile(r"^SET default_\w+ = .*;\n", re.MULTILINE)
 _ONLY = re.compile(r"(?<=^ALTER TABLE )ONLY |(?<= ON )ONLY (?=\w+\.)", re.MULTILINE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'")

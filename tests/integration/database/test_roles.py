@@ -181,7 +181,10 @@ async def test_no_role_can_hold_the_others_up_for_ever(connect: Connect) -> None
     rows = await admin.fetch(
         "SELECT rolname, rolsuper, rolconfig FROM pg_roles WHERE rolname LIKE 'paycore%'"
     )
-    assert {row["rolname"] for row in rows} >= {"paycore_owner", *map("paycore_{}".format, SERVICES)}
+    assert {row["rolname"] for row in rows} >= {
+        "paycore_owner",
+        *map("paycore_{}".format, SERVICES),
+    }
     for row in rows:
         role = row["rolname"]
         stated = dict(setting.split("=", 1) for setting in row["rolconfig"] or ())

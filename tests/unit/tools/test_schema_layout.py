@@ -34,7 +34,10 @@ def test_what_belongs_to_a_table_stands_below_it() -> None:
         SECOND,
         entry("first", "TABLE DATA", "s", "INSERT INTO s.first (id) VALUES\n\t(1);", data=True),
         entry(
-            "first pk", "CONSTRAINT", "s", "ALTER TABLE ONLY s.first\n    ADD CONSTRAINT pk CHECK (x);"
+            "first pk",
+            "CONSTRAINT",
+            "s",
+            "ALTER TABLE ONLY s.first\n    ADD CONSTRAINT pk CHECK (x);",
         ),
         entry("i", "INDEX", "s", "CREATE INDEX i ON ONLY s.first USING btree (id);"),
         entry("TABLE first", "ACL", "s", "GRANT SELECT ON TABLE s.first TO one;"),
