@@ -150,17 +150,23 @@ def _filled(statement: str) -> str:
 
 
 def _merged(grants: list[str]) -> list[str]:
-    """`grants`, with neighbours that differ in one column or one role alone made one."""
-    by_columns: list[str] = []
-    for shape, alike in groupby(map(_by_column, grants), lambda grant: (grant[0], grant[2])):
+    """`grants` of one object, those that differ in one column or one role alone made one."""
+    split = [_by_column(grant) for grant in grants]
+    merged = [what for what, column, _ in split if not column]
+    of_columns = sorted((one for one in split if one[1]), key=_shape)
+    for (what, where), alike in groupby(of_columns, key=_shape):
         columns = ", ".join(column for _, column, _ in alike)
-        by_columns.append(f"{shape[0]} ({columns}) {shape[1]}" if columns else shape[0])
-    merged: list[str] = []
-    for what, alike_to in groupby(map(_by_grantee, by_columns), lambda grant: grant[0]):
+        merged.append(f"{what} ({columns}) {where}")
+    result: list[str] = []
+    for what, alike_to in groupby(map(_by_grantee, merged), lambda grant: grant[0]):
         roles = ", ".join(role for _, role in alike_to)
-        statement = f"{what}{roles};" if roles else what
-        merged.append(_filled(statement))
-    return merged
+        result.append(_filled(f"{what}{roles};" if roles else what))
+    return result
+
+
+def _shape(grant: tuple[str, str, str]) -> tuple[str, str]:
+    """What a grant on a column shares with those on other columns."""
+    return grant[0], grant[2]
 
 
 def _by_column(grant: str) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
@@ -34,3 +35,15 @@ def test_none_leads_back() -> None:
 def test_every_script_is_run_by_its_module() -> None:
     scripts = (MIGRATIONS / "versions").glob("*.sql")
     assert [script for script in scripts if script.with_suffix(".py") not in MODULES] == []
+
+
+def test_all_their_sql_stands_where_it_is_linted() -> None:
+    calls = (
+        (module.name, node.func)
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    )
+    assert [
+        name for name, call in calls if isinstance(call, ast.Attribute) and "exec" in call.attr
+    ] == []
