@@ -108,8 +108,10 @@ class Planner:
         finally:
             self._connection.execute("DEALLOCATE planned")
 
-    def _value(self, kind: str, is_array: bool, element_label: str, label: str) -> str:
-        """A value of type `kind` as a literal; of an enum, the label that is given."""
+    def _value(
+        self, kind: str, is_array: bool, element_label: str | None, label: str | None
+    ) -> str:
+        """A value of type `kind`, as text; of an enum, the label that is given."""
         if is_array:
             element = kind.removesuffix("[]")
             ones = [self._scalar(element, number, element_label) for number in self._ids]

@@ -69,13 +69,13 @@ def test_a_migration_that_fails_leaves_nothing(database: OwnDatabase, tmp_path: 
     assert seen(database) == []
 
 
-def test_an_index_is_built_outside_a_transaction_and_waits_for_older_ones(
+def test_an_index_is_built_outside_a_transaction_and_may_wait(
     database: OwnDatabase, tmp_path: Path
 ) -> None:
     text = (
         "-- Why; and how.\n"
         "DROP INDEX CONCURRENTLY IF EXISTS ledger.extra;\n"
-        "CREATE INDEX CONCURRENTLY extra\n  ON ledger.transfers (amount);\n"
+        "CREATE INDEX CONCURRENTLY extra\n  ON ledger.declines (amount);\n"
         f"{LOOK}\n"
     )
     for _ in range(2):
