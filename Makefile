@@ -41,7 +41,7 @@ test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
-check: $(READY) ## Format, lint, types, import rules, generated stubs
+check: $(READY) ## Format, lint, types, import rules, migrations, generated stubs
 	@$(BIN)/python -m tools.check
 
 .PHONY: format
@@ -52,6 +52,10 @@ format: $(READY) ## Format the code and mend what the linter can
 .PHONY: protos
 protos: $(READY) ## Generate the stubs from protos/
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.generate_stubs
+
+.PHONY: schema
+schema: $(READY) ## Write database/schema.sql, the whole that the migrations give
+	@$(BIN)/python -m tools.dump_schema
 
 .PHONY: lock
 lock: $(READY) ## Pin the newest allowed dependencies, with hashes

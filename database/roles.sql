@@ -17,7 +17,10 @@ BEGIN
 END
 $$;
 
+-- A migration checks constraints and builds indexes of any size: it may run for as long as it takes,
+-- for it gives up early where others would have to wait for it.
 ALTER ROLE paycore_owner SET search_path = '';
+ALTER ROLE paycore_owner SET statement_timeout = '0';
 ALTER ROLE paycore_owner SET lock_timeout = '5s';
 ALTER ROLE paycore_owner SET idle_in_transaction_session_timeout = '60s';
 

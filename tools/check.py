@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+MIGRATIONS = ROOT / "database" / "migrations" / "versions"
 SOURCES = [
     "paycore",
     "database",
@@ -29,6 +31,11 @@ SOURCES = [
 ]
 
 
+def lint_migrations(scripts: Sequence[Path]) -> list[str]:
+    """Command line that fails where a statement of `scripts` is unsafe on a live table."""
+    return [f"{BIN}/squawk", "--config", str(ROOT / ".squawk.toml"), *map(str, scripts)]
+
+
 def checks(descriptors: str) -> dict[str, list[list[str]]]:
     """What is run, by name: command lines that must all exit with 0."""
     python = sys.executable
@@ -38,6 +45,7 @@ def checks(descriptors: str) -> dict[str, list[list[str]]]:
         "lint": [[f"{BIN}/ruff", "check", *SOURCES]],
         "types": [[f"{BIN}/mypy", *SOURCES]],
         "import rules": [[f"{BIN}/lint-imports"]],
+        "migrations": [lint_migrations(sorted(MIGRATIONS.glob("*.sql")))],
         "stubs current": [[*stubs, "--check"]],
         "protos": [
             [*stubs, "--descriptors", descriptors],

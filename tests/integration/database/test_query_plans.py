@@ -1,0 +1,250 @@
+"""Every named query gets at its rows as it was meant to: by an index, or whole where it must.
+
+What is expected names columns, not indexes, so that it holds for a partition's index as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+import database as queries
+from deploy.local import Endpoints
+from tests.support.databases import own_database
+from tests.support.full_tables import ROWS, fill
+from tests.support.plans import Access, PlanMode, Planner
+
+BATCHES = (1, 500)
+"""How many rows are asked for at once: a lone call's, and a full batch's."""
+
+MODES: tuple[PlanMode, ...] = ("force_custom_plan", "force_generic_plan")
+
+
+Key = tuple[str, tuple[str, ...]]
+"""A table and columns of it."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a query may read, and how."""
+
+    found: frozenset[Key] = frozenset()
+    """By which columns it finds rows, of which tables."""
+    first: frozenset[Key] = frozenset()
+    """In the order of which columns it takes the first rows, of which tables."""
+    whole: frozenset[str] = frozenset()
+    """Tables that it reads whole, though they may be large."""
+    everything: bool = False
+    """All of it may be read, by whatever way is quickest."""
+    planned: bool = True
+    """Not so for the frame of a transaction, which has no plan."""
+
+    def __or__(self, other: Reads) -> Reads:
+        return Reads(self.found | other.found, self.first | other.first, self.whole | other.whole)
+
+    def faults(self, accesses: Sequence[Access]) -> list[str]:
+        """How `accesses` differ from this."""
+        faults = [
+            f"{table} is not searched by {columns}"
+            for table, columns in sorted(self.found)
+            if not any(one.table == table and one.finds_by(columns) for one in accesses)
+        ]
+        faults += [
+            f"{table} is not followed by {columns}"
+            for table, columns in sorted(self.first)
+            if not any(one.table == table and one.follows(columns) for one in accesses)
+        ]
+        read = {one.table for one in accesses if one.reads_much}
+        if not self.everything:
+            faults += [f"{table} is read whole" for table in sorted(read - self.whole)]
+        return faults + [f"{table} is not read whole" for table in sorted(self.whole - read)]
+
+
+NOTHING = Reads()
+"""Rows are only added, or read from tables that have few of them: nothing large is read."""
+FRAME = Reads(planned=False)
+VERIFICATION = Reads(everything=True)
+"""It is about every row."""
+
+
+def by(table: str, *columns: str) -> Reads:
+    return Reads(found=frozenset({(table, columns)}))
+
+
+def first(table: str, *columns: str) -> Reads:
+    return Reads(first=frozenset({(table, columns)}))
+
+
+def whole(*tables: str) -> Reads:
+    return Reads(whole=frozenset(tables))
+
+
+ACCOUNTS = by("ledger.accounts", "id")
+DECLINES = by("ledger.declines", "id")
+TRANSFERS = by("ledger.transfers", "id")
+DETAILS = by("ledger.transfer_details", "id")
+JOURNAL = by("ledger.journal", "xid", "id")
+KEYS = by("ledger.idempotency_keys", "client", "key")
+LEASES = by("ledger.id_leases", "instance")
+PINS = by("signing.pins", "user_id")
+APPROVALS = by("signing.authorizations", "digest")
+COUNTERS = by("signing.attempt_counters", "user_id")
+
+EXPECTED = {
+    "accounts.find_keys": KEYS,
+    "accounts.lock_account": ACCOUNTS,
+    "accounts.open_accounts": NOTHING,
+    "accounts.read_accounts": ACCOUNTS,
+    "accounts.set_status": ACCOUNTS,
+    "accounts.write_audit": NOTHING,
+    "accounts.write_journal": NOTHING,
+    "accounts.write_keys": NOTHING,
+    # Looks for a free number among 1,024.
+    "id_leases.lease": LEASES,
+    "id_leases.release": LEASES,
+    "id_leases.renew": LEASES,
+    "local_seed.seed_grants": NOTHING,
+    "local_seed.seed_step_up_policies": by("ledger.step_up_policies", "currency"),
+    "posting.find_by_reference": by("ledger.transfers", "client", "reference")
+    | by("ledger.declines", "client", "reference"),
+    "posting.find_declines": DECLINES,
+    "posting.find_details": DETAILS,
+    "posting.find_keys": KEYS,
+    "posting.find_transfers": TRANSFERS,
+    "posting.horizon": NOTHING,
+    "posting.lock_accounts": ACCOUNTS,
+    "posting.next_transaction": NOTHING,
+    "posting.write_authorizations": NOTHING,
+    "posting.write_batch": ACCOUNTS,
+    "posting.write_declines": NOTHING,
+    "posting.write_details": NOTHING,
+    "projector.count_dead_letters": by("projection.dead_letters", "sink"),
+    "projector.load_accounts": ACCOUNTS,
+    "projector.load_checkpoint": NOTHING,
+    "projector.load_declines": DECLINES | DETAILS,
+    "projector.load_transfers": TRANSFERS | DETAILS,
+    "projector.read_epoch": NOTHING,
+    "projector.read_journal": JOURNAL | first("ledger.journal", "xid", "id"),
+    "projector.save_checkpoint": by("projection.checkpoints", "sink"),
+    "projector.save_dead_letters": by("projection.dead_letters", "sink", "kind", "document_id"),
+    "projector.still_connected": NOTHING,
+    "projector.try_lead": NOTHING,
+    # Policy: a few rows, all of which are wanted.
+    "query.read_grants": NOTHING,
+    "rules.all_grants": NOTHING,
+    "rules.all_step_up_policies": NOTHING,
+    "signing.abandon": by("signing.attempts", "user_id"),
+    "signing.add_counter": NOTHING,
+    # Whether it may read them: the first row of each is enough.
+    "signing.check_ready": whole(
+        "signing.attempt_counters", "signing.attempts", "signing.authorizations", "signing.pins"
+    ),
+    "signing.clear_counter": COUNTERS,
+    "signing.decide": by("signing.attempts", "id"),
+    "signing.enrol": PINS,
+    "signing.find_authorization": APPROVALS,
+    "signing.find_enrolment": PINS,
+    "signing.lock_counter": COUNTERS,
+    "signing.read_attempt": by("signing.attempts", "id"),
+    "signing.read_situation": by("signing.attempts", "proof")
+    | by("signing.attempts", "user_id")
+    | PINS,
+    "signing.record_authorization": APPROVALS,
+    "signing.remove_stale": by("signing.attempts", "fresh_until_us")
+    | first("signing.attempts", "fresh_until_us")
+    | by("signing.attempts", "proof"),
+    "signing.reserve": NOTHING,
+    "signing.save_counter": COUNTERS,
+    "transactions.begin": FRAME,
+    "transactions.commit": FRAME,
+    "transactions.epoch": NOTHING,
+    "transactions.journal_has": JOURNAL,
+    "transactions.roll_back": FRAME,
+    "transactions.transaction_status": NOTHING,
+    "verify.check_authorizations": VERIFICATION,
+    "verify.check_chains": VERIFICATION,
+    "verify.check_details": VERIFICATION,
+    "verify.check_floors": VERIFICATION,
+    "verify.check_holds": VERIFICATION,
+    "verify.check_journal": VERIFICATION,
+    "verify.check_keys": VERIFICATION,
+    "verify.check_positions": VERIFICATION,
+    "verify.check_sides": VERIFICATION,
+    "verify.check_sums": VERIFICATION,
+    "verify.newest_position": first("ledger.journal", "xid", "id"),
+    "verify.read_authorizations": by("ledger.authorizations", "id")
+    | first("ledger.authorizations", "id")
+    | TRANSFERS,
+    "verify.snapshot_position": by("ledger.journal", "xid") | first("ledger.journal", "xid", "id"),
+    "verify.totals": VERIFICATION,
+    "verify.widen_sorts": FRAME,
+}
+"""File and query, and how it gets at its rows."""
+
+QUERIES = {
+    f"{name}.{query.name}": query.sql
+    for name in queries.files()
+    for query in queries.named_queries(name)
+}
+
+
+@pytest.fixture(scope="module")
+def full(endpoints: Endpoints, template: str) -> Iterator[tuple[psycopg.Connection, list[int]]]:
+    """A superuser's connection to a database full of rows, and their ids."""
+    with own_database(endpoints, template) as own:
+        ids = fill(own.admin_dsn)
+        with psycopg.connect(own.admin_dsn, autocommit=True) as connection:
+            yield connection, ids
+
+
+@pytest.fixture(params=BATCHES)
+def planner(full: tuple[psycopg.Connection, list[int]], request: pytest.FixtureRequest) -> Planner:
+    connection, ids = full
+    return Planner(connection, ids[len(ids) // 3 :][: request.param])
+
+
+def test_every_query_is_expected_to_do_something() -> None:
+    assert set(QUERIES) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", sorted(QUERIES.keys() & EXPECTED.keys()))
+def test_a_query_gets_at_its_rows_as_expected(planner: Planner, name: str, mode: PlanMode) -> None:
+    expected = EXPECTED[name]
+    if not expected.planned:
+        with pytest.raises(psycopg.errors.SyntaxError):
+            planner.accesses(QUERIES[name], mode)
+        return
+    accesses = planner.accesses(QUERIES[name], mode)
+    assert expected.faults(accesses) == [], accesses
+
+
+def test_what_is_large_here_has_as_many_rows(full: tuple[psycopg.Connection, list[int]]) -> None:
+    connection, ids = full
+    assert len(ids) == ROWS
+    for table in ("ledger.accounts", "ledger.transfers", "ledger.journal", "signing.attempts"):
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert row == (ROWS,), table
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_query_without_its_index_is_found_out(
+    full: tuple[psycopg.Connection, list[int]], planner: Planner, mode: PlanMode
+) -> None:
+    connection, _ = full
+    with connection.transaction(force_rollback=True):
+        connection.execute("ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey")
+        accesses = planner.accesses(QUERIES["posting.lock_accounts"], mode)
+    assert ACCOUNTS.faults(accesses) == [
+        "ledger.accounts is not searched by ('id',)",
+        "ledger.accounts is read whole",
+    ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_search_that_no_index_helps_is_found_out(planner: Planner, mode: PlanMode) -> None:
+    accesses = planner.accesses("SELECT id FROM ledger.transfers WHERE amount = $1 LIMIT 9", mode)
+    assert set(NOTHING.faults(accesses)) == {"ledger.transfers is read whole"}
