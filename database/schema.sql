@@ -14,16 +14,217 @@ CREATE TYPE ledger.account_kind AS ENUM ('CUSTOMER', 'EXTERNAL');
 CREATE TYPE ledger.account_status AS ENUM ('ACTIVE', 'FROZEN', 'CLOSED');
 
 CREATE TYPE ledger.grant_action AS ENUM ('READ', 'SET_STATUS', 'STEP_UP_EXEMPT', 'ACT_FOR_USERS',
-  'TRANSFER', 'DEPOSIT', 'WITHDRAWAL', 'OPEN_EXTERNAL', 'SET_OVERDRAFT');
+  'TRANSFER', 'DEPOSIT', 'WITHDRAWAL', 'OPEN_EXTERNAL', 'SET_OVERDRAFT', 'HOLD', 'CAPTURE',
+  'RELEASE', 'REFUND', 'REVERSAL', 'FEE', 'NET_SETTLEMENT', 'REVIEW', 'LINK_IDENTIFIER');
 
 CREATE TYPE ledger.grant_scope AS ENUM ('OWN', 'INSTITUTION', 'ALL');
 
-CREATE TYPE ledger.outcome_kind AS ENUM ('TRANSFER', 'DECLINE', 'ACCOUNT', 'ACCOUNT_STATUS');
+CREATE TYPE ledger.outcome_kind AS ENUM ('TRANSFER', 'DECLINE', 'ACCOUNT', 'ACCOUNT_STATUS',
+  'GROUP', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER');
 
 CREATE TYPE ledger.step_up_basis AS ENUM ('AUTHORIZED', 'BELOW_THRESHOLD', 'CLIENT_EXEMPT',
   'NOT_APPLICABLE');
 
-CREATE TYPE ledger.transfer_kind AS ENUM ('TRANSFER', 'DEPOSIT', 'WITHDRAWAL');
+CREATE TYPE ledger.transfer_kind AS ENUM ('TRANSFER', 'DEPOSIT', 'WITHDRAWAL', 'HOLD', 'CAPTURE',
+  'RELEASE', 'REFUND', 'REVERSAL', 'FEE', 'NET_SETTLEMENT');
+
+CREATE TYPE ledger.transfer_state AS ENUM ('POSTED', 'FAILED', 'HELD', 'PARTIALLY_CAPTURED',
+  'CAPTURED', 'RELEASED', 'EXPIRED', 'PARTIALLY_REFUNDED', 'REFUNDED', 'REVERSED', 'ROLLED_BACK');
+
+CREATE FUNCTION ledger.add_transfer_partition(month date) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+DECLARE
+  first_day timestamptz := date_trunc('month', month::timestamp) AT TIME ZONE 'UTC';
+  next_first timestamptz := (date_trunc('month', month::timestamp) + interval '1 month')
+    AT TIME ZONE 'UTC';
+  partition text := 'transfers_' || to_char(month, 'YYYY_MM');
+  covered bigint;
+BEGIN
+  -- One at a time: two that add the same month would meet at the attachment.
+  PERFORM pg_advisory_xact_lock(x'70617274'::int);
+  SELECT max(substring(pg_get_expr(child.relpartbound, child.oid)
+                       FROM 'TO \(''(\d+)''\)')::bigint)
+  INTO covered
+  FROM pg_catalog.pg_inherits AS link
+  JOIN pg_catalog.pg_class AS child ON child.oid = link.inhrelid
+  WHERE link.inhparent = 'ledger.transfers'::regclass;
+  IF covered >= ledger.first_transfer_id(next_first) THEN
+    RETURN false;
+  END IF;
+  IF covered <> ledger.first_transfer_id(first_day) THEN
+    RAISE EXCEPTION 'partitions are added in order: the last one ends at id %', covered
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  EXECUTE format(
+    'CREATE TABLE ledger.%I (LIKE ledger.transfers INCLUDING CONSTRAINTS)', partition);
+  EXECUTE format('ALTER TABLE ledger.%1$I ADD CONSTRAINT %2$I PRIMARY KEY (id)',
+                 partition, partition || '_pkey');
+  EXECUTE format('CREATE UNIQUE INDEX %2$I ON ledger.%1$I (debit_account, debit_version)',
+                 partition, partition || '_debit_entry');
+  EXECUTE format('CREATE UNIQUE INDEX %2$I ON ledger.%1$I (credit_account, credit_version)',
+                 partition, partition || '_credit_entry');
+  EXECUTE format('CREATE UNIQUE INDEX %2$I ON ledger.%1$I (parent_id, parent_sequence)'
+                 ' WHERE parent_id IS NOT NULL', partition, partition || '_child');
+  EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.%I'
+                 ' FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change()', partition);
+  EXECUTE format('ALTER TABLE ledger.%I ENABLE ALWAYS TRIGGER append_only', partition);
+  -- Those of the whole do not run for rows that are put into a partition itself.
+  EXECUTE format('CREATE TRIGGER apply_transfers AFTER INSERT ON ledger.%I'
+                 ' REFERENCING NEW TABLE AS inserted'
+                 ' FOR EACH STATEMENT EXECUTE FUNCTION ledger.apply_transfers()', partition);
+  EXECUTE format('ALTER TABLE ledger.%I ENABLE ALWAYS TRIGGER apply_transfers', partition);
+  -- Attached last: the writers are stopped for no longer than the catalogue takes.
+  EXECUTE format('ALTER TABLE ledger.transfers ATTACH PARTITION ledger.%I'
+                 ' FOR VALUES FROM (%s) TO (%s)', partition,
+                 ledger.first_transfer_id(first_day), ledger.first_transfer_id(next_first));
+  RETURN true;
+END
+$_$;
+COMMENT ON FUNCTION ledger.add_transfer_partition(month date) IS
+  'Makes the partition for the transfers of one month; false where there is one already.';
+REVOKE ALL ON FUNCTION ledger.add_transfer_partition(month date) FROM PUBLIC;
+
+CREATE FUNCTION ledger.apply_transfers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+  wanted bigint;
+  applied bigint;
+BEGIN
+  WITH legs AS (
+    SELECT debit_account AS account, currency, debit_version AS version, created_at_us,
+           debit_balance_after AS balance_after,
+           CASE WHEN credit_version IS NULL THEN 0 ELSE -amount END AS change,
+           CASE kind WHEN 'HOLD' THEN amount
+                     WHEN 'RELEASE' THEN -amount
+                     WHEN 'CAPTURE' THEN -(amount + coalesce(released, 0))
+                     ELSE 0 END AS held_change,
+           debit_held_after AS held_after, kind <> 'RELEASE' AS debits
+    FROM inserted
+    UNION ALL
+    SELECT credit_account, currency, credit_version, created_at_us, credit_balance_after, amount, 0,
+           NULL, false
+    FROM inserted
+    WHERE credit_version IS NOT NULL
+  ), sums AS (
+    SELECT account, count(*) AS entries,
+           min(version) AS first_version, min(created_at_us) AS first_us,
+           max(created_at_us) AS last_us,
+           sum(change)::bigint AS change, sum(held_change)::bigint AS held_change,
+           max(ARRAY[version, balance_after]) AS last,
+           max(ARRAY[version, held_after]) FILTER (WHERE held_after IS NOT NULL) AS last_held,
+           min(currency) AS currency, max(currency) AS currency_too, bool_or(debits) AS debits
+    FROM legs
+    GROUP BY account
+  ), moved AS (
+    UPDATE ledger.accounts AS account
+    SET balance = account.balance + sums.change, held = account.held + sums.held_change,
+        version = account.version + sums.entries, last_entry_us = sums.last_us
+    FROM sums
+    WHERE account.id = sums.account
+      AND account.currency = sums.currency AND account.currency = sums.currency_too
+      AND (account.status = 'ACTIVE' OR account.status = 'FROZEN' AND NOT sums.debits)
+      AND account.version + 1 = sums.first_version
+      AND account.version + sums.entries = sums.last[1]
+      AND account.balance + sums.change = sums.last[2]
+      AND account.last_entry_us < sums.first_us
+      AND (sums.last_held IS NULL OR account.held + sums.held_change = sums.last_held[2])
+    RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM sums), (SELECT count(*) FROM moved) INTO wanted, applied;
+  IF applied <> wanted THEN
+    -- The accounts are not as the transfers were decided from: whoever decides anew, finds out why.
+    RAISE EXCEPTION 'transfers do not follow on % of % accounts', wanted - applied, wanted
+      USING ERRCODE = 'serialization_failure';
+  END IF;
+  IF EXISTS (SELECT FROM inserted WHERE kind IN ('HOLD', 'CAPTURE', 'RELEASE', 'REFUND', 'REVERSAL'))
+  THEN
+    PERFORM ledger.check_children(array_agg(id)) FROM inserted WHERE parent_id IS NOT NULL;
+    INSERT INTO ledger.open_holds (id, account, remaining, expires_at_us)
+      SELECT id, debit_account, amount, expires_at_us FROM inserted WHERE kind = 'HOLD';
+    PERFORM ledger.reduce_holds(array_agg(id)) FROM inserted WHERE kind IN ('CAPTURE', 'RELEASE');
+  END IF;
+  -- Both accounts of a hold are in its currency; only one of them has an entry.
+  IF EXISTS (
+    SELECT FROM inserted AS hold
+    LEFT JOIN ledger.accounts AS payee ON payee.id = hold.credit_account
+    WHERE hold.credit_version IS NULL AND payee.currency IS DISTINCT FROM hold.currency
+  ) THEN
+    RAISE EXCEPTION 'a hold is not in the currency of its payee' USING ERRCODE = 'check_violation';
+  END IF;
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.apply_transfers() FROM PUBLIC;
+
+CREATE FUNCTION ledger.check_children(ids bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM ledger.transfers AS child
+    LEFT JOIN ledger.transfers AS parent ON parent.id = child.parent_id
+    LEFT JOIN ledger.legal_children AS legal
+      ON legal.parent = parent.kind AND legal.child = child.kind
+    LEFT JOIN ledger.transfers AS before
+      ON before.parent_id = child.parent_id AND before.parent_sequence = child.parent_sequence - 1
+    WHERE child.id = ANY (ids)
+      AND (legal.child IS NULL
+           OR parent.currency <> child.currency
+           OR (parent.debit_account, parent.credit_account) IS DISTINCT FROM (
+                CASE WHEN child.kind IN ('CAPTURE', 'RELEASE')
+                     THEN (child.debit_account, child.credit_account)
+                     ELSE (child.credit_account, child.debit_account) END)
+           OR (child.parent_sequence = 1) <> (before.id IS NULL)
+           OR child.parent_remaining <> coalesce(before.parent_remaining, parent.amount)
+                                        - child.amount - coalesce(child.released, 0)
+           OR before.parent_state IN ('CAPTURED', 'RELEASED', 'EXPIRED', 'REVERSED', 'ROLLED_BACK')
+           OR (child.kind = 'CAPTURE' AND child.created_at_us >= parent.expires_at_us))
+  ) THEN
+    RAISE EXCEPTION 'a transfer does not follow its parent' USING ERRCODE = 'check_violation';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.check_children(ids bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION ledger.first_transfer_id(at timestamp with time zone) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  -- Snowflake ids: milliseconds since 2025-01-01 above 22 bits of instance and sequence.
+  SELECT (floor(extract(epoch FROM at) * 1000)::bigint - 1735689600000) << 22
+$$;
+COMMENT ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) IS
+  'The lowest id that can be made at or after a time.';
+REVOKE ALL ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) TO paycore_command,
+  paycore_projector, paycore_query, paycore_audit;
+
+CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+  DELETE FROM ledger.open_holds AS hold
+  USING ledger.transfers AS child
+  WHERE child.id = ANY (ids) AND child.parent_id = hold.id AND child.parent_remaining = 0;
+  UPDATE ledger.open_holds AS hold
+  SET remaining = latest.remaining, sequence = latest.sequence
+  FROM (
+    SELECT parent_id, min(parent_remaining) AS remaining, max(parent_sequence) AS sequence
+    FROM ledger.transfers
+    WHERE id = ANY (ids)
+    GROUP BY parent_id
+  ) AS latest
+  WHERE hold.id = latest.parent_id;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.reduce_holds(ids bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION ledger.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -63,16 +264,25 @@ WITH (fillfactor='50');
 COMMENT ON COLUMN ledger.accounts.version IS 'Number of entries on the account, gap-free from 1.';
 COMMENT ON COLUMN ledger.accounts.revision IS 'Raised by each change that is not an entry.';
 ALTER TABLE ledger.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+CREATE TRIGGER born_at_zero BEFORE INSERT ON ledger.accounts FOR EACH ROW WHEN (((new.balance <> 0)
+  OR (new.held <> 0) OR (new.version <> 0) OR (new.last_entry_us <> 0))) EXECUTE FUNCTION
+  ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER born_at_zero;
 CREATE TRIGGER immutable BEFORE UPDATE OF id, kind, currency, owner, institution, opened_by,
   created_at_us ON ledger.accounts FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER immutable;
 CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON ledger.accounts FOR EACH STATEMENT EXECUTE
   FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER never_deleted;
-GRANT SELECT,INSERT ON TABLE ledger.accounts TO paycore_command;
-GRANT SELECT ON TABLE ledger.accounts TO paycore_audit, paycore_projector, paycore_query;
-GRANT UPDATE (balance, held, version, revision, last_entry_us, status) ON TABLE ledger.accounts TO
-  paycore_command;
+CREATE TRIGGER only_by_transfers BEFORE UPDATE OF balance, held, version, last_entry_us ON
+  ledger.accounts FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION
+  ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER only_by_transfers;
+GRANT SELECT ON TABLE ledger.accounts TO paycore_command, paycore_audit, paycore_projector,
+  paycore_query;
+GRANT INSERT (id, overdraft_limit, created_at_us, kind, currency, owner, institution, opened_by) ON
+  TABLE ledger.accounts TO paycore_command;
+GRANT UPDATE (revision, status) ON TABLE ledger.accounts TO paycore_command;
 
 CREATE TABLE ledger.audit (
     id bigint NOT NULL,
@@ -133,10 +343,14 @@ CREATE TABLE ledger.declines (
     figures jsonb NOT NULL,
     reference text,
     details_hash bytea,
+    parent_id bigint,
+    group_id bigint,
     CONSTRAINT declines_amount_check CHECK ((amount > 0))
 );
 COMMENT ON COLUMN ledger.declines.figures IS
   'Metadata of the error: account, currency, available, requested and the like, as text.';
+COMMENT ON COLUMN ledger.declines.group_id IS
+  'Set when a whole group was refused: the row then tells of its first item that failed.';
 ALTER TABLE ledger.declines ADD CONSTRAINT declines_pkey PRIMARY KEY (id);
 CREATE INDEX declines_reference ON ledger.declines (client, reference, id) WHERE (reference IS NOT
   NULL);
@@ -152,9 +366,9 @@ CREATE TABLE ledger.transfers (
     credit_account bigint NOT NULL,
     amount bigint NOT NULL,
     debit_version bigint NOT NULL,
-    credit_version bigint NOT NULL,
+    credit_version bigint,
     debit_balance_after bigint NOT NULL,
-    credit_balance_after bigint NOT NULL,
+    credit_balance_after bigint,
     debit_held_after bigint NOT NULL,
     created_at_us bigint NOT NULL,
     effective_at_us bigint,
@@ -165,30 +379,73 @@ CREATE TABLE ledger.transfers (
     client text NOT NULL,
     reference text,
     details_hash bytea,
+    parent_id bigint,
+    parent_sequence bigint,
+    parent_remaining bigint,
+    parent_state ledger.transfer_state,
+    released bigint,
+    expires_at_us bigint,
+    group_id bigint,
+    review text,
     CONSTRAINT transfers_amount_positive CHECK ((amount > 0)),
     CONSTRAINT transfers_authorized CHECK (((step_up = 'AUTHORIZED'::ledger.step_up_basis) = (authorization_id IS NOT NULL))),
+    CONSTRAINT transfers_child CHECK (
+CASE
+    WHEN (kind = ANY (ARRAY['CAPTURE'::ledger.transfer_kind, 'RELEASE'::ledger.transfer_kind, 'REFUND'::ledger.transfer_kind, 'REVERSAL'::ledger.transfer_kind])) THEN ((parent_id IS NOT NULL) AND (parent_sequence > 0) AND (parent_remaining >= 0) AND (parent_state IS NOT NULL))
+    ELSE (parent_id IS NULL)
+END),
+    CONSTRAINT transfers_extras CHECK ((((expires_at_us IS NULL) OR (kind = 'HOLD'::ledger.transfer_kind)) AND ((review IS NULL) OR ((kind = 'HOLD'::ledger.transfer_kind) AND ((length(review) >= 1) AND (length(review) <= 64)))) AND ((released IS NULL) OR ((kind = 'CAPTURE'::ledger.transfer_kind) AND (released > 0) AND (parent_remaining = 0))))),
+    CONSTRAINT transfers_legs CHECK (
+CASE
+    WHEN (kind = ANY (ARRAY['HOLD'::ledger.transfer_kind, 'RELEASE'::ledger.transfer_kind])) THEN ((credit_version IS NULL) AND (credit_balance_after IS NULL))
+    ELSE ((credit_version IS NOT NULL) AND (credit_balance_after IS NOT NULL))
+END),
     CONSTRAINT transfers_two_accounts CHECK ((debit_account <> credit_account)),
     CONSTRAINT transfers_versions_positive CHECK (((debit_version > 0) AND (credit_version > 0)))
-);
+)
+PARTITION BY RANGE (id);
 COMMENT ON COLUMN ledger.transfers.details_hash IS
   'Keyed hash of the row''s personal data in transfer_details, which may be erased.';
+COMMENT ON COLUMN ledger.transfers.parent_id IS
+  'The transfer that this one captures, releases, refunds or reverses.';
+COMMENT ON COLUMN ledger.transfers.parent_sequence IS 'Gap-free from 1 under its parent.';
+COMMENT ON COLUMN ledger.transfers.parent_remaining IS
+  'What the parent has left after this row, to be captured or refunded.';
+COMMENT ON COLUMN ledger.transfers.parent_state IS 'The state in which this row put its parent.';
+COMMENT ON COLUMN ledger.transfers.released IS
+  'What a capture that ended its hold set free beside what it moved.';
+COMMENT ON COLUMN ledger.transfers.expires_at_us IS
+  'From when on a hold cannot be captured, whether or not it has been released yet.';
+COMMENT ON COLUMN ledger.transfers.review IS
+  'The rule for which a payment was posted as a hold, until someone approves or refuses it.';
 ALTER TABLE ledger.transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
-CREATE UNIQUE INDEX transfers_credit_entry ON ledger.transfers (credit_account, credit_version);
-CREATE UNIQUE INDEX transfers_debit_entry ON ledger.transfers (debit_account, debit_version);
 CREATE INDEX transfers_reference ON ledger.transfers (client, reference, id) WHERE (reference IS NOT
   NULL);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.transfers FOR EACH
   STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.transfers ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER apply_transfers AFTER INSERT ON ledger.transfers REFERENCING NEW TABLE AS inserted
+  FOR EACH STATEMENT EXECUTE FUNCTION ledger.apply_transfers();
+ALTER TABLE ledger.transfers ENABLE ALWAYS TRIGGER apply_transfers;
 GRANT SELECT,INSERT ON TABLE ledger.transfers TO paycore_command;
-GRANT SELECT ON TABLE ledger.transfers TO paycore_audit, paycore_projector, paycore_query;
+GRANT SELECT ON TABLE ledger.transfers TO paycore_projector, paycore_query, paycore_audit;
 
 CREATE VIEW ledger.entries AS
  SELECT transfers.debit_account AS account,
     transfers.debit_version AS version,
     transfers.id AS transfer,
-    (- transfers.amount) AS change,
+        CASE
+            WHEN (transfers.credit_version IS NULL) THEN (0)::bigint
+            ELSE (- transfers.amount)
+        END AS change,
     transfers.debit_balance_after AS balance_after,
+        CASE transfers.kind
+            WHEN 'HOLD'::ledger.transfer_kind THEN transfers.amount
+            WHEN 'RELEASE'::ledger.transfer_kind THEN (- transfers.amount)
+            WHEN 'CAPTURE'::ledger.transfer_kind THEN (- (transfers.amount + COALESCE(transfers.released, (0)::bigint)))
+            ELSE (0)::bigint
+        END AS held_change,
+    transfers.debit_held_after AS held_after,
     transfers.currency,
     transfers.created_at_us
    FROM ledger.transfers
@@ -198,9 +455,12 @@ UNION ALL
     transfers.id AS transfer,
     transfers.amount AS change,
     transfers.credit_balance_after AS balance_after,
+    0 AS held_change,
+    NULL::bigint AS held_after,
     transfers.currency,
     transfers.created_at_us
-   FROM ledger.transfers;
+   FROM ledger.transfers
+  WHERE (transfers.credit_version IS NOT NULL);
 GRANT SELECT ON TABLE ledger.entries TO paycore_command, paycore_audit, paycore_projector,
   paycore_query;
 
@@ -276,6 +536,40 @@ ALTER TABLE ledger.journal ENABLE ALWAYS TRIGGER append_only;
 GRANT SELECT,INSERT ON TABLE ledger.journal TO paycore_command;
 GRANT SELECT ON TABLE ledger.journal TO paycore_audit, paycore_projector, paycore_query;
 
+CREATE TABLE ledger.legal_children (
+    parent ledger.transfer_kind NOT NULL,
+    child ledger.transfer_kind NOT NULL
+);
+INSERT INTO ledger.legal_children (parent, child) VALUES
+  ('HOLD', 'CAPTURE'),
+  ('HOLD', 'RELEASE'),
+  ('TRANSFER', 'REFUND'),
+  ('CAPTURE', 'REFUND'),
+  ('FEE', 'REFUND'),
+  ('TRANSFER', 'REVERSAL'),
+  ('DEPOSIT', 'REVERSAL'),
+  ('WITHDRAWAL', 'REVERSAL'),
+  ('CAPTURE', 'REVERSAL'),
+  ('FEE', 'REVERSAL'),
+  ('NET_SETTLEMENT', 'REVERSAL');
+ALTER TABLE ledger.legal_children ADD CONSTRAINT legal_children_pkey PRIMARY KEY (parent, child);
+GRANT SELECT ON TABLE ledger.legal_children TO paycore_command, paycore_audit;
+
+CREATE TABLE ledger.open_holds (
+    id bigint NOT NULL,
+    account bigint NOT NULL,
+    remaining bigint NOT NULL,
+    sequence bigint DEFAULT 0 NOT NULL,
+    expires_at_us bigint,
+    CONSTRAINT open_holds_remaining_check CHECK ((remaining > 0))
+)
+WITH (fillfactor='70');
+ALTER TABLE ledger.open_holds ADD CONSTRAINT open_holds_pkey PRIMARY KEY (id);
+CREATE INDEX open_holds_account ON ledger.open_holds (account);
+CREATE INDEX open_holds_expiry ON ledger.open_holds (expires_at_us) WHERE (expires_at_us IS NOT
+  NULL);
+GRANT SELECT ON TABLE ledger.open_holds TO paycore_command, paycore_audit;
+
 CREATE TABLE ledger.step_up_policies (
     currency text NOT NULL,
     threshold bigint NOT NULL,
@@ -296,6 +590,20 @@ CREATE TABLE ledger.transfer_details (
 ALTER TABLE ledger.transfer_details ADD CONSTRAINT transfer_details_pkey PRIMARY KEY (id);
 GRANT SELECT,INSERT ON TABLE ledger.transfer_details TO paycore_command;
 GRANT SELECT ON TABLE ledger.transfer_details TO paycore_audit, paycore_projector, paycore_query;
+
+CREATE TABLE ledger.transfer_groups (
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    client text NOT NULL,
+    transfers bigint[] NOT NULL,
+    CONSTRAINT transfer_groups_size CHECK (((cardinality(transfers) >= 1) AND (cardinality(transfers) <= 1000)))
+);
+ALTER TABLE ledger.transfer_groups ADD CONSTRAINT transfer_groups_pkey PRIMARY KEY (id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.transfer_groups FOR EACH
+  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.transfer_groups ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE ledger.transfer_groups TO paycore_command;
+GRANT SELECT ON TABLE ledger.transfer_groups TO paycore_audit, paycore_projector, paycore_query;
 
 -- Schema projection
 
