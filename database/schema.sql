@@ -89,6 +89,7 @@ REVOKE ALL ON FUNCTION ledger.add_transfer_partition(month date) FROM PUBLIC;
 CREATE FUNCTION ledger.apply_transfers() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
   wanted bigint;
@@ -163,6 +164,7 @@ REVOKE ALL ON FUNCTION ledger.apply_transfers() FROM PUBLIC;
 CREATE FUNCTION ledger.check_children(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET enable_seqscan TO 'off'
     AS $$
 BEGIN
   IF EXISTS (
@@ -208,6 +210,7 @@ GRANT ALL ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) TO p
 CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET enable_seqscan TO 'off'
     AS $$
 BEGIN
   DELETE FROM ledger.open_holds AS hold

@@ -1,8 +1,11 @@
 -- A transfer changes its accounts by being inserted, and nothing else changes them: no role may write
 -- balances, and for the owner a trigger refuses it.
 
+-- Sequential scans are off in these functions: their plans are kept, and one that was made while the
+-- tables were small must not read them whole when they are large.
+
 CREATE FUNCTION ledger.apply_transfers() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET enable_seqscan = off
 AS $$
 DECLARE
   wanted bigint;
@@ -74,7 +77,7 @@ END
 $$;
 
 CREATE FUNCTION ledger.check_children(ids bigint[]) RETURNS void
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET enable_seqscan = off
 AS $$
 BEGIN
   IF EXISTS (
@@ -104,7 +107,7 @@ END
 $$;
 
 CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET enable_seqscan = off
 AS $$
 BEGIN
   DELETE FROM ledger.open_holds AS hold
