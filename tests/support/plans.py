@@ -134,6 +134,8 @@ class Planner:
                 return f"{number:032x}"
             case "boolean":
                 return "true"
+            case "date":
+                return f"2026-{1 + number % 12:02}-01"
             case "timestamp with time zone":
                 return "now"
             case _:
