@@ -73,6 +73,12 @@ def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, A
     """Arguments of `write_batch`: a column each."""
     transfers = _columns(plan.transfers, 26)
     keys = _columns(plan.keys, 5)
+    kind, kinds = _alike(transfers[12])
+    step_up, step_ups = _alike(transfers[13])
+    currency, currencies = _alike(transfers[14])
+    client, clients = _alike(transfers[15])
+    key_client, key_clients = _alike(keys[0])
+    key_outcome, key_outcomes = _alike(keys[3])
     return {
         "ids": transfers[0],
         "debits": transfers[1],
@@ -82,14 +88,18 @@ def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, A
         "credit_versions": transfers[5],
         "debit_balances": transfers[6],
         "credit_balances": transfers[7],
-        "debit_helds": transfers[8],
+        "debit_helds": transfers[8] if any(transfers[8]) else (),
         "created_us": transfers[9],
         "effective_us": _filled(transfers[10]),
         "authorization_ids": _filled(transfers[11]),
-        "kinds": transfers[12],
-        "step_ups": transfers[13],
-        "currencies": transfers[14],
-        "clients": transfers[15],
+        "kind": kind,
+        "kinds": kinds,
+        "step_up": step_up,
+        "step_ups": step_ups,
+        "currency": currency,
+        "currencies": currencies,
+        "client": client,
+        "clients": clients,
         "refs": _filled(transfers[16]),
         "details_hashes": _filled(transfers[17]),
         "parent_ids": _filled(transfers[18]),
@@ -100,10 +110,12 @@ def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, A
         "expire_us": _filled(transfers[23]),
         "group_ids": _filled(transfers[24]),
         "reviews": _filled(transfers[25]),
-        "key_clients": keys[0],
+        "key_client": key_client,
+        "key_clients": key_clients,
         "key_keys": keys[1],
+        "key_outcome": key_outcome,
+        "key_outcomes": key_outcomes,
         "key_outcome_ids": keys[2],
-        "key_outcomes": keys[3],
         "key_hashes": keys[4],
         "journal_id": journal_id,
         "journal_us": journal_us,
@@ -183,7 +195,17 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[A
 
 def _filled(column: Sequence[Any]) -> Sequence[Any]:
     """`column`, or nothing where it holds nothing: encoding a thousand NULLs takes its time."""
-    return column if any(value is not None for value in column) else ()
+    return () if column.count(None) == len(column) else column
+
+
+def _alike(column: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """The value that all of `column` have, if there is one, and else the column itself.
+
+    A text or a label a thousand times takes its time here and there.
+    """
+    if column and column.count(column[0]) == len(column):
+        return column[0], ()
+    return None, column
 
 
 def _json_or_none(metadata: Mapping[str, str] | None) -> str | None:

@@ -53,11 +53,11 @@ SELECT id, user_id, device_id, ip_address, description, metadata
 FROM ledger.transfer_details
 WHERE id = ANY(:ids::bigint[])
 
--- name: write_batch(ids, debits, credits, amounts, debit_versions, credit_versions, debit_balances, credit_balances, debit_helds, created_us, effective_us, authorization_ids, kinds, step_ups, currencies, clients, refs, details_hashes, parent_ids, parent_sequences, parents_remaining, parent_states, released, expire_us, group_ids, reviews, key_clients, key_keys, key_outcomes, key_outcome_ids, key_hashes, journal_id, journal_us, declines)$
+-- name: write_batch(ids, debits, credits, amounts, debit_versions, credit_versions, debit_balances, credit_balances, debit_helds, created_us, effective_us, authorization_ids, kind, kinds, step_up, step_ups, currency, currencies, client, clients, refs, details_hashes, parent_ids, parent_sequences, parents_remaining, parent_states, released, expire_us, group_ids, reviews, key_client, key_clients, key_keys, key_outcome, key_outcomes, key_outcome_ids, key_hashes, journal_id, journal_us, declines)$
 -- Transfers, keys and the journal row in one statement; the tables apply the transfers to their
 -- accounts, which fails where these are not as the transfers were decided from. All transfers must
--- be in one statement: each account's must follow on it without a gap. Of a column that no row fills
--- the array may be empty.
+-- be in one statement: each account's must follow on it without a gap.
+-- An array is empty where no row has a value, and where all have the one that stands beside it.
 WITH posted AS (
   INSERT INTO ledger.transfers (
     id, debit_account, credit_account, amount, debit_version, credit_version,
@@ -65,7 +65,14 @@ WITH posted AS (
     authorization_id, kind, step_up, currency, client, reference, details_hash, parent_id,
     parent_sequence, parent_remaining, parent_state, released, expires_at_us, group_id, review
   )
-  SELECT * FROM unnest(
+  SELECT
+    id, debit_account, credit_account, amount, debit_version, credit_version,
+    debit_balance_after, credit_balance_after, coalesce(debit_held_after, 0), created_at_us,
+    effective_at_us, authorization_id, coalesce(kind, :kind::ledger.transfer_kind),
+    coalesce(step_up, :step_up::ledger.step_up_basis), coalesce(currency, :currency::text),
+    coalesce(client, :client::text), reference, details_hash, parent_id, parent_sequence,
+    parent_remaining, parent_state, released, expires_at_us, group_id, review
+  FROM unnest(
     :ids::bigint[], :debits::bigint[], :credits::bigint[], :amounts::bigint[],
     :debit_versions::bigint[], :credit_versions::bigint[], :debit_balances::bigint[],
     :credit_balances::bigint[], :debit_helds::bigint[], :created_us::bigint[],
@@ -74,11 +81,18 @@ WITH posted AS (
     :details_hashes::bytea[], :parent_ids::bigint[], :parent_sequences::bigint[],
     :parents_remaining::bigint[], :parent_states::ledger.transfer_state[], :released::bigint[],
     :expire_us::bigint[], :group_ids::bigint[], :reviews::text[]
+  ) AS new (
+    id, debit_account, credit_account, amount, debit_version, credit_version,
+    debit_balance_after, credit_balance_after, debit_held_after, created_at_us, effective_at_us,
+    authorization_id, kind, step_up, currency, client, reference, details_hash, parent_id,
+    parent_sequence, parent_remaining, parent_state, released, expires_at_us, group_id, review
   )
 ), remembered AS (
   INSERT INTO ledger.idempotency_keys
     (client, key, outcome, outcome_id, request_hash, journal_id)
-  SELECT client, key, outcome, outcome_id, request_hash, :journal_id::bigint
+  SELECT coalesce(client, :key_client::text), key,
+         coalesce(outcome, :key_outcome::ledger.outcome_kind), outcome_id, request_hash,
+         :journal_id::bigint
   FROM unnest(
     :key_clients::text[], :key_keys::text[], :key_outcomes::ledger.outcome_kind[],
     :key_outcome_ids::bigint[], :key_hashes::bytea[]
