@@ -31,7 +31,7 @@ async def describe(endpoints: Endpoints, parts: Collection[str]) -> dict[str, st
         "grpcio": version("grpcio"),
         "asyncpg": version("asyncpg"),
         "PostgreSQL": await _postgres(endpoints),
-        "Redis": await _redis(endpoints),
+        "Redis": await _redis(endpoints) if "redis" in parts else "not running",
         "Elasticsearch": (
             await _elasticsearch(endpoints) if "elasticsearch" in parts else "not running"
         ),

@@ -127,17 +127,17 @@ def markdown(report: Report) -> str:
     blocks = [
         f"`{report.command}`, {report.date}.",
         "\n".join(facts),
-        _markdown_table(FIGURES, [cells for _, cells in figure_cells(report)]),
-        _markdown_table(header, costs),
+        markdown_table(FIGURES, [cells for _, cells in figure_cells(report)]),
+        markdown_table(header, costs),
     ]
     if found := notes(report):
         blocks.append("\n".join(f"- {note}" for note in found))
     for profile in report.profiles:
         blocks += [
             f"One command worker under cProfile: {profile.load}.",
-            _markdown_table(SHARES, share_cells(profile.groups)),
+            markdown_table(SHARES, share_cells(profile.groups)),
             "Its dearest functions, without what they call:",
-            _markdown_table(SHARES, share_cells(profile.functions)),
+            markdown_table(SHARES, share_cells(profile.functions)),
         ]
     return "\n\n".join(blocks)
 
@@ -180,7 +180,8 @@ def _table(title: str, header: Cells) -> Table:
     return table
 
 
-def _markdown_table(header: Cells, rows: Iterable[Cells]) -> str:
+def markdown_table(header: Cells, rows: Iterable[Cells]) -> str:
+    """A table for a document; the first column to the left, figures to the right."""
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
