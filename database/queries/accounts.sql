@@ -17,7 +17,9 @@ FOR NO KEY UPDATE
 SELECT used.client, used.key, used.request_hash, used.outcome, used.outcome_id, used.journal_xid,
        used.journal_id, used.figures
 FROM unnest(:clients::text[], :keys::text[]) AS wanted (client, key)
-JOIN ledger.idempotency_keys AS used USING (client, key)
+JOIN ledger.idempotency_keys AS used
+  ON ledger.key_locator(used.client, used.key) = ledger.key_locator(wanted.client, wanted.key)
+  AND used.client = wanted.client AND used.key = wanted.key
 
 -- name: open_accounts(ids, kinds, currencies, owners, institutions, opened_by, limits, created_us)!
 INSERT INTO ledger.accounts

@@ -15,7 +15,9 @@ FOR NO KEY UPDATE
 SELECT used.client, used.key, used.request_hash, used.outcome, used.outcome_id, used.journal_xid,
        used.journal_id
 FROM unnest(:clients::text[], :keys::text[]) AS wanted (client, key)
-JOIN ledger.idempotency_keys AS used USING (client, key)
+JOIN ledger.idempotency_keys AS used
+  ON ledger.key_locator(used.client, used.key) = ledger.key_locator(wanted.client, wanted.key)
+  AND used.client = wanted.client AND used.key = wanted.key
 
 -- name: find_transfers(ids)
 SELECT id, debit_account, credit_account, amount, debit_version, credit_version,

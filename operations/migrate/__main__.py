@@ -25,10 +25,16 @@ def bootstrap(
     database: Annotated[str, typer.Option(help="Database to create or bring up to date.")] = (
         "paycore"
     ),
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Last migration to run: those after it want the processes replaced first."
+        ),
+    ] = steps.LATEST,
 ) -> None:
-    """Create roles and database where missing and run all migrations. Safe to repeat."""
+    """Create roles and database where missing and run the migrations. Safe to repeat."""
     try:
-        steps.bootstrap(admin_dsn, database, json.loads(passwords.read_text(encoding="utf-8")))
+        steps.bootstrap(admin_dsn, database, json.loads(passwords.read_text(encoding="utf-8")), to)
     except psycopg.Error as error:
         typer.echo(f"bootstrap failed: {error}", err=True)
         raise typer.Exit(1) from error

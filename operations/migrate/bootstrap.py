@@ -67,8 +67,12 @@ def _engine(dsn: str) -> Engine:
     return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
 
 
-def migrate(admin_dsn: str, name: str) -> None:
-    """Run every migration that database `name` lacks, as its owner, each in its transaction.
+LATEST = "head"
+
+
+def migrate(admin_dsn: str, name: str, to: str = LATEST) -> None:
+    """Run the migrations up to `to` that database `name` lacks, as its owner, each in its own
+    transaction.
 
     One that fails leaves those before it in place; the next call goes on from there.
     """
@@ -84,13 +88,13 @@ def migrate(admin_dsn: str, name: str) -> None:
             config = Config()
             config.set_main_option("script_location", str(_SQL / "migrations"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
     finally:
         engine.dispose()
 
 
-def bootstrap(admin_dsn: str, name: str, passwords: Mapping[str, str]) -> None:
+def bootstrap(admin_dsn: str, name: str, passwords: Mapping[str, str], to: str = LATEST) -> None:
     """Everything a fresh or an older server needs; safe to repeat."""
     create_roles(admin_dsn, passwords)
     create_database(admin_dsn, name)
-    migrate(admin_dsn, name)
+    migrate(admin_dsn, name, to)

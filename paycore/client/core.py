@@ -12,6 +12,7 @@ from typing import Any
 from paycore.client import calls, model, requests
 from paycore.client.bulk import Bulk
 from paycore.client.errors import ClientError, UnexpectedReplyError
+from paycore.client.keys import new_key
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Rpc
 from paycore.client.sealing import SealingKey
@@ -32,11 +33,16 @@ def _random_text() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Time, chance and names, passed in. `new_text` gives unique texts: keys and request ids."""
+    """Time, chance and names, passed in.
+
+    `new_text` gives unique texts for request ids, `new_key` an idempotency key for the time in
+    microseconds.
+    """
 
     clock: Clock = field(default_factory=SystemClock)
     random: Callable[[], float] = random.random
     new_text: Callable[[], str] = _random_text
+    new_key: Callable[[int], str] = new_key
 
 
 class Lanes:
@@ -72,7 +78,7 @@ class Core:
 
     def key(self, given: str | None) -> str:
         """The caller's idempotency key, or a new one."""
-        return self.surroundings.new_text() if given is None else given
+        return self._new_key() if given is None else given
 
     def attempts(self, patience: Patience, *, repeatable: bool = True) -> Attempts:
         return Attempts(
@@ -144,8 +150,11 @@ class Core:
         """`order` with a key, and that key."""
         if order.idempotency_key is not None:
             return order, order.idempotency_key
-        key = self.surroundings.new_text()
+        key = self._new_key()
         return replace(order, idempotency_key=key), key
+
+    def _new_key(self) -> str:
+        return self.surroundings.new_key(self.surroundings.clock.now_us())
 
 
 def label(failure: ClientError, request_id: str, key: str | None) -> ClientError:

@@ -41,7 +41,7 @@ RESULTS = Path(".build") / "keys-results.json"
 DOCUMENT = machine.ROOT / "docs" / "performance.md"
 SECTION = "keys"
 PARTS = frozenset({"postgres"})
-COMPARED = (Layout.SINGLE, Layout.HASH16, Layout.DIGEST, Layout.PREFIXED)
+COMPARED = (Layout.SINGLE, Layout.HASH16, Layout.DIGEST, Layout.LOCATOR)
 LEAST_ROWS = 20_000
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -113,6 +113,9 @@ def _measure(
 
         def advance(text: str, stored: int) -> None:
             progress.update(task, description=text, advance=stored)
+            if not errors.is_terminal:
+                done = progress.tasks[0].percentage
+                errors.print(f"{done:5.1f}% {text}", highlight=False, markup=False)
 
         # The server runs as another user when this runs as root, and must reach its folder.
         Path(folder).chmod(0o755)

@@ -17,17 +17,11 @@ _PREPARE = rf"""
 DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;
 CREATE SCHEMA {SCHEMA};
 CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA {SCHEMA};
--- The planner puts these in line: simple, immutable, each argument a column.
-CREATE FUNCTION {SCHEMA}.hashed(client text, key text) RETURNS bytea
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN sha256(decode(replace(client || E'\x1f' || key, '\', '\\'), 'escape'));
+-- The planner puts it in line, as it does ledger.key_locator.
 CREATE FUNCTION {SCHEMA}.digest(client text, key text) RETURNS uuid
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN left(encode({SCHEMA}.hashed(client, key), 'hex'), 32)::uuid;
-CREATE FUNCTION {SCHEMA}.prefixed(client text, key text) RETURNS bytea
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN decode(replace(left(replace(key, '-', ''), 11), '\', '\\'), 'escape')
-    || substr({SCHEMA}.hashed(client, key), 1, 12);
+  RETURN left(encode(
+    sha256(decode(replace(client || E'\x1f' || key, '\', '\\'), 'escape')), 'hex'), 32)::uuid;
 """
 
 
@@ -47,7 +41,7 @@ class Layout(StrEnum):
     HASH16 = "hash16"
     HASH64 = "hash64"
     DIGEST = "digest"
-    PREFIXED = "prefixed"
+    LOCATOR = "locator"
     WINDOWS = "windows"
 
 
@@ -99,15 +93,17 @@ def _by_hash(count: int) -> Design:
 
 
 def _by_function(label: str, name: str) -> Design:
-    return Design(label, f"{SCHEMA}.{name}(client, key)", f"{SCHEMA}.{name}")
+    return Design(label, f"{name}(client, key)", name)
 
 
 DESIGNS: dict[Layout, Design] = {
     Layout.SINGLE: Design("one table, (client, key)"),
     Layout.HASH16: _by_hash(16),
     Layout.HASH64: _by_hash(64),
-    Layout.DIGEST: _by_function("digest: 16 bytes", "digest"),
-    Layout.PREFIXED: _by_function("11 characters of the key, digest: 12 bytes", "prefixed"),
+    Layout.DIGEST: _by_function("digest: 16 bytes", f"{SCHEMA}.digest"),
+    Layout.LOCATOR: _by_function(
+        "11 characters of the key, digest: 12 bytes", "ledger.key_locator"
+    ),
     Layout.WINDOWS: Design(
         f"{WINDOWS} windows of time, (client, key) in each",
         partition_by="PARTITION BY LIST (generation)",

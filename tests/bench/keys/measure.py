@@ -89,8 +89,8 @@ class Run:
         results = []
         for (table, keys), start, end in zip(tables, starts, ends, strict=True):
             self.advance(f"{table.layout}, {table.shape}: proof", 0)
-            sizes = await table.sizes(lanes[0])
             proof = await prove(lanes, table, keys, self.rows)
+            sizes = await table.sizes(lanes[0])
             results.append(Result(table, start, end, sizes, proof))
         return results
 

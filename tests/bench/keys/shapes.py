@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from paycore.client.keys import new_key
+
 CLIENTS = 8
 """Callers, each with keys of its own."""
 
@@ -58,8 +60,7 @@ class Keys:
         if self.shape is Shape.RANDOM:
             return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
         ms = EPOCH_MS + number // KEYS_PER_MS - self.chance.randrange(JITTER_MS)
-        value = (ms << 80) | self.chance.getrandbits(80)
-        return str(uuid.UUID(int=value & ~(0xF << 76) | (0x7 << 76)))
+        return new_key(ms * 1_000, self.chance.getrandbits)
 
 
 def client(number: int) -> str:

@@ -75,7 +75,7 @@ CHECKS = {
     "declines_amount_check": "INSERT INTO ledger.declines (id, debit_account, credit_account,"
     " amount, created_at_us, kind, currency, client, reason, figures)"
     " VALUES (7, 1, 2, 0, 1, 'TRANSFER', 'EUR', 'c', 'r', '{{}}')",
-    "idempotency_keys_pkey": "INSERT INTO ledger.idempotency_keys"
+    "idempotency_keys_once": "INSERT INTO ledger.idempotency_keys"
     " SELECT * FROM ledger.idempotency_keys",
     "idempotency_keys_key_check": "INSERT INTO ledger.idempotency_keys (client, key, journal_id,"
     " outcome_id, outcome, request_hash) VALUES ('c', '', 1, 1, 'TRANSFER', '')",
