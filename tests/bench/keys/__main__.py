@@ -80,10 +80,10 @@ def keys(
     command = shlex.join(["python", "-m", "tests.bench.keys", *sys.argv[1:]])
     try:
         report = _measure(command, rows, layouts or COMPARED, shapes or tuple(Shape), seed)
-    except* (BenchError, StackError) as found:
-        errors.print(str(found.exceptions[0]), style="red", highlight=False, markup=False)
+    except (BenchError, StackError) as error:
+        errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(EXIT_FAILED) from None
-    except* (KeyboardInterrupt, asyncio.CancelledError):
+    except (KeyboardInterrupt, asyncio.CancelledError):
         errors.print("interrupted: server and files are gone")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     show(report, console)
@@ -132,6 +132,10 @@ async def _on(
     seed: int,
     advance: Advance,
 ) -> Report:
+    measuring = asyncio.current_task()
+    assert measuring is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, measuring.cancel)
     began = datetime.datetime.now(datetime.UTC)
     about = await machine.describe(endpoints, PARTS)
     dsn = with_place(endpoints.postgres_admin_dsn, database=DATABASE)
