@@ -207,6 +207,14 @@ REVOKE ALL ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) FRO
 GRANT ALL ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) TO paycore_command,
   paycore_projector, paycore_query, paycore_audit;
 
+CREATE FUNCTION ledger.key_locator(client text, key text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (decode(replace("left"(replace(key, '-'::text, ''::text), 11), '\'::text, '\\'::text), 'escape'::text) || substr(sha256(decode(replace(((client || ''::text) || key), '\'::text, '\\'::text), 'escape'::text)), 1, 12));
+COMMENT ON FUNCTION ledger.key_locator(client text, key text) IS
+  'What idempotency keys are unique and looked up by; never changed, for the index is ordered by it.';
+REVOKE ALL ON FUNCTION ledger.key_locator(client text, key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.key_locator(client text, key text) TO paycore_command, paycore_audit;
+
 CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -515,7 +523,8 @@ CREATE TABLE ledger.idempotency_keys (
 );
 COMMENT ON COLUMN ledger.idempotency_keys.figures IS
   'An account as it stood after the command, where no immutable row tells it.';
-ALTER TABLE ledger.idempotency_keys ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (client, key);
+CREATE UNIQUE INDEX idempotency_keys_once ON ledger.idempotency_keys (ledger.key_locator(client,
+  key));
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.idempotency_keys FOR EACH
   STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.idempotency_keys ENABLE ALWAYS TRIGGER append_only;

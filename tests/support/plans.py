@@ -44,6 +44,11 @@ FROM pg_index WHERE indexrelid = format('%%I.%%I', %s::text, %s::text)::regclass
 """
 
 
+def _names(key: str) -> list[str]:
+    """The columns in a part of an index's key: a column, or a function of some."""
+    return re.findall(r"\w+", key.rpartition("(")[2])
+
+
 @dataclass(frozen=True)
 class Access:
     """How a statement gets at the rows of one table or partition."""
@@ -62,7 +67,9 @@ class Access:
     def finds_by(self, columns: Sequence[str]) -> bool:
         """Whether the index begins with `columns`, and is searched by each of them."""
         return set(self.columns[: len(columns)]) == set(columns) and all(
-            re.search(rf"\b{column}\b", self.condition) for column in columns
+            re.search(rf"\b{name}\b", self.condition)
+            for column in columns
+            for name in _names(column)
         )
 
     def follows(self, columns: Sequence[str]) -> bool:

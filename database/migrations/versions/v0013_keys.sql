@@ -4,7 +4,7 @@
 -- The same client and key always give the same value, so that a unique index on it stores no key
 -- twice. It must never change: the index is ordered by it. The planner puts it in line, for which it
 -- must stay one expression, immutable and without settings of its own.
-CREATE OR REPLACE FUNCTION ledger.key_locator(client text, key text) RETURNS bytea
+CREATE FUNCTION ledger.key_locator(client text, key text) RETURNS bytea
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN decode(replace(left(replace(key, '-', ''), 11), '\', '\\'), 'escape')
     || substr(sha256(decode(replace(client || E'\x1f' || key, '\', '\\'), 'escape')), 1, 12);

@@ -18,7 +18,7 @@ from tests.integration.database.conftest import Connect
 from tests.support.databases import OwnDatabase
 
 BEFORE = "0012"
-BUILT = "0013"
+BUILT = "0014"
 """The index by locator is there beside the wide one."""
 
 STORE = (
