@@ -209,7 +209,7 @@ GRANT ALL ON FUNCTION ledger.first_transfer_id(at timestamp with time zone) TO p
 
 CREATE FUNCTION ledger.key_locator(client text, key text) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (decode(replace("left"(replace(key, '-'::text, ''::text), 11), '\'::text, '\\'::text), 'escape'::text) || substr(sha256(decode(replace(((client || ''::text) || key), '\'::text, '\\'::text), 'escape'::text)), 1, 12));
+    RETURN (decode(replace("left"(replace(key, '-'::text, ''::text), 11), '\'::text, '\\'::text), 'escape'::text) || substr(sha256(decode(replace(((client || chr(31)) || key), '\'::text, '\\'::text), 'escape'::text)), 1, 12));
 COMMENT ON FUNCTION ledger.key_locator(client text, key text) IS
   'What idempotency keys are unique and looked up by; never changed, for the index is ordered by it.';
 REVOKE ALL ON FUNCTION ledger.key_locator(client text, key text) FROM PUBLIC;

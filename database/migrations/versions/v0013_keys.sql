@@ -7,7 +7,7 @@
 CREATE FUNCTION ledger.key_locator(client text, key text) RETURNS bytea
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN decode(replace(left(replace(key, '-', ''), 11), '\', '\\'), 'escape')
-    || substr(sha256(decode(replace(client || E'\x1f' || key, '\', '\\'), 'escape')), 1, 12);
+    || substr(sha256(decode(replace(client || chr(31) || key, '\', '\\'), 'escape')), 1, 12);
 COMMENT ON FUNCTION ledger.key_locator IS
   'What idempotency keys are unique and looked up by; never changed, for the index is ordered by it.';
 REVOKE ALL ON FUNCTION ledger.key_locator FROM PUBLIC;

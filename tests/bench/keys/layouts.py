@@ -21,7 +21,7 @@ CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA {SCHEMA};
 CREATE FUNCTION {SCHEMA}.digest(client text, key text) RETURNS uuid
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN left(encode(
-    sha256(decode(replace(client || E'\x1f' || key, '\', '\\'), 'escape')), 'hex'), 32)::uuid;
+    sha256(decode(replace(client || chr(31) || key, '\', '\\'), 'escape')), 'hex'), 32)::uuid;
 """
 
 
