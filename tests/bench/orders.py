@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 
+from paycore.client.keys import new_key
 from paycore.v1 import money_pb2, transfer_pb2, transfer_service_pb2
 
 CURRENCY = "EUR"
@@ -21,8 +23,8 @@ class Orders:
         self._chance = chance
 
     def key(self) -> str:
-        """As random as the UUIDs that callers use, for keys are inserted into an index."""
-        return f"{self._chance.getrandbits(128):032x}"
+        """As the client of this repository makes them: the index has those of one time together."""
+        return new_key(time.time_ns() // 1_000, self._chance.getrandbits)
 
     def transfer(self, accounts: Sequence[int]) -> Request:
         debit, credit = self._chance.sample(accounts, 2)
