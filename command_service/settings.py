@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from command_service.admission.admission import AT_ONCE
+from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
 from paycore.runtime.limits import FALLBACK_SHARE
 from paycore.runtime.settings import DatabaseSettings, RedisSettings
@@ -38,6 +40,17 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     """Commands per second of one client, over all processes."""
     client_burst: int = 200_000
     """Commands of one client that may come at once; at least LEAST_BURST."""
+    risk: Literal["none", "rules", "remote"] = "none"
+    """Who judges payments before they are posted: nobody, the table ledger.risk_rules, or the
+    service at `risk_target`."""
+    risk_target: str | None = None
+    """host:port of a paycore.risk.v1.RiskService."""
+    risk_on_silence: OnSilence = OnSilence.REFUSE
+    """What becomes of a payment on which there is no verdict in time."""
+    risk_timeout_ms: int = Field(default=250, ge=1, le=10_000)
+    """Longest that one question about risk takes."""
+    risk_at_once: int = Field(default=256, ge=AT_ONCE)
+    """Payments that one process has judged at the same time; beyond it callers get OVERLOADED."""
 
     @model_validator(mode="after")
     def _largest_call_passes_the_fallback(self) -> Self:
@@ -46,6 +59,12 @@ class CommandSettings(DatabaseSettings, RedisSettings):
                 f"client_burst must be at least {LEAST_BURST}: a call may carry {MAX_BATCH} "
                 f"commands, and without Redis a process admits {FALLBACK_SHARE:g} of the burst"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _remote_risk_has_an_address(self) -> Self:
+        if (self.risk == "remote") is not (self.risk_target is not None):
+            raise ValueError("risk_target goes with risk=remote, and risk=remote with risk_target")
         return self
 
     def hash_key(self) -> bytes:

@@ -11,6 +11,8 @@ import structlog
 
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.admission import Admission
+from command_service.admission.payers import Payers
+from command_service.admission.risk.opening import open_judge
 from command_service.admission.rules import RulesCache
 from command_service.admission.signer import SignerClient
 from command_service.admission.step_up import StepUpAdmission
@@ -91,8 +93,12 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                 in_flight=settings.batches_in_flight,
             ),
         )
-        step_up = StepUpAdmission(store, accounts, SignerClient(channel, clock), rules.current)
-        admission = Admission(step_up, rules.current)
+        admission = Admission(
+            Payers(store, accounts, rules.current),
+            StepUpAdmission(SignerClient(channel, clock)),
+            rules.current,
+            await open_judge(settings, f"{application}-risk", clock, stack),
+        )
         server = Server(settings, limiter=limiter, clock=clock)
         server.add(
             transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],

@@ -1,16 +1,21 @@
-"""What every payment passes before the queue, in order: its actor, its step-up."""
+"""What every payment passes before the queue, in order: its actor, its step-up, its risk."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
+from command_service.admission.payers import Payers
 from command_service.admission.proof import ParsedTransfer
+from command_service.admission.risk.judge import RiskJudge
+from command_service.admission.risk.port import Question
 from command_service.admission.step_up import StepUpAdmission
+from paycore.domain.accounts import Account
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
-from paycore.domain.rules import Rules
-from paycore.domain.transfers import TransferCommand
+from paycore.domain.rules import PAYER_INITIATED, Rules
+from paycore.domain.transfers import RiskVerdict, TransferCommand
 
 AT_ONCE = 16
 """Payments of one request that are being checked at the same time."""
@@ -19,9 +24,18 @@ AT_ONCE = 16
 class Admission:
     """Lets commands through to the queue, with what the checks brought."""
 
-    def __init__(self, step_up: StepUpAdmission, rules: Callable[[], Rules]) -> None:
+    def __init__(
+        self,
+        payers: Payers,
+        step_up: StepUpAdmission,
+        rules: Callable[[], Rules],
+        judge: RiskJudge | None = None,
+    ) -> None:
+        """Without a `judge` no payment is judged, which costs nothing."""
+        self._payers = payers
         self._step_up = step_up
         self._rules = rules
+        self._judge = judge
 
     def check_actor(self, client: str, *, named: bool) -> None:
         """A named user is believed only from clients that are granted to speak for users.
@@ -56,31 +70,90 @@ class Admission:
             except PaycoreError as error:
                 refused[at] = error
                 continue
-            if self._needs_asking(one):
+            if one.proof is not None or self._is_judged(one.command):
                 slow.append(at)
+
+        async def check(at: int) -> None:
+            try:
+                commands[at] = await self._check(parsed[at], deadline_s)
+            except PaycoreError as error:
+                refused[at] = error
+
         if slow:
-            places = asyncio.Semaphore(AT_ONCE)
-
-            async def check(at: int) -> None:
-                async with places:
-                    try:
-                        commands[at] = await self._check(parsed[at], deadline_s)
-                    except PaycoreError as error:
-                        refused[at] = error
-
-            async with asyncio.TaskGroup() as group:
-                for at in slow:
-                    group.create_task(check(at))
+            await _few_at_once(check, slow)
         return commands, refused
 
-    def _needs_asking(self, parsed: ParsedTransfer) -> bool:
-        """Whether anything has to be asked that is not in this process."""
-        return parsed.proof is not None
+    async def admit_group(
+        self, client: str, key: str, items: Sequence[TransferCommand], deadline_s: float
+    ) -> list[TransferCommand]:
+        """The items of a group to queue, none of which carries a proof.
+
+        Raises PaycoreError as the checks do: of the first item that is refused, with its place.
+        """
+        admitted = list(items)
+        judged = [at for at, item in enumerate(items) if self._is_judged(item)]
+        if not judged:
+            return admitted
+        payers = await self._payers.find(client, key, items)
+        refused: dict[int, PaycoreError] = {}
+
+        async def check(at: int) -> None:
+            if refused or self._basis_is_missing(items[at], payers[at]):
+                return
+            question = Question(items[at]._replace(key=key), deadline_s, at)
+            try:
+                admitted[at] = items[at]._replace(risk=await self._verdict(question))
+            except PaycoreError as error:
+                refused[at] = error
+
+        await _few_at_once(check, [at for at in judged if at in payers])
+        if refused:
+            first = min(refused)
+            error = refused[first]
+            raise replace(error, metadata={**error.metadata, "item": str(first)})
+        return admitted
 
     async def _check(self, parsed: ParsedTransfer, deadline_s: float) -> TransferCommand:
         command = parsed.command
-        if parsed.proof is not None:
-            command = await self._step_up.authorize(
-                command, parsed.proof.sealed_pin, parsed.proof.signed_at_us, deadline_s
-            )
+        judged = self._is_judged(command)
+        if parsed.proof is None and not judged:
+            return command
+        payer = (await self._payers.find(command.client, command.key, [command])).get(0)
+        if payer is None:
+            return command
+        if self._basis_is_missing(command, payer):
+            if parsed.proof is None:
+                # The plan will ask for one: no need to judge before.
+                return command
+            command = await self._step_up.authorize(command, payer, parsed.proof, deadline_s)
+        if judged:
+            command = command._replace(risk=await self._verdict(Question(command, deadline_s)))
         return command
+
+    def _is_judged(self, command: TransferCommand) -> bool:
+        return self._judge is not None and command.kind in PAYER_INITIATED
+
+    def _basis_is_missing(self, command: TransferCommand, payer: Account) -> bool:
+        """Whether policy asks for the payer's approval."""
+        basis = self._rules().step_up_basis(
+            command.client, command.kind, command.amount, command.currency, payer
+        )
+        return basis is None
+
+    async def _verdict(self, question: Question) -> RiskVerdict:
+        if self._judge is None:
+            raise AssertionError("nobody judges here")
+        return await self._judge.judge(question)
+
+
+async def _few_at_once(check: Callable[[int], Awaitable[None]], places: Sequence[int]) -> None:
+    """`check` each of `places`, AT_ONCE of them at a time, begun in their order."""
+    waiting = iter(places)
+
+    async def work() -> None:
+        for at in waiting:
+            await check(at)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(AT_ONCE, len(places))):
+            group.create_task(work())

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
-from command_service.posting.store import LedgerStore, UnreachableError
-from paycore.domain.accounts import Account, AccountId
-from paycore.domain.errors import PaycoreError, Reason
+from command_service.admission.proof import Proof
+from paycore.domain.accounts import Account
 from paycore.domain.pin import SealedPin
-from paycore.domain.rules import Rules
 from paycore.domain.step_up import Authorization, PaymentIntent
 from paycore.domain.transfers import TransferCommand
 
@@ -24,58 +21,19 @@ class Authorizer(Protocol):
         ...
 
 
-class AccountReader(Protocol):
-    """Reads accounts from the primary."""
-
-    async def read(self, account_id: AccountId) -> Account | None:
-        """The account, or None. Raises UnreachableError."""
-        ...
-
-
 class StepUpAdmission:
-    """Turns a proof into an authorization. The plan decides; this only asks early.
+    """Turns a proof into an authorization. The plan decides; this only asks early."""
 
-    A request whose key has an outcome is answered from it, so its proof is not looked at again; nor
-    is one that policy does not ask for.
-    """
-
-    def __init__(
-        self,
-        store: LedgerStore,
-        accounts: AccountReader,
-        authorizer: Authorizer,
-        rules: Callable[[], Rules],
-    ) -> None:
-        self._store = store
-        self._accounts = accounts
+    def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
-        self._rules = rules
 
     async def authorize(
-        self, command: TransferCommand, proof: SealedPin, signed_at_us: int, deadline_s: float
+        self, command: TransferCommand, payer: Account, proof: Proof, deadline_s: float
     ) -> TransferCommand:
-        """`command`, with an authorization where it needs one.
+        """`command`, which policy calls sensitive, with the authorization of `payer`'s owner.
 
-        Raises PaycoreError as the authorizer does, or DATABASE_UNAVAILABLE.
+        Raises PaycoreError as the authorizer does.
         """
-        try:
-            if await self._store.find(command.client, command.key) is not None:
-                return command
-            payer = await self._accounts.read(command.debit_account)
-        except UnreachableError as error:
-            raise PaycoreError(
-                Reason.DATABASE_UNAVAILABLE, "the ledger cannot be reached", retry_after_ms=250
-            ) from error
-        if payer is None:
-            return command
-        rules = self._rules()
-        if not self._may_debit(rules, command, payer) or (
-            rules.step_up_basis(
-                command.client, command.kind, command.amount, command.currency, payer
-            )
-            is not None
-        ):
-            return command
         intent = PaymentIntent(
             kind=command.kind.value,
             debit_account=command.debit_account,
@@ -84,17 +42,9 @@ class StepUpAdmission:
             currency=command.currency,
             client=command.client,
             idempotency_key=command.key,
-            signed_at_us=signed_at_us,
+            signed_at_us=proof.signed_at_us,
         )
-        authorization = await self._authorizer.authorize(payer.owner, intent, proof, deadline_s)
+        authorization = await self._authorizer.authorize(
+            payer.owner, intent, proof.sealed_pin, deadline_s
+        )
         return command._replace(authorization=authorization)
-
-    @staticmethod
-    def _may_debit(rules: Rules, command: TransferCommand, payer: Account) -> bool:
-        # A client that may not debit the account must not be able to use up its owner's attempts.
-        return rules.grants.allows(
-            command.client,
-            command.kind,
-            opened_by=payer.opened_by,
-            institution=payer.institution,
-        )

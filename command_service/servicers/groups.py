@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from command_service.admission.admission import Admission
-from command_service.admission.proof import ParsedTransfer
 from command_service.posting.engine import PostingEngine
 from command_service.servicers.fields import MAX_BATCH, Fields
 from command_service.servicers.transfer_replies import error_of, fill_transfer, position_of
@@ -33,11 +32,9 @@ class GroupServicer:
         items = self._parse(request, call.client)
         if named:
             items = [self._acted(item, request.actor) for item in items]
-        admitted, refused = await self._admission.admit_all(
-            [ParsedTransfer(item, None, False) for item in items], call.deadline_s
+        admitted = await self._admission.admit_group(
+            call.client, request.idempotency_key, items, call.deadline_s
         )
-        if refused:
-            raise refused[min(refused)]
         group = GroupCommand(
             call.client,
             request.idempotency_key,

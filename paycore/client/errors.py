@@ -155,6 +155,18 @@ class SameAccountError(RefusedError):
     reason = Reason.SAME_ACCOUNT
 
 
+class HoldNotOpenError(RefusedError):
+    """The hold was captured or released, or its time is up."""
+
+    reason = Reason.HOLD_NOT_OPEN
+
+
+class ExceedsRemainingError(RefusedError):
+    """The transfer has not that much left; metadata: remaining, requested."""
+
+    reason = Reason.EXCEEDS_REMAINING
+
+
 class IllegalStateError(RefusedError):
     """The state does not allow this move."""
 
@@ -183,6 +195,12 @@ class NotPermittedError(RefusedError):
     """The caller holds no right to do this."""
 
     reason = Reason.NOT_PERMITTED
+
+
+class RiskDeclinedError(RefusedError):
+    """A check of risk declines the payment; metadata: the rule that spoke."""
+
+    reason = Reason.RISK_DECLINED
 
 
 class StepUpRequiredError(RefusedError):
@@ -255,6 +273,12 @@ class SignerUnavailableError(RefusedError):
     """The signing service cannot be reached now."""
 
     reason = Reason.SIGNER_UNAVAILABLE
+
+
+class RiskUnavailableError(RefusedError):
+    """The check of risk gives no answer now."""
+
+    reason = Reason.RISK_UNAVAILABLE
 
 
 class IndexUnavailableError(RefusedError):
@@ -330,4 +354,9 @@ def may_have_been_done(error: ClientError) -> bool:
 
 def is_final(error: ClientError) -> bool:
     """Whether the ledger's lasting verdict under the key is known from `error`."""
-    return isinstance(error, RefusedError) and error.reason in STORED_DECLINES
+    # What is stored has an id; a decline for want of an answer about risk is not.
+    return (
+        isinstance(error, RefusedError)
+        and error.reason in STORED_DECLINES
+        and "decline_id" in error.metadata
+    )

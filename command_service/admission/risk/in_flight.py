@@ -1,0 +1,87 @@
+"""Payments that were let through and may not be posted yet."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import NamedTuple
+
+from command_service.admission.risk.port import Question
+from paycore.domain.accounts import AccountId
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.plan import Key
+
+MOST = 100_000
+"""Payments that are remembered at once; beyond it callers get OVERLOADED."""
+
+POSTING_S = 30.0
+"""Longer than a payment that was taken before its deadline can be under way, in seconds."""
+
+
+class _Place(NamedTuple):
+    """One payment: its payer, its key, its place in a group."""
+
+    payer: AccountId
+    key: Key
+    item: int
+
+
+class InFlight:
+    """Amounts by payer and key, until they are known to be stored or can be posted no more."""
+
+    def __init__(self) -> None:
+        self._until_s: OrderedDict[_Place, float] = OrderedDict()
+        self._amounts: dict[AccountId, dict[_Place, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._until_s)
+
+    def add(self, question: Question, now_s: float) -> None:
+        """Remember a payment that was let through. Raises PaycoreError OVERLOADED."""
+        while self._until_s:
+            place, until_s = next(iter(self._until_s.items()))
+            if until_s > now_s:
+                break
+            self._forget(place)
+        if len(self._until_s) >= MOST:
+            raise PaycoreError(
+                Reason.OVERLOADED, "too many payments are in flight", {"limit": str(MOST)}
+            )
+        place = _place(question)
+        self._until_s[place] = question.posts_until_s + POSTING_S
+        self._amounts.setdefault(place.payer, {})[place] = question.command.amount
+
+    def begin(self, question: Question) -> None:
+        """Forget what an earlier attempt with the same key brought, from this item on."""
+        this = _place(question)
+        for place in [*self._amounts.get(this.payer, ())]:
+            if place.key == this.key and place.item >= this.item:
+                self._forget(place)
+
+    def keys(self, payer: AccountId) -> set[Key]:
+        """Those of the payer's payments."""
+        return {place.key for place in self._amounts.get(payer, ())}
+
+    def settle(self, payer: AccountId, keys: Collection[Key], now_s: float) -> None:
+        """Forget the payer's payments under `keys`, which have outcomes, and those out of time."""
+        for place in [*self._amounts.get(payer, ())]:
+            if place.key in keys or self._until_s[place] <= now_s:
+                self._forget(place)
+
+    def sums(self, payer: AccountId, key: Key) -> tuple[int, int]:
+        """What the payer's payments come to: under `key`, and under others."""
+        amounts = self._amounts.get(payer, {})
+        own = sum(amount for place, amount in amounts.items() if place.key == key)
+        return own, sum(amounts.values()) - own
+
+    def _forget(self, place: _Place) -> None:
+        del self._until_s[place]
+        amounts = self._amounts[place.payer]
+        del amounts[place]
+        if not amounts:
+            del self._amounts[place.payer]
+
+
+def _place(question: Question) -> _Place:
+    command = question.command
+    return _Place(command.debit_account, (command.client, command.key), question.item or 0)
