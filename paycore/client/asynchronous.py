@@ -18,6 +18,7 @@ from paycore.client.core import (
     REQUEST_ID_KEY,
     Core,
     Lanes,
+    Order,
     Surroundings,
     label,
 )
@@ -30,6 +31,7 @@ from paycore.client.errors import (
 from paycore.client.failures import failure_of
 from paycore.client.handshake import LONGEST_LOOK_S, HandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
+from paycore.client.movements import Movements
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.sealing import SealingKey
@@ -43,7 +45,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient:
+class PaycoreClient(Movements):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError
@@ -260,7 +262,7 @@ class PaycoreClient:
         """The signing service's keys, to seal to and to verify with."""
         return await self._run(calls.public_keys())
 
-    async def seal_pin(self, order: model.TransferOrder, pin: Pin) -> model.StepUpProof:
+    async def seal_pin(self, order: Order, pin: Pin) -> model.StepUpProof:
         """The payer's approval of `order`, good for two minutes.
 
         `order` must have its idempotency key, since the approval is bound to it (ValueError).

@@ -12,12 +12,14 @@ import grpc
 
 from paycore.client import calls, model
 from paycore.client.addresses import DEFAULT_CONNECTIONS, PLAIN_TEXT_IDENTITY, Addresses
+from paycore.client.blocking_movements import BlockingMovements
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
     REQUEST_ID_KEY,
     Core,
     Lanes,
+    Order,
     Surroundings,
     label,
 )
@@ -50,7 +52,7 @@ def _open_channel(target: str, tls: TlsFiles | None) -> grpc.Channel:
     return grpc.secure_channel(target, tls.channel_credentials(), options=options)
 
 
-class BlockingPaycoreClient:
+class BlockingPaycoreClient(BlockingMovements):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
     Not for use inside an event loop, which it would hold up.
@@ -283,7 +285,7 @@ class BlockingPaycoreClient:
         """The signing service's keys, to seal to and to verify with."""
         return self._run(calls.public_keys())
 
-    def seal_pin(self, order: model.TransferOrder, pin: Pin) -> model.StepUpProof:
+    def seal_pin(self, order: Order, pin: Pin) -> model.StepUpProof:
         """The payer's approval of `order`, good for two minutes.
 
         `order` must have its idempotency key, since the approval is bound to it (ValueError).

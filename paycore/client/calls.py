@@ -5,7 +5,7 @@ Both clients send these; nothing here knows whether the caller waits or awaits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -84,13 +84,7 @@ def set_account_status(
 def submit_transfer(
     order: model.TransferOrder, key: str, proof: model.StepUpProof | None
 ) -> Call[model.TransferReceipt]:
-    return Call(
-        rpcs.SUBMIT_TRANSFER,
-        requests.submit_transfer(order, key, proof),
-        partial(replies.transfer_receipt, key=key),
-        Patience.ORDINARY if proof is None else Patience.STEP_UP,
-        idempotency_key=key,
-    )
+    return _posting(rpcs.SUBMIT_TRANSFER, requests.submit_transfer(order, key, proof), key, proof)
 
 
 def submit_transfers(
@@ -101,6 +95,76 @@ def submit_transfers(
         transfer_service_pb2.SubmitTransfersRequest(transfers=[request for _, request in wanted]),
         partial(replies.transfer_outcomes, keys=[key for key, _ in wanted]),
         Patience.BULK,
+    )
+
+
+def submit_transfer_group(
+    orders: Sequence[model.TransferOrder], actor: model.Actor | None, key: str
+) -> Call[model.GroupReceipt]:
+    return Call(
+        rpcs.SUBMIT_TRANSFER_GROUP,
+        requests.submit_transfer_group(orders, actor, key),
+        partial(replies.group_receipt, key=key, items=len(orders)),
+        Patience.BULK,
+        idempotency_key=key,
+    )
+
+
+def hold_funds(
+    order: model.HoldOrder, key: str, proof: model.StepUpProof | None
+) -> Call[model.TransferReceipt]:
+    return _posting(rpcs.HOLD_FUNDS, requests.hold_funds(order, key, proof), key, proof)
+
+
+def capture_hold(
+    hold: int, amount: model.Money | None, final: bool, note: model.Note, key: str
+) -> Call[model.TransferReceipt]:
+    request = requests.capture_hold(hold, amount, final, note, key)
+    return _posting(rpcs.CAPTURE_HOLD, request, key)
+
+
+def release_hold(hold: int, note: model.Note, key: str) -> Call[model.TransferReceipt]:
+    return _posting(rpcs.RELEASE_HOLD, requests.release_hold(hold, note, key), key)
+
+
+def refund_transfer(
+    transfer: int, amount: model.Money | None, note: model.Note, key: str
+) -> Call[model.TransferReceipt]:
+    request = requests.refund_transfer(transfer, amount, note, key)
+    return _posting(rpcs.REFUND_TRANSFER, request, key)
+
+
+def reverse_transfer(
+    transfer: int, reason: str, reference: str, actor: model.Actor | None, key: str
+) -> Call[model.TransferReceipt]:
+    request = requests.reverse_transfer(transfer, reason, reference, actor, key)
+    return _posting(rpcs.REVERSE_TRANSFER, request, key)
+
+
+def approve_review(
+    transfer: int, reason: str, actor: model.Actor | None, key: str
+) -> Call[model.TransferReceipt]:
+    request = requests.approve_review(transfer, reason, actor, key)
+    return _posting(rpcs.APPROVE_REVIEW, request, key)
+
+
+def refuse_review(
+    transfer: int, reason: str, actor: model.Actor | None, key: str
+) -> Call[model.TransferReceipt]:
+    request = requests.refuse_review(transfer, reason, actor, key)
+    return _posting(rpcs.REFUSE_REVIEW, request, key)
+
+
+def _posting(
+    rpc: Rpc, request: Message, key: str, proof: model.StepUpProof | None = None
+) -> Call[model.TransferReceipt]:
+    """A command that posts one transfer."""
+    return Call(
+        rpc,
+        request,
+        partial(replies.transfer_receipt, key=key),
+        Patience.ORDINARY if proof is None else Patience.STEP_UP,
+        idempotency_key=key,
     )
 
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
-from typing import Any
+from typing import Any, TypeVar
 
 from paycore.client import calls, model, requests
 from paycore.client.bulk import Bulk
@@ -23,6 +23,8 @@ from paycore.v1 import account_service_pb2, transfer_service_pb2
 
 KEYS_KEPT_S = 300.0
 """How long the signing service's public keys are used before they are asked for again."""
+
+Order = TypeVar("Order", model.TransferOrder, model.HoldOrder)
 
 REQUEST_ID_KEY = "x-request-id"
 
@@ -129,7 +131,7 @@ class Core:
         """After a refusal that an outdated key would explain."""
         self._sealing_key_until_s = 0.0
 
-    def proof(self, sealing: SealingKey, order: model.TransferOrder, pin: Pin) -> model.StepUpProof:
+    def proof(self, sealing: SealingKey, order: Order, pin: Pin) -> model.StepUpProof:
         """The payer's approval of `order`, which must have its idempotency key."""
         if order.idempotency_key is None:
             raise ValueError("a proof is bound to an idempotency key: set it on the order")
@@ -146,7 +148,7 @@ class Core:
         )
         return model.StepUpProof(signed_at_us, sealing.for_payment(pin, intent))
 
-    def keyed(self, order: model.TransferOrder) -> tuple[model.TransferOrder, str]:
+    def keyed(self, order: Order) -> tuple[Order, str]:
         """`order` with a key, and that key."""
         if order.idempotency_key is not None:
             return order, order.idempotency_key

@@ -94,6 +94,38 @@ class TransferOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldOrder:
+    """Money to set aside for `credit_account` until `expires_at`, at most 366 days ahead."""
+
+    debit_account: int
+    credit_account: int
+    amount: Money
+    expires_at: datetime
+    reference: str = ""
+    description: str = ""
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    actor: Actor | None = None
+    effective_at: datetime | None = None
+    expected_debit_version: int | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def kind(self) -> TransferKind:
+        """What the payer approves."""
+        return TransferKind.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What may be said of a capture, release or refund; personal data but for `reference`."""
+
+    reference: str = ""
+    description: str = ""
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    actor: Actor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decline:
     """Why a stored refusal was made, with the figures of that moment."""
 
@@ -145,6 +177,17 @@ class TransferReceipt:
     """Money moved; `replayed` when it was an earlier request with the key that moved it."""
 
     transfer: Transfer
+    idempotency_key: str
+    position: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReceipt:
+    """All transfers of a group moved, in its order."""
+
+    group: int
+    transfers: tuple[Transfer, ...]
     idempotency_key: str
     position: str
     replayed: bool

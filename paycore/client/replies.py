@@ -153,12 +153,31 @@ def account_outcomes(
     ]
 
 
-def transfer_receipt(
-    message: transfer_service_pb2.SubmitTransferResponse, key: str
-) -> model.TransferReceipt:
+OneTransfer = (
+    transfer_service_pb2.SubmitTransferResponse
+    | transfer_service_pb2.HoldFundsResponse
+    | transfer_service_pb2.CaptureHoldResponse
+    | transfer_service_pb2.ReleaseHoldResponse
+    | transfer_service_pb2.RefundTransferResponse
+    | transfer_service_pb2.ReverseTransferResponse
+    | transfer_service_pb2.ApproveReviewResponse
+    | transfer_service_pb2.RefuseReviewResponse
+)
+"""The reply to every command that posts one transfer."""
+
+
+def transfer_receipt(message: OneTransfer, key: str) -> model.TransferReceipt:
     return model.TransferReceipt(
         transfer(message.transfer), key, message.position, message.replayed
     )
+
+
+def group_receipt(
+    message: transfer_service_pb2.SubmitTransferGroupResponse, key: str, items: int
+) -> model.GroupReceipt:
+    _check_count(len(message.transfers), items)
+    transfers = tuple(map(transfer, message.transfers))
+    return model.GroupReceipt(message.group_id, transfers, key, message.position, message.replayed)
 
 
 def transfer_outcome(

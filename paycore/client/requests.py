@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -86,9 +87,7 @@ def submit_transfer(
         kind=_kind(order.kind),
         debit_account_id=order.debit_account,
         credit_account_id=order.credit_account,
-        amount=money_pb2.Money(
-            minor_units=order.amount.minor_units, currency=order.amount.currency
-        ),
+        amount=_money(order.amount),
         reference=order.reference,
         description=order.description,
         metadata=order.metadata,
@@ -97,6 +96,126 @@ def submit_transfer(
         step_up=_step_up(proof),
         expected_debit_version=order.expected_debit_version,
         expected_credit_version=order.expected_credit_version,
+    )
+
+
+def _money(amount: model.Money | None) -> money_pb2.Money | None:
+    if amount is None:
+        return None
+    return money_pb2.Money(minor_units=amount.minor_units, currency=amount.currency)
+
+
+def submit_transfer_group(
+    orders: Sequence[model.TransferOrder], actor: model.Actor | None, key: str
+) -> transfer_service_pb2.SubmitTransferGroupRequest:
+    """Raises ValueError where an item has a key or an actor: these are the group's."""
+    request = transfer_service_pb2.SubmitTransferGroupRequest(
+        idempotency_key=key, actor=_actor(actor)
+    )
+    for order in orders:
+        if order.idempotency_key is not None or order.actor is not None:
+            raise ValueError("key and actor are given for a group, not for its items")
+        request.transfers.add(
+            kind=_kind(order.kind),
+            debit_account_id=order.debit_account,
+            credit_account_id=order.credit_account,
+            amount=_money(order.amount),
+            reference=order.reference,
+            description=order.description,
+            metadata=order.metadata,
+            effective_time=_at(order.effective_at),
+            expected_debit_version=order.expected_debit_version,
+            expected_credit_version=order.expected_credit_version,
+        )
+    return request
+
+
+def hold_funds(
+    order: model.HoldOrder, key: str, proof: model.StepUpProof | None
+) -> transfer_service_pb2.HoldFundsRequest:
+    return transfer_service_pb2.HoldFundsRequest(
+        idempotency_key=key,
+        debit_account_id=order.debit_account,
+        credit_account_id=order.credit_account,
+        amount=_money(order.amount),
+        expire_time=timestamp(order.expires_at),
+        reference=order.reference,
+        description=order.description,
+        metadata=order.metadata,
+        actor=_actor(order.actor),
+        effective_time=_at(order.effective_at),
+        step_up=_step_up(proof),
+        expected_debit_version=order.expected_debit_version,
+    )
+
+
+def capture_hold(
+    hold: int, amount: model.Money | None, final: bool, note: model.Note, key: str
+) -> transfer_service_pb2.CaptureHoldRequest:
+    return transfer_service_pb2.CaptureHoldRequest(
+        idempotency_key=key,
+        hold_id=hold,
+        amount=_money(amount),
+        final=final,
+        reference=note.reference,
+        description=note.description,
+        metadata=note.metadata,
+        actor=_actor(note.actor),
+    )
+
+
+def release_hold(hold: int, note: model.Note, key: str) -> transfer_service_pb2.ReleaseHoldRequest:
+    """Raises ValueError for metadata, which a release has none of."""
+    if note.metadata:
+        raise ValueError("a release has no metadata")
+    return transfer_service_pb2.ReleaseHoldRequest(
+        idempotency_key=key,
+        hold_id=hold,
+        reference=note.reference,
+        description=note.description,
+        actor=_actor(note.actor),
+    )
+
+
+def refund_transfer(
+    transfer: int, amount: model.Money | None, note: model.Note, key: str
+) -> transfer_service_pb2.RefundTransferRequest:
+    return transfer_service_pb2.RefundTransferRequest(
+        idempotency_key=key,
+        transfer_id=transfer,
+        amount=_money(amount),
+        reference=note.reference,
+        description=note.description,
+        metadata=note.metadata,
+        actor=_actor(note.actor),
+    )
+
+
+def reverse_transfer(
+    transfer: int, reason: str, reference: str, actor: model.Actor | None, key: str
+) -> transfer_service_pb2.ReverseTransferRequest:
+    return transfer_service_pb2.ReverseTransferRequest(
+        idempotency_key=key,
+        transfer_id=transfer,
+        reason=reason,
+        reference=reference,
+        actor=_actor(actor),
+    )
+
+
+def approve_review(
+    transfer: int, reason: str, actor: model.Actor | None, key: str
+) -> transfer_service_pb2.ApproveReviewRequest:
+    return transfer_service_pb2.ApproveReviewRequest(
+        idempotency_key=key, transfer_id=transfer, reason=reason, actor=_actor(actor)
+    )
+
+
+def refuse_review(
+    transfer: int, reason: str, actor: model.Actor | None, key: str
+) -> transfer_service_pb2.RefuseReviewRequest:
+    return transfer_service_pb2.RefuseReviewRequest(
+        idempotency_key=key, transfer_id=transfer, reason=reason, actor=_actor(actor)
     )
 
 

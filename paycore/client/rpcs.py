@@ -56,6 +56,14 @@ SET_ACCOUNT_STATUS = _rpc(Service.COMMAND, _ACCOUNTS, "SetAccountStatus")
 _TRANSFERS = transfer_service_pb2.DESCRIPTOR
 SUBMIT_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "SubmitTransfer")
 SUBMIT_TRANSFERS = _rpc(Service.COMMAND, _TRANSFERS, "SubmitTransfers")
+SUBMIT_TRANSFER_GROUP = _rpc(Service.COMMAND, _TRANSFERS, "SubmitTransferGroup")
+HOLD_FUNDS = _rpc(Service.COMMAND, _TRANSFERS, "HoldFunds")
+CAPTURE_HOLD = _rpc(Service.COMMAND, _TRANSFERS, "CaptureHold")
+RELEASE_HOLD = _rpc(Service.COMMAND, _TRANSFERS, "ReleaseHold")
+REFUND_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "RefundTransfer")
+REVERSE_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "ReverseTransfer")
+APPROVE_REVIEW = _rpc(Service.COMMAND, _TRANSFERS, "ApproveReview")
+REFUSE_REVIEW = _rpc(Service.COMMAND, _TRANSFERS, "RefuseReview")
 LOOKUP_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "LookupTransfer")
 
 _HISTORY = history_service_pb2.DESCRIPTOR

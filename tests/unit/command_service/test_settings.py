@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
 from command_service.settings import LEAST_BURST, CommandSettings
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.limits import RateLimit, SharedLimiter
 
 
-def settings(client_burst: int) -> CommandSettings:
+def settings(client_burst: int = LEAST_BURST, **changes: Any) -> CommandSettings:
     return CommandSettings(
         environment="local",
         insecure=True,
@@ -22,6 +24,7 @@ def settings(client_burst: int) -> CommandSettings:
         signing_target="127.0.0.1:1",
         hash_key_file=Path("hash.key"),
         client_burst=client_burst,
+        **changes,
     )
 
 
@@ -36,3 +39,17 @@ async def test_the_least_burst_lets_the_largest_call_pass_without_redis() -> Non
     limiter = SharedLimiter("redis://127.0.0.1:1", "client", limit, SystemClock())
     await limiter.admit("app", MAX_BATCH)
     await limiter.stop()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"risk": "remote"}, {"risk_target": "127.0.0.1:1"}, {"risk": "sometimes"}]
+)
+def test_risk_that_nobody_could_judge_is_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        settings(**changes)
+
+
+def test_nobody_judges_unless_told_and_silence_refuses() -> None:
+    assert settings().risk == "none"
+    assert settings().risk_on_silence is OnSilence.REFUSE
+    assert settings(risk="remote", risk_target="127.0.0.1:1").risk_target == "127.0.0.1:1"

@@ -1,0 +1,305 @@
+"""The daily limit and new payees, judged by what is really in the tables."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+
+import database
+from command_service.admission.risk import rules
+from command_service.admission.risk.port import NoAnswerError, Question
+from command_service.admission.risk.rule_table import RiskRuleTable
+from command_service.admission.risk.rules import DAILY_LIMIT, NEW_PAYEE, RulesAssessor
+from paycore.domain.accounts import AccountId
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.money import Minor
+from paycore.domain.transfers import (
+    ChildCommand,
+    RiskDecision,
+    RiskVerdict,
+    Transfer,
+    TransferCommand,
+    TransferKind,
+)
+from paycore.runtime.clock import Clock, SystemClock
+from tests.integration.command_service.risk.conftest import SetRules
+from tests.support.command_core import CLIENT, CommandCore, payment, posted
+
+DAY_S = 86_400
+APPROVED = RiskVerdict(RiskDecision.APPROVE)
+OVER = RiskVerdict(RiskDecision.DECLINE, DAILY_LIMIT)
+
+
+@dataclass
+class Later:
+    """The real clocks, some days on."""
+
+    days: int
+
+    def now_us(self) -> int:
+        return SystemClock().now_us() + self.days * DAY_S * 1_000_000
+
+    def monotonic_s(self) -> float:
+        return SystemClock().monotonic_s()
+
+
+def question(command: TransferCommand, item: int | None = None) -> Question:
+    return Question(command, SystemClock().monotonic_s() + 5, item)
+
+
+async def judged(assessor: RulesAssessor, command: TransferCommand) -> RiskVerdict:
+    one = question(command)
+    return await assessor.assess(one, one.posts_until_s)
+
+
+async def hold(core: CommandCore, payer: AccountId, payee: AccountId, amount: int) -> Transfer:
+    expires_at_us = core.clock.now_us() + 60_000_000
+    asked = payment(payer, payee, amount, kind=TransferKind.HOLD, expires_at_us=expires_at_us)
+    (done,) = posted([await core.one(asked)])
+    return done.transfer
+
+
+async def follow(core: CommandCore, parent: Transfer, kind: TransferKind, amount: int) -> None:
+    asked = ChildCommand(
+        CLIENT,
+        f"{kind}/{parent.id}",
+        b"",
+        kind,
+        parent.id,
+        parent.debit_account,
+        parent.credit_account,
+        parent.currency,
+        Minor(amount) if kind is TransferKind.CAPTURE else None,
+    )
+    posted([await core.one(asked)])
+
+
+class TestDailyLimit:
+    async def test_what_is_not_ruled_is_approved(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b = await core.open(2)
+        assert await judged(assessor, payment(a, b, 10**9)) == APPROVED
+        await set_rules(currency="USD", daily_limit=0)
+        assert await judged(assessor, payment(a, b, 10**9)) == APPROVED
+
+    @pytest.mark.parametrize("decision", ["DECLINE", "REVIEW"])
+    async def test_the_last_unit_passes_and_the_next_does_not(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules, decision: str
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=100, daily_decision=decision)
+        posted([await core.one(payment(a, b, 60))])
+        assert await judged(assessor, payment(a, b, 41)) == (decision, DAILY_LIMIT)
+        assert await judged(assessor, payment(a, b, 40)) == APPROVED
+        assert await judged(assessor, payment(b, a, 100)) == APPROVED
+
+    async def test_yesterday_does_not_count(
+        self,
+        core: CommandCore,
+        set_rules: SetRules,
+        table: RiskRuleTable,
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        posted([await core.one(payment(a, b, 100))])
+        clock: Clock = Later(1)
+        assert (
+            await judged(RulesAssessor(core.pool, table.current, clock), payment(a, b, 100))
+            == APPROVED
+        )
+        assert (
+            await judged(RulesAssessor(core.pool, table.current, Later(0)), payment(a, b, 1))
+            == OVER
+        )
+
+    async def test_what_is_held_counts_until_it_is_given_back(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        first = await hold(core, a, b, 70)
+        assert await judged(assessor, payment(a, b, 31)) == OVER
+        await follow(core, first, TransferKind.CAPTURE, 50)
+        assert await judged(assessor, payment(a, b, 51)) == OVER
+        second = await hold(core, a, b, 50)
+        assert await judged(assessor, payment(a, b, 1)) == OVER
+        await follow(core, second, TransferKind.RELEASE, 50)
+        assert await judged(assessor, payment(a, b, 50)) == APPROVED
+
+    async def test_what_a_hold_of_another_day_gives_back_does_not_count(
+        self, core: CommandCore, set_rules: SetRules, table: RiskRuleTable
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        old = await hold(core, a, b, 70)
+        tomorrow = Later(1)
+        assessor = RulesAssessor(core.pool, table.current, tomorrow)
+        assert await judged(assessor, payment(a, b, 101)) == OVER
+        await follow(core, old, TransferKind.RELEASE, 70)
+        assert await judged(assessor, payment(a, b, 101)) == OVER
+
+    async def test_many_debits_are_added_up_page_by_page(
+        self,
+        core: CommandCore,
+        assessor: RulesAssessor,
+        set_rules: SetRules,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(rules, "PAGE", 3)
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        posted(await core.submit(*(payment(a, b, 10) for _ in range(9))))
+        assert await judged(assessor, payment(a, b, 11)) == OVER
+        assert await judged(assessor, payment(a, b, 10)) == APPROVED
+        monkeypatch.setattr(rules, "MOST_IN_A_DAY", 9)
+        with pytest.raises(NoAnswerError, match="TOO_MANY_DEBITS"):
+            await judged(assessor, payment(a, b, 1))
+
+    async def test_of_those_at_once_no_more_pass_than_the_limit_allows(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b = await core.open(2, balance=10_000)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        passed: list[int] = []
+
+        async def pay(at: int) -> None:
+            asked = payment(a, b, 30)
+            for _ in range(200):
+                try:
+                    verdict = await judged(assessor, asked)
+                except PaycoreError as error:
+                    if error.reason is not Reason.CONTENTION:
+                        raise
+                    await asyncio.sleep(0.01)
+                    continue
+                if verdict == APPROVED:
+                    posted([await core.one(asked)])
+                    passed.append(at)
+                else:
+                    assert verdict == OVER
+                return
+            raise AssertionError("never judged")
+
+        await asyncio.gather(*(pay(at) for at in range(20)))
+        assert len(passed) == 3
+
+    async def test_what_was_let_through_counts_until_it_has_an_outcome(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b = await core.open(2, balance=10)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        too_much = payment(a, b, 90)
+        assert await judged(assessor, too_much) == APPROVED
+        with pytest.raises(PaycoreError) as refused:
+            await judged(assessor, payment(a, b, 11))
+        assert refused.value.reason is Reason.CONTENTION
+        # The ledger declines it: it has an outcome, and takes nothing of the limit.
+        await core.one(too_much)
+        assert await judged(assessor, payment(a, b, 100)) == APPROVED
+
+    async def test_the_items_of_a_group_count_with_each_other(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        for _ in range(2):  # an attempt again begins anew
+            verdicts = [
+                await assessor.assess(one, one.posts_until_s)
+                for one in (question(payment(a, b, 40, key="group"), item) for item in range(3))
+            ]
+            assert verdicts == [APPROVED, APPROVED, OVER]
+
+
+class TestNewPayees:
+    async def test_a_first_payment_above_the_amount_is_decided_so(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b, c = await core.open(3)
+        await set_rules(new_payee_above=50)
+        assert await judged(assessor, payment(a, b, 50)) == APPROVED
+        assert await judged(assessor, payment(a, b, 51)) == (RiskDecision.REVIEW, NEW_PAYEE)
+        posted([await core.one(payment(a, b, 1))])
+        assert await judged(assessor, payment(a, b, 51)) == APPROVED
+        assert await judged(assessor, payment(a, c, 51)) == (RiskDecision.REVIEW, NEW_PAYEE)
+        assert await judged(assessor, payment(b, a, 51)) == (RiskDecision.REVIEW, NEW_PAYEE)
+
+    async def test_a_payee_for_whom_money_is_only_held_is_new(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(new_payee_above=0, new_payee_decision="DECLINE")
+        held = await hold(core, a, b, 10)
+        assert await judged(assessor, payment(a, b, 1)) == (RiskDecision.DECLINE, NEW_PAYEE)
+        await follow(core, held, TransferKind.CAPTURE, 10)
+        assert await judged(assessor, payment(a, b, 1)) == APPROVED
+
+    async def test_a_payee_of_long_ago_is_new_again(
+        self,
+        core: CommandCore,
+        assessor: RulesAssessor,
+        set_rules: SetRules,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(rules, "KNOWN_DEPTH", 2)
+        _, a, b, c = await core.open(3)
+        await set_rules(new_payee_above=0)
+        posted([await core.one(payment(a, b, 1)), await core.one(payment(a, c, 1))])
+        assert await judged(assessor, payment(a, b, 1)) == APPROVED
+        posted([await core.one(payment(a, c, 1))])
+        assert await judged(assessor, payment(a, b, 1)) == (RiskDecision.REVIEW, NEW_PAYEE)
+
+    @pytest.mark.parametrize(
+        ("by_day", "by_payee", "spoken"),
+        [
+            ("REVIEW", "DECLINE", (RiskDecision.DECLINE, NEW_PAYEE)),
+            ("DECLINE", "REVIEW", (RiskDecision.DECLINE, DAILY_LIMIT)),
+            ("REVIEW", "REVIEW", (RiskDecision.REVIEW, DAILY_LIMIT)),
+        ],
+    )
+    async def test_the_stricter_rule_speaks(
+        self,
+        core: CommandCore,
+        assessor: RulesAssessor,
+        set_rules: SetRules,
+        by_day: str,
+        by_payee: str,
+        spoken: RiskVerdict,
+    ) -> None:
+        _, a, b = await core.open(2)
+        await set_rules(
+            daily_limit=1, daily_decision=by_day, new_payee_above=1, new_payee_decision=by_payee
+        )
+        assert await judged(assessor, payment(a, b, 2)) == spoken
+
+
+async def test_figures_are_read_over_the_index_of_debits(
+    core: CommandCore, admin: asyncpg.Connection
+) -> None:
+    _, a, b = await core.open(2)
+    posted(await core.submit(*(payment(a, b, 1) for _ in range(20))))
+    await admin.execute("SET enable_seqscan = off")
+    for query, arguments in (
+        ("debits_of_day", {"payer": a, "before": 2**62, "size": 200, "day_us": 0}),
+        ("has_paid", {"payer": a, "payee": b, "depth": 1_000}),
+    ):
+        plan = await explained(admin, query, arguments)
+        assert "_debit_entry" in plan, plan
+        assert "Sort" not in plan, plan
+
+
+async def explained(admin: asyncpg.Connection, name: str, arguments: dict[str, int]) -> str:
+    """The plan of a named query."""
+    lines: list[str] = []
+
+    class Explaining:
+        async def fetchrow(self, sql: str, *values: object) -> None:
+            lines.extend(row[0] for row in await admin.fetch(f"EXPLAIN {sql}", *values))
+
+        fetchval = fetchrow
+
+    await getattr(database.load("risk"), name)(Explaining(), **arguments)
+    return "\n".join(lines)
