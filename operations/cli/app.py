@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from operations.cli import accounts, demo, history, load, pin, stack, transfers, verify, volume
+from operations.cli import (
+    accounts,
+    demo,
+    desk,
+    history,
+    load,
+    movements,
+    pin,
+    stack,
+    transfers,
+    verify,
+    volume,
+)
 
 EPILOG = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 a part cannot be reached, try again."
@@ -27,6 +39,20 @@ app.command(
     epilog="Examples: paycore transfer 7041 7042 12.50 EUR --reference invoice-4711  |  "
     "paycore transfer 7041 7042 2500 EUR --pin"
 )(transfers.transfer)
+app.command(epilog="Example: paycore hold 7041 7042 80.00 EUR --for 7d")(movements.hold)
+app.command(epilog="Examples: paycore capture 9001  |  paycore capture 9001 30.00 EUR --keep-rest")(
+    movements.capture
+)
+app.command(epilog="Example: paycore release 9001")(movements.release)
+app.command(epilog="Examples: paycore refund 9002  |  paycore refund 9002 5.00 EUR")(
+    movements.refund
+)
+app.command(epilog="Example: paycore reverse 9002 --reason 'sent twice' --as operator")(
+    movements.reverse
+)
+app.command(epilog="Example: paycore group payroll.csv --key payroll-2026-11")(movements.group)
+app.add_typer(desk.reviews, name="review")
+app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)
 app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
     volume.volume

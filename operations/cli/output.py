@@ -36,7 +36,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 
-AMOUNTS = frozenset({"amount", "available", "requested", "threshold"})
+AMOUNTS = frozenset(
+    {"amount", "available", "needed", "remaining", "requested", "shortfall", "threshold"}
+)
 UNTOLD = frozenset({"position", "currency"})
 
 MAX_EXACT = 2**53

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Group
 
 from operations.cli import options
 from operations.cli.accounts import amount as parse
 from operations.cli.output import Output, run
 from operations.cli.pins import read_pin
 from operations.deployment import find_deployment
-from operations.money import format_money
+from operations.views.receipts import receipt_text
 from paycore.client import Money, TransferKind, TransferOrder, TransferReceipt
 
 
@@ -58,26 +57,4 @@ def transfer(
             return await client.submit_transfer(order, pin=pin)
 
     receipt = run(output, work)
-    output.show(_text(receipt), receipt)
-
-
-def _text(receipt: TransferReceipt) -> Group:
-    done = receipt.transfer
-    money = format_money(done.amount.minor_units, done.amount.currency)
-    lines = [
-        f"[green]✓[/] [bold]{money}[/] from {done.debit_account} to {done.credit_account}"
-        + (
-            "  [yellow](answered from the first request with this key)[/]"
-            if receipt.replayed
-            else ""
-        ),
-        f"  transfer {done.id}, {done.created_at:%Y-%m-%d %H:%M:%S.%f} UTC",
-    ]
-    for side, balance in (
-        ("payer", done.debit_balance_after),
-        ("payee", done.credit_balance_after),
-    ):
-        if balance is not None:
-            lines.append(f"  {side} now has {format_money(balance, done.amount.currency)}")
-    lines.append(f"  [dim]key {receipt.idempotency_key}[/]")
-    return Group(*lines)
+    output.show(receipt_text(receipt), receipt)

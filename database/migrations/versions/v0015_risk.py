@@ -13,7 +13,7 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         op.execute(
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS declines_short_reversals"
-            " ON ledger.declines (id)"
+            " ON ledger.declines (parent_id, id DESC)"
             " WHERE kind = 'REVERSAL' AND reason = 'INSUFFICIENT_FUNDS'"
         )
     run_file(__file__)

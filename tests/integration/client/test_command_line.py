@@ -119,7 +119,8 @@ async def test_a_bad_pin_is_refused_unseen(paycore: Paycore, script: Script, dig
 @pytest.mark.parametrize(
     "command",
     ["up", "status", "transfer", "history", "volume", "verify", "demo", "load",
-     "account create", "account show", "pin enroll"],
+     "hold", "capture", "release", "refund", "reverse", "group", "review list", "review approve",
+     "review refuse", "reversals list", "account create", "account show", "pin enroll"],
 )  # fmt: skip
 async def test_every_command_explains_itself(command: str) -> None:
     result = await invoke(*command.split(), "--help")

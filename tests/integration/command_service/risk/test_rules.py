@@ -93,8 +93,8 @@ class TestDailyLimit:
         _, a, b = await core.open(2)
         await set_rules(daily_limit=100, daily_decision=decision)
         posted([await core.one(payment(a, b, 60))])
-        assert await judged(assessor, payment(a, b, 41)) == (decision, DAILY_LIMIT)
-        assert await judged(assessor, payment(a, b, 40)) == APPROVED
+        assert await judged(assessor, payment(a, b, 41, key="k")) == (decision, DAILY_LIMIT)
+        assert await judged(assessor, payment(a, b, 40, key="k")) == APPROVED
         assert await judged(assessor, payment(b, a, 100)) == APPROVED
 
     async def test_yesterday_does_not_count(
