@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.v1 import history_service_pb2
+from paycore.v1 import history_service_pb2, money_pb2
+from tests.integration.client.movements import group_reply, reply_to
 from tests.integration.client.samples import submitted, transfer
 from tests.integration.client.scripted import Script
 
@@ -113,6 +116,80 @@ async def test_a_bad_pin_is_refused_unseen(paycore: Paycore, script: Script, dig
     result = await paycore("pin", "enroll", "ada", "--pin-file", "-", stdin=digits)
     assert result.exit_code == 2
     assert digits not in result.output
+    assert script.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "sent"),
+    [
+        (["hold", "11", "12", "2.50", "EUR"], "hold_funds", {"debit_account_id": 11}),
+        (["capture", "81"], "capture_hold", {"hold_id": 81, "final": True}),
+        (
+            ["capture", "81", "2.50", "EUR", "--keep-rest"],
+            "capture_hold",
+            {"amount": money_pb2.Money(minor_units=250, currency="EUR"), "final": False},
+        ),
+        (["release", "81", "--reference", "r"], "release_hold", {"reference": "r"}),
+        (["refund", "91", "2.50", "EUR"], "refund_transfer", {"transfer_id": 91}),
+        (["reverse", "91", "--reason", "twice"], "reverse_transfer", {"reason": "twice"}),
+        (["review", "approve", "81", "--reason", "ok"], "approve_review", {"transfer_id": 81}),
+        (["review", "refuse", "81", "--reason", "no"], "refuse_review", {"reason": "no"}),
+    ],
+)
+async def test_what_holds_and_follows_is_sent_exactly_and_shown(
+    paycore: Paycore, script: Script, arguments: list[str], name: str, sent: dict[str, object]
+) -> None:
+    script.play(reply_to(name))
+    result = await paycore(*arguments, "--key", "k1")
+    assert result.exit_code == 0, result.output
+    assert "2.50 EUR" in result.stdout
+    (request,) = script.requests
+    assert request.idempotency_key == "k1"
+    assert {field: getattr(request, field) for field in sent} == sent
+
+
+async def test_a_hold_ends_when_it_was_told_to(paycore: Paycore, script: Script) -> None:
+    script.play(reply_to("hold_funds"))
+    await paycore("hold", "11", "12", "2.50", "EUR", "--for", "90m")
+    ends_s = script.requests[0].expire_time.seconds
+    assert abs(ends_s - time.time() - 5_400) < 60
+
+
+async def test_a_group_comes_from_a_file_or_from_standard_input(
+    paycore: Paycore, script: Script, tmp_path: Path
+) -> None:
+    lines = "debit_account,credit_account,amount,currency\n11,12,2.50,EUR\n11,13,1,EUR\n"
+    file = tmp_path / "payroll.csv"
+    file.write_text("\ufeff" + lines)
+    script.play(group_reply())
+    for result in (
+        await paycore("group", str(file), "--key", "k1"),
+        await paycore("group", "-", "--key", "k1", stdin=lines),
+    ):
+        assert result.exit_code == 0, result.output
+        assert "2 transfers" in result.stdout
+        assert "5.00 EUR" in result.stdout
+    first, second = script.requests
+    assert first == second
+    assert [item.amount.minor_units for item in first.transfers] == [250, 100]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["capture", "81", "2.50"],
+        ["hold", "11", "12", "2.50", "EUR", "--for", "soon"],
+        ["group", "/nowhere/at/all.csv"],
+        ["review", "approve", "81"],
+        ["reverse", "91"],
+        ["reversals", "list"],
+        ["review", "list"],
+    ],
+)
+async def test_what_makes_no_sense_ends_with_2_and_sends_nothing(
+    paycore: Paycore, script: Script, arguments: list[str]
+) -> None:
+    assert (await paycore(*arguments)).exit_code == 2
     assert script.requests == []
 
 
