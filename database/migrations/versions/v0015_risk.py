@@ -1,19 +1,11 @@
-"""Rules of risk, and the index by which refused reversals are listed."""
+"""Rules of risk, and the index by which reversals that found too little money are listed."""
 
-from alembic import op
-
-from database.migrations.statements import run_file
+from database.migrations.statements import run_file_outside_transaction
 
 revision = "0015"
 down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Build the index beside the writers, then make the table."""
-    with op.get_context().autocommit_block():
-        op.execute(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS declines_short_reversals"
-            " ON ledger.declines (parent_id, id DESC)"
-            " WHERE kind = 'REVERSAL' AND reason = 'INSUFFICIENT_FUNDS'"
-        )
-    run_file(__file__)
+    """Build the index beside the writers, and make the table."""
+    run_file_outside_transaction(__file__)

@@ -1,6 +1,15 @@
+-- squawk-disable-assume-in-transaction
+-- Reversals that found too little money, by the transfer that they would have undone. A build that
+-- failed leaves an index that is not valid: away with it first.
+
+DROP INDEX CONCURRENTLY IF EXISTS ledger.declines_short_reversals;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS declines_short_reversals
+  ON ledger.declines (parent_id, id DESC)
+  WHERE kind = 'REVERSAL' AND reason = 'INSUFFICIENT_FUNDS';
+
 -- By which rules payments are judged before they are posted, where the command service is set to
 -- judge by rules. A currency without a row is not judged, nor by a rule whose figure is null.
-CREATE TABLE ledger.risk_rules (
+CREATE TABLE IF NOT EXISTS ledger.risk_rules (
   currency           text PRIMARY KEY,
   daily_limit        bigint,
   daily_decision     text NOT NULL DEFAULT 'REVIEW',

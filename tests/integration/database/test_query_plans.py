@@ -102,6 +102,11 @@ EXPECTED = {
     "accounts.write_audit": NOTHING,
     "accounts.write_journal": NOTHING,
     "accounts.write_keys": NOTHING,
+    # Both lists are short: they follow an index from its end, with a look at each row's own.
+    "desk.short_reversals": first("ledger.declines", "parent_id")
+    | by("ledger.transfers", "parent_id")
+    | ACCOUNTS,
+    "desk.waiting_reviews": first("ledger.open_holds", "id") | TRANSFERS,
     # Looks for a free number among 1,024.
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
@@ -140,6 +145,12 @@ EXPECTED = {
     "projector.try_lead": NOTHING,
     # Policy: a few rows, all of which are wanted.
     "query.read_grants": NOTHING,
+    "risk.all_rules": NOTHING,
+    "risk.debits_of_day": by("ledger.transfers", "debit_account", "debit_version")
+    | first("ledger.transfers", "debit_account", "debit_version"),
+    "risk.has_paid": by("ledger.transfers", "debit_account")
+    | first("ledger.transfers", "debit_account", "debit_version"),
+    "risk.stored_keys": KEYS,
     "rules.all_grants": NOTHING,
     "rules.all_step_up_policies": NOTHING,
     "signing.abandon": by("signing.attempts", "user_id"),

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -106,7 +105,7 @@ async def test_reviews_are_listed_until_they_are_settled(core: CommandCore) -> N
 
 
 async def test_reversals_are_listed_while_money_lacks_and_nothing_has_followed(
-    core: CommandCore, database: OwnDatabase
+    core: CommandCore,
 ) -> None:
     outside, a, b = await core.open(2, balance=100)
     first, second = await paid(core, a, b, 60), await paid(core, a, b, 40)
@@ -124,20 +123,3 @@ async def test_reversals_are_listed_while_money_lacks_and_nothing_has_followed(
     assert isinstance(await followed(core, first, TransferKind.REVERSAL, "f3"), Posted)
     found = await listed("reversals", "list")
     assert [int(one["transfer"]) for one in found] == [second.id]
-
-
-async def test_refused_reversals_are_found_by_their_index(
-    core: CommandCore, database: OwnDatabase
-) -> None:
-    connection = await asyncpg.connect(database.admin_dsn)
-    try:
-        await connection.execute("SET enable_seqscan = off")
-        plan = await connection.fetch(
-            "EXPLAIN SELECT DISTINCT ON (parent_id) parent_id, id FROM ledger.declines"
-            " WHERE kind = 'REVERSAL' AND reason = 'INSUFFICIENT_FUNDS' ORDER BY parent_id, id DESC"
-        )
-    finally:
-        await connection.close()
-    text = "\n".join(row[0] for row in plan)
-    assert "declines_short_reversals" in text
-    assert "Sort" not in text

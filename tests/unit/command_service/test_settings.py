@@ -44,7 +44,7 @@ async def test_the_least_burst_lets_the_largest_call_pass_without_redis() -> Non
 @pytest.mark.parametrize(
     "changes", [{"risk": "remote"}, {"risk_target": "127.0.0.1:1"}, {"risk": "sometimes"}]
 )
-def test_risk_that_nobody_could_judge_is_refused(changes: dict[str, str]) -> None:
+def test_risk_that_nobody_could_judge_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings(**changes)
 

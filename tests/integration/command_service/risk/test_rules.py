@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import asyncpg
 import pytest
 
-import database
 from command_service.admission.risk import rules
 from command_service.admission.risk.port import NoAnswerError, Question
 from command_service.admission.risk.rule_table import RiskRuleTable
@@ -274,32 +272,3 @@ class TestNewPayees:
             daily_limit=1, daily_decision=by_day, new_payee_above=1, new_payee_decision=by_payee
         )
         assert await judged(assessor, payment(a, b, 2)) == spoken
-
-
-async def test_figures_are_read_over_the_index_of_debits(
-    core: CommandCore, admin: asyncpg.Connection
-) -> None:
-    _, a, b = await core.open(2)
-    posted(await core.submit(*(payment(a, b, 1) for _ in range(20))))
-    await admin.execute("SET enable_seqscan = off")
-    for query, arguments in (
-        ("debits_of_day", {"payer": a, "before": 2**62, "size": 200, "day_us": 0}),
-        ("has_paid", {"payer": a, "payee": b, "depth": 1_000}),
-    ):
-        plan = await explained(admin, query, arguments)
-        assert "_debit_entry" in plan, plan
-        assert "Sort" not in plan, plan
-
-
-async def explained(admin: asyncpg.Connection, name: str, arguments: dict[str, int]) -> str:
-    """The plan of a named query."""
-    lines: list[str] = []
-
-    class Explaining:
-        async def fetchrow(self, sql: str, *values: object) -> None:
-            lines.extend(row[0] for row in await admin.fetch(f"EXPLAIN {sql}", *values))
-
-        fetchval = fetchrow
-
-    await getattr(database.load("risk"), name)(Explaining(), **arguments)
-    return "\n".join(lines)
