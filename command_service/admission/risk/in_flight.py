@@ -37,7 +37,10 @@ class InFlight:
         return len(self._until_s)
 
     def add(self, question: Question, now_s: float) -> None:
-        """Remember a payment that was let through. Raises PaycoreError OVERLOADED."""
+        """Remember a payment that was let through, again or for the first time.
+
+        Raises PaycoreError OVERLOADED.
+        """
         while self._until_s and next(iter(self._until_s.values())) <= now_s:
             self._forget(next(iter(self._until_s)))
         if len(self._until_s) >= MOST:
@@ -52,13 +55,6 @@ class InFlight:
         self._until_s[place] = question.posts_until_s + POSTING_S
         self._amounts.setdefault(place.payer, {})[place] = question.command.amount
 
-    def begin(self, question: Question) -> None:
-        """Forget what an earlier attempt with the same key brought, from this item on."""
-        this = _place(question)
-        for place in [*self._amounts.get(this.payer, ())]:
-            if place.key == this.key and place.item >= this.item:
-                self._forget(place)
-
     def keys(self, payer: AccountId) -> set[Key]:
         """Those of the payer's payments."""
         return {place.key for place in self._amounts.get(payer, ())}
@@ -69,11 +65,19 @@ class InFlight:
             if place.key in keys or self._until_s[place] <= now_s:
                 self._forget(place)
 
-    def sums(self, payer: AccountId, key: Key) -> tuple[int, int]:
-        """What the payer's payments come to: under `key`, and under others."""
-        amounts = self._amounts.get(payer, {})
-        own = sum(amount for place, amount in amounts.items() if place.key == key)
-        return own, sum(amounts.values()) - own
+    def sums(self, question: Question) -> tuple[int, int]:
+        """What the payer's payments come to: the items before this one, and those of other keys.
+
+        What an earlier attempt of the same key brought from this item on is neither: it is this.
+        """
+        this = _place(question)
+        own = others = 0
+        for place, amount in self._amounts.get(this.payer, {}).items():
+            if place.key != this.key:
+                others += amount
+            elif place.item < this.item:
+                own += amount
+        return own, others
 
     def _forget(self, place: _Place) -> None:
         del self._until_s[place]

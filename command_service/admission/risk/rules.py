@@ -20,6 +20,7 @@ from command_service.transactions import reading
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.money import MAX_MINOR
+from paycore.domain.plan import Key
 from paycore.domain.transfers import RiskDecision, RiskVerdict
 from paycore.runtime.clock import Clock
 
@@ -28,6 +29,10 @@ NEW_PAYEE = "new-payee"
 
 PAGE = 200
 """Debits that are read at a time."""
+
+SETTLE_FROM = 100
+"""With so many of a payer's payments in flight it is looked which are stored already; with fewer
+only when the limit hangs on them."""
 
 MOST_IN_A_DAY = 10_000
 """Debits of one payer in a day beyond which they are not added up: there is no verdict."""
@@ -75,7 +80,8 @@ class RulesAssessor:
         self._rules = rules
         self._clock = clock
         self._queries: Any = database.load("risk")
-        self._in_flight = InFlight()
+        self.in_flight = InFlight()
+        """What was let through and is not known to be stored."""
         self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
 
     async def assess(self, question: Question, deadline_s: float) -> RiskVerdict:
@@ -106,37 +112,40 @@ class RulesAssessor:
         ):
             verdict = RiskVerdict(rules.new_payee_decision, NEW_PAYEE)
         if rules.daily_limit is not None and verdict.decision is not RiskDecision.DECLINE:
-            self._in_flight.add(question, self._clock.monotonic_s())
+            self.in_flight.add(question, self._clock.monotonic_s())
         return verdict
 
     async def _by_day(self, question: Question, limit: int, decision: RiskDecision) -> RiskVerdict:
         command = question.command
         payer, key = command.debit_account, (command.client, command.key)
-        in_flight = self._in_flight
-        in_flight.begin(question)
-        # First which are stored, then what is posted: whatever is forgotten here is in the sum.
-        waiting = in_flight.keys(payer) - {key}
-        stored = []
-        if waiting:
-            async with reading(self._pool) as connection:
-                stored = await self._queries.stored_keys(
-                    connection,
-                    clients=[client for client, _ in waiting],
-                    keys=[name for _, name in waiting],
-                )
-        found = {(row["client"], row["key"]) for row in stored}
-        in_flight.settle(payer, found, self._clock.monotonic_s())
-        own, others = in_flight.sums(payer, key)
-        certain = await self._paid_today(payer) + own + command.amount
-        if certain > limit:
-            return RiskVerdict(decision, DAILY_LIMIT)
-        if certain + others > limit:
-            raise PaycoreError(
-                Reason.CONTENTION,
-                "payments of the same payer that are under way decide on this one",
-                retry_after_ms=50,
+        in_flight = self.in_flight
+        for hangs_on_others in (False, True):
+            if hangs_on_others or len(in_flight.keys(payer)) >= SETTLE_FROM:
+                await self._settle(payer, key)
+            own, others = in_flight.sums(question)
+            # Read after it was settled: what was forgotten there is in the sum here.
+            certain = await self._paid_today(payer) + own + command.amount
+            if certain > limit:
+                return RiskVerdict(decision, DAILY_LIMIT)
+            if certain + others <= limit:
+                return _APPROVED
+        raise PaycoreError(
+            Reason.CONTENTION,
+            "payments of the same payer that are under way decide on this one",
+            retry_after_ms=50,
+        )
+
+    async def _settle(self, payer: AccountId, key: Key) -> None:
+        """Forget those of the payer's payments that have outcomes by now."""
+        waiting = self.in_flight.keys(payer) - {key}
+        async with reading(self._pool) as connection:
+            stored = await self._queries.stored_keys(
+                connection,
+                clients=[client for client, _ in waiting],
+                keys=[name for _, name in waiting],
             )
-        return _APPROVED
+        found = {(row["client"], row["key"]) for row in stored}
+        self.in_flight.settle(payer, found, self._clock.monotonic_s())
 
     async def _paid_today(self, payer: AccountId) -> int:
         """Minor units; a page at a time, newest first, down to the last debit of yesterday."""

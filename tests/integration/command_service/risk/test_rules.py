@@ -199,6 +199,22 @@ class TestDailyLimit:
         await core.one(too_much)
         assert await judged(assessor, payment(a, b, 100)) == APPROVED
 
+    async def test_what_is_stored_is_forgotten_even_where_nothing_hangs_on_it(
+        self,
+        core: CommandCore,
+        assessor: RulesAssessor,
+        set_rules: SetRules,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(rules, "SETTLE_FROM", 5)
+        _, a, b = await core.open(2)
+        await set_rules(daily_limit=1_000, daily_decision="DECLINE")
+        for _ in range(40):
+            asked = payment(a, b, 1)
+            assert await judged(assessor, asked) == APPROVED
+            posted([await core.one(asked)])
+        assert len(assessor.in_flight) <= 5
+
     async def test_the_items_of_a_group_count_with_each_other(
         self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
     ) -> None:

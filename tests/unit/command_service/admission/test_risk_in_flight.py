@@ -36,17 +36,21 @@ def test_amounts_are_told_apart_by_key_and_payer() -> None:
     flying.add(question("a", 5), 0)
     flying.add(question("b", 7), 0)
     flying.add(question("a", 100, payer=3), 0)
-    assert flying.sums(PAYER, ("app", "a")) == (5, 7)
-    assert flying.sums(PAYER, ("app", "new")) == (0, 12)
+    assert flying.sums(question("a")) == (0, 7)
+    assert flying.sums(question("new")) == (0, 12)
+    assert flying.sums(question("a", payer=4)) == (0, 0)
     assert flying.keys(PAYER) == {("app", "a"), ("app", "b")}
 
 
-def test_another_attempt_takes_the_place_of_the_first() -> None:
+def test_another_attempt_is_the_same_payments() -> None:
     flying = InFlight()
     for item, amount in enumerate((1, 2, 4)):
         flying.add(question("group", amount, item=item), 0)
-    flying.begin(question("group", 8, item=1))
-    assert flying.sums(PAYER, ("app", "group")) == (1, 0)
+    assert flying.sums(question("group", item=0)) == (0, 0)
+    assert flying.sums(question("group", item=2)) == (3, 0)
+    flying.add(question("group", 8, item=1), 0)
+    assert flying.sums(question("group", item=2)) == (9, 0)
+    assert flying.sums(question("other")) == (0, 13)
 
 
 def test_what_is_stored_is_forgotten() -> None:
