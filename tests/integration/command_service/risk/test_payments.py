@@ -190,7 +190,7 @@ class TestVerdicts:
         _, mine = await other.open(1, balance=2 * EUR_THRESHOLD)
         place.risk.asked.clear()
         assert (await refused(other.submit(payment(a, b, 1)))).reason == "NOT_PERMITTED"
-        assert (await refused(place.client.submit(payment(a + 1, b, 1)))).reason == (
+        assert (await refused(place.client.submit(payment(b + 999, b, 1)))).reason == (
             "ACCOUNT_NOT_FOUND"
         )
         sensitive = payment(mine, b, EUR_THRESHOLD + 1)
