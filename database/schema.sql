@@ -365,6 +365,7 @@ COMMENT ON COLUMN ledger.declines.group_id IS
 ALTER TABLE ledger.declines ADD CONSTRAINT declines_pkey PRIMARY KEY (id);
 CREATE INDEX declines_reference ON ledger.declines (client, reference, id) WHERE (reference IS NOT
   NULL);
+CREATE INDEX declines_short_reversals ON ledger.declines (parent_id, id DESC) WHERE ((kind = 'REVERSAL'::ledger.transfer_kind) AND (reason = 'INSUFFICIENT_FUNDS'::text));
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.declines FOR EACH STATEMENT
   EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.declines ENABLE ALWAYS TRIGGER append_only;
@@ -581,6 +582,23 @@ CREATE INDEX open_holds_account ON ledger.open_holds (account);
 CREATE INDEX open_holds_expiry ON ledger.open_holds (expires_at_us) WHERE (expires_at_us IS NOT
   NULL);
 GRANT SELECT ON TABLE ledger.open_holds TO paycore_command, paycore_audit;
+
+CREATE TABLE ledger.risk_rules (
+    currency text NOT NULL,
+    daily_limit bigint,
+    daily_decision text DEFAULT 'REVIEW'::text NOT NULL,
+    new_payee_above bigint,
+    new_payee_decision text DEFAULT 'REVIEW'::text NOT NULL,
+    CONSTRAINT risk_rules_currency_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT risk_rules_decisions CHECK (((daily_decision = ANY (ARRAY['DECLINE'::text, 'REVIEW'::text])) AND (new_payee_decision = ANY (ARRAY['DECLINE'::text, 'REVIEW'::text])))),
+    CONSTRAINT risk_rules_not_negative CHECK (((daily_limit >= 0) AND (new_payee_above >= 0)))
+);
+COMMENT ON COLUMN ledger.risk_rules.daily_limit IS
+  'What a payer may pay in a day of UTC, in minor units; what exceeds it is decided so.';
+COMMENT ON COLUMN ledger.risk_rules.new_payee_above IS
+  'Above this many minor units a first payment to a payee is decided so.';
+ALTER TABLE ledger.risk_rules ADD CONSTRAINT risk_rules_pkey PRIMARY KEY (currency);
+GRANT SELECT ON TABLE ledger.risk_rules TO paycore_command, paycore_audit;
 
 CREATE TABLE ledger.step_up_policies (
     currency text NOT NULL,

@@ -5,7 +5,8 @@
 SELECT held.id, held.review, held.debit_account, held.credit_account, held.amount, held.currency,
        held.client, held.reference, held.created_at_us
 FROM ledger.open_holds AS waiting
-JOIN ledger.transfers AS held ON held.id = waiting.id
+-- One by one: a join of the whole would read transfers that were never held.
+CROSS JOIN LATERAL (SELECT * FROM ledger.transfers WHERE id = waiting.id LIMIT 1) AS held
 WHERE held.review IS NOT NULL
 ORDER BY waiting.id
 LIMIT :most::int

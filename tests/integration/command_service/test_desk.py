@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -22,16 +21,10 @@ from paycore.domain.transfers import (
     TransferKind,
     TransferState,
 )
-from tests.support.command_core import CLIENT, CommandCore, command_core, payment, posted
+from tests.support.command_core import CLIENT, CommandCore, payment, posted
 from tests.support.databases import OwnDatabase
 
 REVIEW = RiskVerdict(RiskDecision.REVIEW, "odd-hour")
-
-
-@pytest.fixture
-async def core(database: OwnDatabase) -> AsyncIterator[CommandCore]:
-    async with command_core(database.dsn("command")) as core:
-        yield core
 
 
 @pytest.fixture(autouse=True)
