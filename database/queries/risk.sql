@@ -8,7 +8,9 @@ FROM ledger.risk_rules
 -- name: stored_keys(clients, keys)
 SELECT used.client, used.key
 FROM unnest(:clients::text[], :keys::text[]) AS wanted (client, key)
-JOIN ledger.idempotency_keys AS used USING (client, key)
+JOIN ledger.idempotency_keys AS used
+  ON ledger.key_locator(used.client, used.key) = ledger.key_locator(wanted.client, wanted.key)
+  AND used.client = wanted.client AND used.key = wanted.key
 
 -- name: debits_of_day(payer, before, size, day_us)^
 -- How many of the `size` debits below version `before` are of the day, the lowest of them, and what
