@@ -35,6 +35,15 @@ def change(which: AccountId, wanted: AccountStatus, **changes: Any) -> ChangeSta
     return ChangeStatus(**{**values, **changes})
 
 
+async def audited(admin: asyncpg.Connection, account: AccountId) -> list[Any]:
+    """The audit of one account, oldest first."""
+    rows: list[Any] = await admin.fetch(
+        "SELECT * FROM ledger.audit WHERE subject = $1 ORDER BY created_at_us",
+        f"account/{account}",
+    )
+    return rows
+
+
 def stored(outcome: object) -> AccountStored:
     assert isinstance(outcome, AccountStored), outcome
     return outcome
@@ -103,13 +112,21 @@ class TestStatus:
         self, core: CommandCore, admin: asyncpg.Connection
     ) -> None:
         _, a, b = await core.open(2)
-        done = await core.change_status(change(a, AccountStatus.FROZEN))
+        done = await core.change(change(a, AccountStatus.FROZEN))
         assert (done.account.status, done.account.revision) == (AccountStatus.FROZEN, 1)
-        row = await admin.fetchrow("SELECT * FROM ledger.audit")
-        assert row is not None
+        (row,) = await audited(admin, a)
         assert {
             name: row[name]
-            for name in ("client", "action", "subject", "reason", "user_id", "device_id")
+            for name in (
+                "client",
+                "action",
+                "subject",
+                "reason",
+                "user_id",
+                "device_id",
+                "ip_address",
+                "database_user",
+            )
         } == {
             "client": "operator",
             "action": "SET_STATUS",
@@ -117,8 +134,10 @@ class TestStatus:
             "reason": "suspicion",
             "user_id": "clerk-1",
             "device_id": "desk-1",
+            "ip_address": "::1",
+            "database_user": "paycore_command",
         }
-        assert row["ip_address"] == "::1"
+        assert row["id"] > done.account.id
         assert json.loads(row["before"]) == {"status": "ACTIVE", "revision": 0}
         assert json.loads(row["after"]) == {"status": "FROZEN", "revision": 1}
         declined = await core.one(payment(a, b, 1))
@@ -130,15 +149,15 @@ class TestStatus:
     ) -> None:
         _, a = await core.open(1)
         freeze = change(a, AccountStatus.FROZEN)
-        first = await core.change_status(freeze)
-        await core.change_status(change(a, AccountStatus.ACTIVE))
-        again = await core.change_status(freeze)
+        first = await core.change(freeze)
+        await core.change(change(a, AccountStatus.ACTIVE))
+        again = await core.change(freeze)
         assert (again.replayed, again.account, again.position) == (
             True,
             first.account,
             first.position,
         )
-        assert await admin.fetchval("SELECT count(*) FROM ledger.audit") == 2
+        assert len(await audited(admin, a)) == 2
         assert (
             await admin.fetchval("SELECT status FROM ledger.accounts WHERE id = $1", a) == "ACTIVE"
         )
@@ -149,13 +168,13 @@ class TestStatus:
         _, a, b = await core.open(2)
         before = await counts(admin)
         with pytest.raises(PaycoreError) as refusal:
-            await core.change_status(change(a, AccountStatus.CLOSED))
+            await core.change(change(a, AccountStatus.CLOSED))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
         assert await counts(admin) == before
         posted([await core.one(payment(a, b, 1_000))])
-        await core.change_status(change(a, AccountStatus.CLOSED))
+        await core.change(change(a, AccountStatus.CLOSED))
         with pytest.raises(PaycoreError) as refusal:
-            await core.change_status(change(a, AccountStatus.ACTIVE))
+            await core.change(change(a, AccountStatus.ACTIVE))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
 
     @pytest.mark.parametrize(
@@ -177,7 +196,7 @@ class TestStatus:
         _, a = await core.open(1)
         before = await counts(admin)
         with pytest.raises(PaycoreError) as refusal:
-            await core.change_status(change(a, AccountStatus.FROZEN, **changes))
+            await core.change(change(a, AccountStatus.FROZEN, **changes))
         assert refusal.value.reason is reason
         assert await counts(admin) == before
 
@@ -190,7 +209,7 @@ class TestStatus:
             async def toggle() -> None:
                 for turn in range(6):
                     status = AccountStatus.ACTIVE if turn % 2 else AccountStatus.FROZEN
-                    await other.change_status(change(a, status, key=f"turn-{turn}"))
+                    await other.change(change(a, status, key=f"turn-{turn}"))
 
             payments = (core.one(payment(b, a, 1)) for _ in range(30))
             _, *outcomes = await asyncio.gather(toggle(), *payments)
@@ -205,7 +224,7 @@ class TestBounds:
         before = await counts(admin)
         async with locked(admin, a):
             changing = asyncio.create_task(
-                core.change_status(change(a, AccountStatus.FROZEN), within_s=0.3)
+                core.change(change(a, AccountStatus.FROZEN), within_s=0.3)
             )
             await until_waiting(database)
             await asyncio.sleep(0.4)
@@ -221,7 +240,7 @@ class TestBounds:
         async with locked(admin, a):
             holding = [
                 asyncio.create_task(
-                    core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                    core.change(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
                 )
                 for turn in range(turns.AT_ONCE)
             ]
@@ -244,7 +263,7 @@ class TestBounds:
         async with locked(admin, a):
             holding = [
                 asyncio.create_task(
-                    core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                    core.change(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
                 )
                 for turn in range(turns.AT_ONCE)
             ]
