@@ -120,7 +120,10 @@ class AccountChanges:
                 return _raised(account._replace(overdraft_limit=command.limit), revision)
             case LinkIdentifier():
                 await self._link(connection, command, account, now_us)
-                return account
+                revision = await self._queries.raise_revision(
+                    connection, id=account.id, revision_read=account.revision
+                )
+                return _raised(account, revision)
 
     async def _link(
         self,

@@ -26,7 +26,7 @@ from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.money import Currency, Minor
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import Details
-from paycore.runtime.identifiers import ACCOUNT
+from paycore.runtime.account_names import ACCOUNT
 from paycore.v1 import account_pb2, actor_pb2
 from paycore.v1 import account_service_pb2 as pb2
 

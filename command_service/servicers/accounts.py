@@ -29,7 +29,8 @@ from paycore.domain.errors import (
 )
 from paycore.domain.grants import GrantAction
 from paycore.domain.identifiers import ExternalIdentifier
-from paycore.runtime.identifiers import ACCOUNT, Identifiers
+from paycore.runtime.account_names import ACCOUNT
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import account_service_pb2 as pb2
 

@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.errors import PaycoreError, Violation, invalid_fields
 from paycore.domain.identifiers import MAX_SCHEME, MAX_VALUE, is_scheme, is_value
+from paycore.runtime.account_names import Named
 from paycore.runtime.currencies import is_known
-from paycore.runtime.identifiers import Named
 from paycore.v1 import account_pb2, actor_pb2, money_pb2
 
 MAX_AMOUNT = 2**62

@@ -11,7 +11,8 @@ from command_service.servicers.transfer_requests import parse_grouped
 from paycore.domain.errors import PaycoreError, Violation, invalid_field, invalid_fields
 from paycore.domain.idempotency import command_hash, details_hash
 from paycore.domain.transfers import Details, GroupCommand, GroupPosted, TransferCommand
-from paycore.runtime.identifiers import SIDES, Identifiers
+from paycore.runtime.account_names import SIDES
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import actor_pb2
 from paycore.v1 import transfer_service_pb2 as pb2

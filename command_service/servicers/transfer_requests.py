@@ -21,8 +21,8 @@ from paycore.domain.idempotency import command_hash, details_hash, transfer_requ
 from paycore.domain.money import Currency, Minor
 from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
+from paycore.runtime.account_names import SIDES
 from paycore.runtime.currencies import EXPONENTS
-from paycore.runtime.identifiers import SIDES
 from paycore.v1 import transfer_pb2, transfer_service_pb2
 
 KINDS: dict[int, TransferKind] = {

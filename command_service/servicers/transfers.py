@@ -37,7 +37,8 @@ from paycore.domain.transfers import (
     Transfer,
     Visibility,
 )
-from paycore.runtime.identifiers import SIDES, Identifiers
+from paycore.runtime.account_names import SIDES
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import transfer_service_pb2 as pb2
 

@@ -43,6 +43,13 @@ SET overdraft_limit = :limit::bigint, revision = revision + 1
 WHERE id = :id::bigint AND revision = :revision_read::bigint
 RETURNING revision
 
+-- name: raise_revision(id, revision_read)$
+-- NULL when the account's revision is no longer the one that was read.
+UPDATE ledger.accounts
+SET revision = revision + 1
+WHERE id = :id::bigint AND revision = :revision_read::bigint
+RETURNING revision
+
 -- name: read_account_details(ids)
 SELECT id, metadata
 FROM ledger.account_details

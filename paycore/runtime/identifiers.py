@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
@@ -12,6 +12,7 @@ import database
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, identifier_not_found
 from paycore.domain.identifiers import ExternalIdentifier, is_scheme, is_value
+from paycore.runtime.account_names import Named
 
 KNOWN_IDENTIFIERS = 65_536
 """Identifiers whose account is remembered: a link is for ever."""
@@ -19,19 +20,6 @@ KNOWN_IDENTIFIERS = 65_536
 Fetch = Callable[[Sequence[ExternalIdentifier]], Awaitable[Mapping[ExternalIdentifier, AccountId]]]
 """Asks the database for those that are linked. Raises PaycoreError DATABASE_UNAVAILABLE."""
 
-
-class Named(NamedTuple):
-    """A place of a message in which an account is named by one of two fields of a oneof."""
-
-    by_id: str
-    by_identifier: str
-
-
-ACCOUNT = Named("account_id", "account_identifier")
-DEBIT = Named("debit_account_id", "debit_account_identifier")
-CREDIT = Named("credit_account_id", "credit_account_identifier")
-COUNTERPARTY = Named("counterparty_account_id", "counterparty_identifier")
-SIDES = (DEBIT, CREDIT)
 
 _QUERIES: Any = database.load("identifiers")
 
@@ -116,11 +104,6 @@ class Identifiers:
             elif index not in refused:
                 refused[index] = identifier_not_found(identifier)
         return refused
-
-
-def names_by_identifier(request: Any, *places: Named) -> bool:
-    """Whether `request` names an account by an identifier in any of `places`."""
-    return any(request.HasField(place.by_identifier) for place in places)
 
 
 def _identifier(request: Any, place: Named) -> ExternalIdentifier | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from paycore.domain.errors import invalid_field
 from paycore.domain.money import MAX_MINOR
-from paycore.runtime.identifiers import ACCOUNT, Identifiers
+from paycore.runtime.account_names import ACCOUNT
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import analytics_service_pb2 as pb
 from query_service.access import Access

@@ -12,8 +12,8 @@ from paycore.domain.errors import PaycoreError, Violation, invalid_fields
 from paycore.domain.identifiers import MAX_SCHEME, MAX_VALUE, is_scheme, is_value
 from paycore.domain.position import Position
 from paycore.domain.transfers import TransferKind
+from paycore.runtime.account_names import Named
 from paycore.runtime.currencies import is_known
-from paycore.runtime.identifiers import Named
 from paycore.v1.transfer_pb2 import TransferKind as KindMessage
 
 MAX_REFERENCE = 128

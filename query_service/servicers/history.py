@@ -5,7 +5,8 @@ from __future__ import annotations
 from paycore.domain.errors import PaycoreError
 from paycore.domain.money import MAX_MINOR
 from paycore.domain.transfers import TransferId
-from paycore.runtime.identifiers import ACCOUNT, COUNTERPARTY, Identifiers
+from paycore.runtime.account_names import ACCOUNT, COUNTERPARTY
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import history_service_pb2 as pb
 from paycore.v1.money_pb2 import Money

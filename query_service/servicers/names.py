@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from paycore.runtime.identifiers import Identifiers, Named, names_by_identifier
+from paycore.runtime.account_names import Named, names_by_identifier
+from paycore.runtime.identifiers import Identifiers
 from query_service.access import Access
 
 
