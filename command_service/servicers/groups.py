@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from command_service.admission.admission import Admission
 from command_service.admission.proof import ParsedTransfer
 from command_service.posting.engine import PostingEngine
@@ -44,7 +46,9 @@ class GroupServicer:
             raise invalid_field("transfers", f"1 to {MAX_BATCH} transfers, not {count}")
         unknown = await self._identifiers.name_all_by_id(request.transfers, *SIDES)
         if unknown:
-            raise unknown[min(unknown)]
+            first = min(unknown)
+            error = unknown[first]
+            raise replace(error, metadata={**error.metadata, "item": str(first)})
         items = self._parse(request, call.client)
         if named:
             items = [self._acted(item, request.actor) for item in items]

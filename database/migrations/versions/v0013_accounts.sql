@@ -75,6 +75,16 @@ BEGIN
 END
 $$;
 
+-- So that the changes of an account have an order, whoever makes them.
+CREATE FUNCTION ledger.raise_revision() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = ''
+AS $$
+BEGIN
+  NEW.revision := OLD.revision + 1;
+  RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION ledger.audit_status() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
 AS $$
@@ -129,11 +139,14 @@ BEGIN
   RETURN NULL;
 END
 $$;
-REVOKE ALL ON FUNCTION ledger.write_audit, ledger.audit_status, ledger.audit_limit,
+REVOKE ALL ON FUNCTION ledger.raise_revision, ledger.write_audit, ledger.audit_status, ledger.audit_limit,
   ledger.audit_identifier, ledger.audit_policy FROM PUBLIC;
 
 -- By column, so that postings, which write none of these, do not meet them. An account born with a
 -- limit got one.
+CREATE TRIGGER raise_revision BEFORE UPDATE OF status, overdraft_limit ON ledger.accounts
+  FOR EACH ROW WHEN (NEW.revision <= OLD.revision) EXECUTE FUNCTION ledger.raise_revision();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER raise_revision;
 CREATE TRIGGER audit_status AFTER UPDATE OF status ON ledger.accounts
   FOR EACH ROW EXECUTE FUNCTION ledger.audit_status();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER audit_status;

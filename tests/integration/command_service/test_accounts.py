@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import asyncpg
 import pytest
 
 from command_service.accounts import turns
-from command_service.accounts.commands import AccountRefused, AccountStored, ChangeStatus
+from command_service.accounts.commands import AccountRefused
 from paycore.domain.accounts import AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.money import MAX_MINOR, Minor
-from paycore.domain.transfers import Declined, Details, TransferKind
+from paycore.domain.transfers import Declined, TransferKind
 from tests.integration.command_service.test_engine import locked, until_waiting
+from tests.support.account_commands import Audited, audited, change, stored
 from tests.support.command_core import CommandCore, command_core, opening, payment, posted
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import counts
-
-
-def change(which: AccountId, wanted: AccountStatus, **changes: Any) -> ChangeStatus:
-    values: dict[str, Any] = {
-        "client": "operator",
-        "key": f"{which}-{wanted}",
-        "request_hash": f"{which}-{wanted}".encode(),
-        "account": which,
-        "status": wanted,
-        "expected_revision": None,
-        "reason": "suspicion",
-        "actor": Details(user_id="clerk-1", device_id="desk-1", ip_address="::1"),
-    }
-    return ChangeStatus(**{**values, **changes})
-
-
-async def audited(admin: asyncpg.Connection, account: AccountId) -> list[Any]:
-    """The audit of one account, oldest first."""
-    rows: list[Any] = await admin.fetch(
-        "SELECT * FROM ledger.audit WHERE subject = $1 ORDER BY created_at_us",
-        f"account/{account}",
-    )
-    return rows
-
-
-def stored(outcome: object) -> AccountStored:
-    assert isinstance(outcome, AccountStored), outcome
-    return outcome
 
 
 class TestOpening:
@@ -115,31 +87,17 @@ class TestStatus:
         done = await core.change(change(a, AccountStatus.FROZEN))
         assert (done.account.status, done.account.revision) == (AccountStatus.FROZEN, 1)
         (row,) = await audited(admin, a)
-        assert {
-            name: row[name]
-            for name in (
-                "client",
-                "action",
-                "subject",
-                "reason",
-                "user_id",
-                "device_id",
-                "ip_address",
-                "database_user",
-            )
-        } == {
-            "client": "operator",
-            "action": "SET_STATUS",
-            "subject": f"account/{a}",
-            "reason": "suspicion",
-            "user_id": "clerk-1",
-            "device_id": "desk-1",
-            "ip_address": "::1",
-            "database_user": "paycore_command",
-        }
-        assert row["id"] > done.account.id
-        assert json.loads(row["before"]) == {"status": "ACTIVE", "revision": 0}
-        assert json.loads(row["after"]) == {"status": "FROZEN", "revision": 1}
+        assert row == Audited(
+            "SET_STATUS",
+            {"status": "ACTIVE", "revision": 0},
+            {"status": "FROZEN", "revision": 1},
+            "operator",
+            "suspicion",
+            *("clerk-1", "desk-1", "::1"),
+            "paycore_command",
+            row.id,
+        )
+        assert row.id > done.account.id
         declined = await core.one(payment(a, b, 1))
         assert isinstance(declined, Declined)
         posted([await core.one(payment(b, a, 1))])

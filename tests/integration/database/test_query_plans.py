@@ -94,18 +94,25 @@ APPROVALS = by("signing.authorizations", "digest")
 COUNTERS = by("signing.attempt_counters", "user_id")
 
 EXPECTED = {
+    "accounts.act_as": NOTHING,
     "accounts.find_keys": KEYS,
+    "accounts.identifiers_of": by("ledger.external_identifiers", "account"),
+    "accounts.link_identifier": NOTHING,
     "accounts.lock_account": ACCOUNTS,
     "accounts.open_accounts": NOTHING,
+    "accounts.raise_revision": ACCOUNTS,
+    "accounts.read_account_details": by("ledger.account_details", "id"),
     "accounts.read_accounts": ACCOUNTS,
+    "accounts.set_limit": ACCOUNTS,
     "accounts.set_status": ACCOUNTS,
-    "accounts.write_audit": NOTHING,
+    "accounts.write_account_details": NOTHING,
     "accounts.write_journal": NOTHING,
     "accounts.write_keys": NOTHING,
     # Looks for a free number among 1,024.
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
     "id_leases.renew": LEASES,
+    "identifiers.find_identifiers": by("ledger.external_identifiers", "scheme", "value"),
     "local_seed.seed_grants": NOTHING,
     "local_seed.seed_step_up_policies": by("ledger.step_up_policies", "currency"),
     "partitions.add_transfer_partition": NOTHING,
