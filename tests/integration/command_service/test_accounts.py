@@ -13,10 +13,17 @@ from command_service.accounts.commands import AccountRefused
 from paycore.domain.accounts import AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.money import MAX_MINOR, Minor
-from paycore.domain.transfers import Declined, TransferKind
+from paycore.domain.transfers import ChildCommand, Declined, TransferKind
 from tests.integration.command_service.test_engine import locked, until_waiting
 from tests.support.account_commands import Audited, audited, change, stored
-from tests.support.command_core import CommandCore, command_core, opening, payment, posted
+from tests.support.command_core import (
+    CLIENT,
+    CommandCore,
+    command_core,
+    opening,
+    payment,
+    posted,
+)
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import counts
 
@@ -134,6 +141,39 @@ class TestStatus:
         with pytest.raises(PaycoreError) as refusal:
             await core.change(change(a, AccountStatus.ACTIVE))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
+
+    async def test_an_account_with_a_hold_cannot_be_closed(self, core: CommandCore) -> None:
+        _, a, b = await core.open(2, balance=0, overdraft_limit=Minor(10))
+        (held,) = posted(
+            [
+                await core.one(
+                    payment(
+                        a,
+                        b,
+                        10,
+                        kind=TransferKind.HOLD,
+                        expires_at_us=core.clock.now_us() + 3_600_000_000,
+                    )
+                )
+            ]
+        )
+        hold = held.transfer
+        with pytest.raises(PaycoreError) as refusal:
+            await core.change(change(a, AccountStatus.CLOSED))
+        assert refusal.value.reason is Reason.ILLEGAL_STATE
+        release = ChildCommand(
+            CLIENT,
+            f"release-{hold.id}",
+            b"hash",
+            TransferKind.RELEASE,
+            hold.id,
+            hold.debit_account,
+            hold.credit_account,
+            hold.currency,
+        )
+        posted([await core.one(release)])
+        done = await core.change(change(a, AccountStatus.CLOSED))
+        assert done.account.status is AccountStatus.CLOSED
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
