@@ -12,18 +12,31 @@ from tests.support.account_commands import Audited, audited
 BY_HAND = ("paycore_owner", None, None, None)
 
 
+async def by_hand(
+    session: asyncpg.Connection,
+    setting: str,
+    account: AccountId,
+    *,
+    revision: str = "revision + 1",
+) -> None:
+    """Change an account as one does in psql."""
+    await session.execute(
+        f"UPDATE ledger.accounts SET {setting}, revision = {revision} WHERE id = $1", account
+    )
+
+
 @pytest.fixture
 async def owner(connect: Connect) -> asyncpg.Connection:
     """Who may do everything with the tables."""
     return await connect("owner")
 
 
-async def test_a_limit_set_by_hand_is_audited_and_raises_the_revision(
+async def test_what_is_set_by_hand_is_audited(
     owner: asyncpg.Connection, accounts: list[AccountId]
 ) -> None:
     a = accounts[1]
-    await owner.execute("UPDATE ledger.accounts SET overdraft_limit = 9 WHERE id = $1", a)
-    await owner.execute("UPDATE ledger.accounts SET status = 'FROZEN' WHERE id = $1", a)
+    await by_hand(owner, "overdraft_limit = 9", a)
+    await by_hand(owner, "status = 'FROZEN'", a)
     first, second = await audited(owner, a)
     assert first[:7] == (
         "SET_OVERDRAFT_LIMIT",
@@ -42,12 +55,24 @@ async def test_a_limit_set_by_hand_is_audited_and_raises_the_revision(
     assert 0 < first.id < second.id < min(accounts)
 
 
+@pytest.mark.parametrize("setting", ["overdraft_limit = 9", "status = 'FROZEN'"])
+async def test_a_change_that_does_not_raise_the_revision_by_one_is_refused(
+    owner: asyncpg.Connection, accounts: list[AccountId], setting: str
+) -> None:
+    for revision in ("revision", "revision + 2"):
+        with pytest.raises(asyncpg.CheckViolationError, match="raises its revision from 0 to 1"):
+            await by_hand(owner, setting, accounts[1], revision=revision)
+    assert await audited(owner, accounts[1]) == []
+
+
 async def test_a_statement_that_changes_both_of_many_accounts_is_audited_for_each(
     owner: asyncpg.Connection, accounts: list[AccountId]
 ) -> None:
     _, a, b = accounts
     await owner.execute(
-        "UPDATE ledger.accounts SET overdraft_limit = 9, status = 'FROZEN' WHERE kind = 'CUSTOMER'"
+        "UPDATE ledger.accounts"
+        " SET overdraft_limit = 9, status = 'FROZEN', revision = revision + 1"
+        " WHERE kind = 'CUSTOMER'"
     )
     for which in (a, b):
         assert {row.action for row in await audited(owner, which)} == {
@@ -59,7 +84,7 @@ async def test_a_statement_that_changes_both_of_many_accounts_is_audited_for_eac
 async def test_as_a_replica_too(connect: Connect, accounts: list[AccountId]) -> None:
     admin = await connect("admin")
     await admin.execute("SET session_replication_role = replica")
-    await admin.execute("UPDATE ledger.accounts SET overdraft_limit = 9 WHERE id = $1", accounts[1])
+    await by_hand(admin, "overdraft_limit = 9", accounts[1])
     assert len(await audited(admin, accounts[1])) == 1
 
 
@@ -127,7 +152,7 @@ async def test_who_a_service_acts_for_ends_with_its_transaction(
     connect: Connect, accounts: list[AccountId]
 ) -> None:
     command = await connect("command")
-    update = "UPDATE ledger.accounts SET overdraft_limit = overdraft_limit + 1 WHERE id = $1"
+    raised = "overdraft_limit = overdraft_limit + 1"
     async with command.transaction():
         for name, value in (
             ("client", "operator"),
@@ -138,9 +163,9 @@ async def test_who_a_service_acts_for_ends_with_its_transaction(
             ("audit_id", "4000000000000000000"),
         ):
             await command.execute("SELECT set_config($1, $2, true)", f"paycore.{name}", value)
-        await command.execute(update, accounts[1])
-        await command.execute(update, accounts[1])
-    await command.execute(update, accounts[1])
+        await by_hand(command, raised, accounts[1])
+        await by_hand(command, raised, accounts[1])
+    await by_hand(command, raised, accounts[1])
     told: list[Audited] = await audited(command, accounts[1])
     named = ("operator", "agreed", "clerk", "desk", "10.0.0.1", "paycore_command")
     alone = ("paycore_command", None, None, None, "127.0.0.1", "paycore_command")

@@ -249,7 +249,7 @@ def test_a_query_without_its_index_is_found_out(
 ) -> None:
     connection, _ = full
     with connection.transaction(force_rollback=True):
-        connection.execute("ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey")
+        connection.execute("ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey CASCADE")
         accesses = planner.accesses(QUERIES["posting.lock_accounts"], mode)
     assert ACCOUNTS.faults(accesses) == [
         "ledger.accounts is not searched by ('id',)",

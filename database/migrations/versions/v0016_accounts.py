@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0013"
-down_revision = "0012"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:
