@@ -133,7 +133,7 @@ class Core:
         """The payer's approval of `order`, which must have its key and name accounts by id."""
         if order.idempotency_key is None:
             raise ValueError("a proof is bound to an idempotency key: set it on the order")
-        if isinstance(order.debit_account, tuple) or isinstance(order.credit_account, tuple):
+        if not (isinstance(order.debit_account, int) and isinstance(order.credit_account, int)):
             raise ValueError("a proof is bound to the ids of accounts: resolve identifiers first")
         signed_at_us = self.surroundings.clock.now_us()
         intent = PaymentIntent(
