@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from command_service.accounts.identifiers import from_primary
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.admission import Admission
 from command_service.admission.payers import Payers
@@ -20,6 +21,7 @@ from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.postgres import PostgresLedger
+from command_service.servicers.account_requests import AccountRequests
 from command_service.servicers.accounts import AccountServicer
 from command_service.servicers.children import ChildServicer
 from command_service.servicers.fields import MAX_BATCH
@@ -31,6 +33,7 @@ from paycore.runtime import metrics
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits import RateLimit, SharedLimiter
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
@@ -93,6 +96,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                 in_flight=settings.batches_in_flight,
             ),
         )
+        identifiers = Identifiers(from_primary(pool))
         admission = Admission(
             Payers(store, accounts, rules.current),
             StepUpAdmission(SignerClient(channel, clock)),
@@ -103,8 +107,10 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         server.add(
             transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],
             [
-                TransferServicer(engine, store, accounts, admission, rules.current, secret),
-                GroupServicer(engine, admission, secret),
+                TransferServicer(
+                    engine, store, accounts, admission, identifiers, rules.current, secret
+                ),
+                GroupServicer(engine, admission, identifiers, secret),
                 ChildServicer(engine, store, admission, secret),
                 PendingStream(),
             ],
@@ -115,7 +121,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         )
         server.add(
             account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
-            [AccountServicer(accounts, rules.current, secret), PendingAccounts()],
+            [AccountServicer(accounts, identifiers, AccountRequests(rules.current, secret))],
             {"CreateAccounts": lambda request: _cost(len(request.accounts))},
         )
         await server.start()
@@ -130,10 +136,6 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
 
 class PendingStream:
     StreamTransfers = None
-
-
-class PendingAccounts:
-    SetOverdraftLimit = LinkExternalIdentifier = ResolveExternalIdentifier = None
 
 
 def _cost(items: int) -> int:

@@ -161,6 +161,71 @@ END
 $$;
 REVOKE ALL ON FUNCTION ledger.apply_transfers() FROM PUBLIC;
 
+CREATE FUNCTION ledger.audit_identifier() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+  PERFORM ledger.write_audit(
+    'LINK_IDENTIFIER', 'account/' || NEW.account, NULL,
+    jsonb_build_object('scheme', NEW.scheme, 'value', NEW.value));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.audit_identifier() FROM PUBLIC;
+
+CREATE FUNCTION ledger.audit_limit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    PERFORM ledger.check_revision(OLD.revision, NEW.revision);
+  END IF;
+  PERFORM ledger.write_audit(
+    'SET_OVERDRAFT_LIMIT', 'account/' || NEW.id,
+    CASE WHEN TG_OP = 'UPDATE' THEN jsonb_build_object(
+      'overdraft_limit', OLD.overdraft_limit, 'revision', OLD.revision, 'version', OLD.version) END,
+    jsonb_build_object(
+      'overdraft_limit', NEW.overdraft_limit, 'revision', NEW.revision, 'version', NEW.version));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.audit_limit() FROM PUBLIC;
+
+CREATE FUNCTION ledger.audit_policy() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+  before jsonb := to_jsonb(OLD);
+  after jsonb := to_jsonb(NEW);
+BEGIN
+  PERFORM ledger.write_audit(
+    CASE TG_OP WHEN 'INSERT' THEN 'ADD_' WHEN 'UPDATE' THEN 'CHANGE_' ELSE 'REMOVE_' END
+      || TG_ARGV[0],
+    lower(TG_ARGV[0]) || '/' || (coalesce(after, before) ->> TG_ARGV[1]),
+    before, after);
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.audit_policy() FROM PUBLIC;
+
+CREATE FUNCTION ledger.audit_status() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+  PERFORM ledger.check_revision(OLD.revision, NEW.revision);
+  PERFORM ledger.write_audit(
+    'SET_STATUS', 'account/' || NEW.id,
+    jsonb_build_object('status', OLD.status, 'revision', OLD.revision),
+    jsonb_build_object('status', NEW.status, 'revision', NEW.revision));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.audit_status() FROM PUBLIC;
+
 CREATE FUNCTION ledger.check_children(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -193,6 +258,19 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION ledger.check_children(ids bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION ledger.check_revision(before bigint, after bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+  IF after IS DISTINCT FROM before + 1 THEN
+    RAISE EXCEPTION 'a change of an account raises its revision from % to %', before, before + 1
+      USING ERRCODE = 'check_violation';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.check_revision(before bigint, after bigint) FROM PUBLIC;
 
 CREATE FUNCTION ledger.first_transfer_id(at timestamp with time zone) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -248,6 +326,49 @@ END
 $$;
 REVOKE ALL ON FUNCTION ledger.refuse_change() FROM PUBLIC;
 
+CREATE FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+  named text := nullif(current_setting('paycore.client', true), '');
+  given bigint := nullif(current_setting('paycore.audit_id', true), '');
+BEGIN
+  IF given IS NOT NULL THEN
+    PERFORM set_config('paycore.audit_id', '', true);
+  END IF;
+  INSERT INTO ledger.audit (
+    id, created_at_us, client, action, subject, before, after, reason, user_id, device_id,
+    ip_address, database_user
+  )
+  VALUES (
+    coalesce(given, nextval('ledger.audit_id')),
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    coalesce(named, session_user), action, subject, before, after,
+    nullif(current_setting('paycore.reason', true), ''),
+    nullif(current_setting('paycore.user_id', true), ''),
+    nullif(current_setting('paycore.device_id', true), ''),
+    CASE WHEN named IS NULL THEN host(inet_client_addr())
+         ELSE nullif(current_setting('paycore.ip_address', true), '') END,
+    session_user
+  );
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb) FROM
+  PUBLIC;
+
+CREATE TABLE ledger.account_details (
+    id bigint NOT NULL,
+    metadata jsonb NOT NULL,
+    CONSTRAINT account_details_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text))
+);
+ALTER TABLE ledger.account_details ADD CONSTRAINT account_details_pkey PRIMARY KEY (id);
+CREATE TRIGGER never_changed BEFORE UPDATE OR TRUNCATE ON ledger.account_details FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.account_details ENABLE ALWAYS TRIGGER never_changed;
+GRANT SELECT,INSERT ON TABLE ledger.account_details TO paycore_command;
+GRANT SELECT ON TABLE ledger.account_details TO paycore_audit;
+
 CREATE TABLE ledger.accounts (
     id bigint NOT NULL,
     balance bigint DEFAULT 0 NOT NULL,
@@ -275,6 +396,15 @@ WITH (fillfactor='50');
 COMMENT ON COLUMN ledger.accounts.version IS 'Number of entries on the account, gap-free from 1.';
 COMMENT ON COLUMN ledger.accounts.revision IS 'Raised by each change that is not an entry.';
 ALTER TABLE ledger.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+CREATE TRIGGER audit_first_limit AFTER INSERT ON ledger.accounts FOR EACH ROW WHEN
+  ((new.overdraft_limit <> 0)) EXECUTE FUNCTION ledger.audit_limit();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER audit_first_limit;
+CREATE TRIGGER audit_limit AFTER UPDATE OF overdraft_limit ON ledger.accounts FOR EACH ROW EXECUTE
+  FUNCTION ledger.audit_limit();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER audit_limit;
+CREATE TRIGGER audit_status AFTER UPDATE OF status ON ledger.accounts FOR EACH ROW EXECUTE FUNCTION
+  ledger.audit_status();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER audit_status;
 CREATE TRIGGER born_at_zero BEFORE INSERT ON ledger.accounts FOR EACH ROW WHEN (((new.balance <> 0)
   OR (new.held <> 0) OR (new.version <> 0) OR (new.last_entry_us <> 0))) EXECUTE FUNCTION
   ledger.refuse_change();
@@ -291,8 +421,9 @@ CREATE TRIGGER only_by_transfers BEFORE UPDATE OF balance, held, version, last_e
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER only_by_transfers;
 GRANT SELECT ON TABLE ledger.accounts TO paycore_command, paycore_audit, paycore_projector,
   paycore_query;
-GRANT INSERT (id, overdraft_limit, created_at_us, kind, currency, owner, institution, opened_by) ON
-  TABLE ledger.accounts TO paycore_command;
+GRANT INSERT(overdraft_limit),UPDATE(overdraft_limit) ON TABLE ledger.accounts TO paycore_command;
+GRANT INSERT (id, created_at_us, kind, currency, owner, institution, opened_by) ON TABLE
+  ledger.accounts TO paycore_command;
 GRANT UPDATE (revision, status) ON TABLE ledger.accounts TO paycore_command;
 
 CREATE TABLE ledger.audit (
@@ -306,14 +437,25 @@ CREATE TABLE ledger.audit (
     reason text,
     user_id text,
     device_id text,
-    ip_address text
+    ip_address text,
+    database_user text
 );
+COMMENT ON COLUMN ledger.audit.id IS
+  'A Snowflake where the service gave one (paycore.audit_id), good for one row. Else the next of a sequence, which a database session can draw without a lease: it counts from 1 and can never reach the Snowflakes, of which the smallest of a single day of use is above 10^14.';
+COMMENT ON COLUMN ledger.audit.database_user IS
+  'The role whose session made the change; NULL in rows that services wrote themselves.';
 ALTER TABLE ledger.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.audit FOR EACH STATEMENT
   EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.audit ENABLE ALWAYS TRIGGER append_only;
-GRANT SELECT,INSERT ON TABLE ledger.audit TO paycore_command;
-GRANT SELECT ON TABLE ledger.audit TO paycore_audit;
+GRANT SELECT ON TABLE ledger.audit TO paycore_command, paycore_audit;
+
+CREATE SEQUENCE ledger.audit_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 
 CREATE TABLE ledger.authorizations (
     id bigint NOT NULL,
@@ -488,6 +630,28 @@ ALTER TABLE ledger.epoch ADD CONSTRAINT epoch_pkey PRIMARY KEY (only_row);
 GRANT SELECT ON TABLE ledger.epoch TO paycore_command, paycore_audit, paycore_projector,
   paycore_query;
 
+CREATE TABLE ledger.external_identifiers (
+    account bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    scheme text NOT NULL,
+    value text NOT NULL,
+    CONSTRAINT external_identifiers_bounded CHECK (((scheme ~ '^[a-z0-9_-]{1,32}$'::text) AND ((length(value) >= 1) AND (length(value) <= 128))))
+);
+ALTER TABLE ledger.external_identifiers
+    ADD CONSTRAINT external_identifiers_one_of_each UNIQUE (account, scheme);
+ALTER TABLE ledger.external_identifiers
+    ADD CONSTRAINT external_identifiers_pkey PRIMARY KEY (scheme, value);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.external_identifiers FOR
+  EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.external_identifiers ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER audit_identifier AFTER INSERT ON ledger.external_identifiers FOR EACH ROW EXECUTE
+  FUNCTION ledger.audit_identifier();
+ALTER TABLE ledger.external_identifiers ENABLE ALWAYS TRIGGER audit_identifier;
+ALTER TABLE ledger.external_identifiers
+    ADD CONSTRAINT external_identifiers_account_fkey FOREIGN KEY (account) REFERENCES ledger.accounts(id);
+GRANT SELECT,INSERT ON TABLE ledger.external_identifiers TO paycore_command;
+GRANT SELECT ON TABLE ledger.external_identifiers TO paycore_audit, paycore_query;
+
 CREATE TABLE ledger.grants (
     client text NOT NULL,
     action ledger.grant_action NOT NULL,
@@ -497,6 +661,11 @@ CREATE TABLE ledger.grants (
 );
 ALTER TABLE ledger.grants
     ADD CONSTRAINT grants_pkey PRIMARY KEY (client, action, scope, institution);
+CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.grants FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('GRANT', 'client');
+ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER audit_policy;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.grants FOR EACH STATEMENT EXECUTE FUNCTION
+  ledger.refuse_change();
+ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER never_truncated;
 GRANT SELECT ON TABLE ledger.grants TO paycore_command, paycore_audit, paycore_query;
 
 CREATE TABLE ledger.id_leases (
@@ -607,6 +776,11 @@ CREATE TABLE ledger.step_up_policies (
     CONSTRAINT step_up_policies_threshold_check CHECK ((threshold >= 0))
 );
 ALTER TABLE ledger.step_up_policies ADD CONSTRAINT step_up_policies_pkey PRIMARY KEY (currency);
+CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.step_up_policies FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('STEP_UP_POLICY', 'currency');
+ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER audit_policy;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.step_up_policies FOR EACH STATEMENT EXECUTE
+  FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER never_truncated;
 GRANT SELECT ON TABLE ledger.step_up_policies TO paycore_command, paycore_audit;
 
 CREATE TABLE ledger.transfer_details (

@@ -12,11 +12,13 @@ import database
 from paycore.runtime import logs, metrics, process
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.elastic import ElasticAddress, open_client
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Server
 from paycore.v1 import analytics_service_pb2, history_service_pb2
 from query_service import metrics as query_metrics
 from query_service.access import Access
 from query_service.grants import GrantsLoader
+from query_service.identifiers import LedgerIdentifiers
 from query_service.page_token import PageTokens
 from query_service.positions import PositionTracker
 from query_service.readers.elastic.connection import CONNECTIONS, MAX_WAIT_S, Connection
@@ -32,7 +34,10 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain. SERVING once grants and the index have answered."""
     clock = SystemClock()
     tokens = PageTokens(settings.page_token_key())
-    grants = GrantsLoader(settings.postgres_dsn.get_secret_value(), database.load("query"), clock)
+    dsn = settings.postgres_dsn.get_secret_value()
+    grants = GrantsLoader(dsn, database.load("query"), clock)
+    ledger = LedgerIdentifiers(dsn)
+    identifiers = Identifiers(ledger.fetch)
     client = open_client(
         ElasticAddress.of(settings), connections=CONNECTIONS, request_timeout_s=MAX_WAIT_S
     )
@@ -43,11 +48,11 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     server = Server(settings)
     server.add(
         history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"],
-        [HistoryServicer(reader, access, tokens)],
+        [HistoryServicer(reader, access, identifiers, tokens)],
     )
     server.add(
         analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"],
-        [AnalyticsServicer(reader, access)],
+        [AnalyticsServicer(reader, access, identifiers)],
     )
     query_metrics.watch(positions, connection, grants)
     endpoint = metrics.serve(settings.metrics_listen)
@@ -68,6 +73,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
         await server.stop(grace_s=0)
         await client.close()
         await grants.close()
+        await ledger.close()
         endpoint.shutdown()
     log.info("stopped")
 

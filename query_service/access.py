@@ -56,6 +56,14 @@ class Access:
         """`client` with its reach."""
         return Viewer(client, self._grants.current().reach(client, READ))
 
+    def check_reads(self, client: str) -> None:
+        """Raise PaycoreError NOT_PERMITTED for a client that may READ no account at all.
+
+        It learns nothing about which accounts exist.
+        """
+        if not self._grants.current().holds(client, READ):
+            raise PaycoreError(Reason.NOT_PERMITTED, "no grant to read accounts", {"grant": READ})
+
     async def readable_account(
         self, client: str, account: AccountId, terms: ReadTerms
     ) -> AccountFacts:

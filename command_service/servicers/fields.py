@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.errors import PaycoreError, Violation, invalid_fields
+from paycore.domain.identifiers import MAX_SCHEME, MAX_VALUE, is_scheme, is_value
+from paycore.runtime.account_names import Named
 from paycore.runtime.currencies import is_known
-from paycore.v1 import actor_pb2, money_pb2
+from paycore.v1 import account_pb2, actor_pb2, money_pb2
 
 MAX_AMOUNT = 2**62
 """Largest amount of one transfer, in minor units: two of them still fit int64."""
@@ -78,6 +81,20 @@ class Fields:
         """The id of something that exists is above zero."""
         if value <= 0:
             self.violate(field, "the id of an account, above zero")
+
+    def identifier(self, field: str, identifier: account_pb2.ExternalIdentifier) -> None:
+        """A well-formed scheme and value."""
+        if not is_scheme(identifier.scheme):
+            self.violate(f"{field}.scheme", f"1 to {MAX_SCHEME} characters of a-z, 0-9, _ and -")
+        if not is_value(identifier.value):
+            self.violate(f"{field}.value", f"1 to {MAX_VALUE} printable characters")
+
+    def account(self, request: Any, place: Named) -> None:
+        """An account that is named by id, as it is once its identifier has been resolved."""
+        if request.HasField(place.by_identifier):
+            self.identifier(place.by_identifier, getattr(request, place.by_identifier))
+        else:
+            self.positive_id(place.by_id, getattr(request, place.by_id))
 
     def currency(self, field: str, code: str) -> None:
         """An ISO 4217 code in upper case."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from command_service.admission.admission import Admission
 from command_service.posting.engine import PostingEngine
 from command_service.servicers.fields import MAX_BATCH, Fields
@@ -10,6 +12,8 @@ from command_service.servicers.transfer_requests import parse_grouped
 from paycore.domain.errors import PaycoreError, Violation, invalid_field, invalid_fields
 from paycore.domain.idempotency import command_hash, details_hash
 from paycore.domain.transfers import Details, GroupCommand, GroupPosted, TransferCommand
+from paycore.runtime.account_names import SIDES
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import actor_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
@@ -18,8 +22,15 @@ from paycore.v1 import transfer_service_pb2 as pb2
 class GroupServicer:
     """Translates, has the items checked, and hands the group to the engine."""
 
-    def __init__(self, engine: PostingEngine, admission: Admission, secret: bytes) -> None:
+    def __init__(
+        self,
+        engine: PostingEngine,
+        admission: Admission,
+        identifiers: Identifiers,
+        secret: bytes,
+    ) -> None:
         self._engine = engine
+        self._identifiers = identifiers
         self._admission = admission
         self._secret = secret
 
@@ -29,6 +40,14 @@ class GroupServicer:
         """Post every transfer of the group, or none."""
         named = request.HasField("actor")
         self._admission.check_actor(call.client, named=named)
+        count = len(request.transfers)
+        if not 1 <= count <= MAX_BATCH:
+            raise invalid_field("transfers", f"1 to {MAX_BATCH} transfers, not {count}")
+        unknown = await self._identifiers.name_all_by_id(request.transfers, *SIDES)
+        if unknown:
+            first = min(unknown)
+            error = unknown[first]
+            raise replace(error, metadata={**error.metadata, "item": str(first)})
         items = self._parse(request, call.client)
         if named:
             items = [self._acted(item, request.actor) for item in items]
@@ -53,9 +72,6 @@ class GroupServicer:
 
     def _parse(self, request: pb2.SubmitTransferGroupRequest, client: str) -> list[TransferCommand]:
         """Raises PaycoreError INVALID_FIELD with the bad fields of all items."""
-        count = len(request.transfers)
-        if not 1 <= count <= MAX_BATCH:
-            raise invalid_field("transfers", f"1 to {MAX_BATCH} transfers, not {count}")
         fields = Fields()
         fields.key(request.idempotency_key)
         if request.HasField("actor"):

@@ -21,6 +21,7 @@ from paycore.domain.idempotency import command_hash, details_hash, transfer_requ
 from paycore.domain.money import Currency, Minor
 from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
+from paycore.runtime.account_names import SIDES
 from paycore.runtime.currencies import EXPONENTS
 from paycore.v1 import transfer_pb2, transfer_service_pb2
 
@@ -57,8 +58,8 @@ def parse_transfer(
 ) -> ParsedTransfer:
     """Check every field of `request` and translate it; `place` is its index in a bulk request.
 
-    The items of a group are not `keyed`. Raises PaycoreError INVALID_FIELD that names every bad
-    field.
+    Its accounts must be named by id by then: only malformed identifiers may be left. The items of
+    a group are not `keyed`. Raises PaycoreError INVALID_FIELD that names every bad field.
     """
     return _parse(request, client, secret, KINDS.get(request.kind), place, keyed=keyed)
 
@@ -69,14 +70,13 @@ def parse_grouped(
     """One item of a group, at `place` in it. Raises as `parse_transfer`."""
     request = transfer_service_pb2.SubmitTransferRequest(
         kind=item.kind,
-        debit_account_id=item.debit_account_id,
-        credit_account_id=item.credit_account_id,
         amount=item.amount,
         reference=item.reference,
         description=item.description,
         metadata=item.metadata,
         effective_time=item.effective_time if item.HasField("effective_time") else None,
     )
+    _copy_accounts(item, request)
     if item.HasField("expected_debit_version"):
         request.expected_debit_version = item.expected_debit_version
     if item.HasField("expected_credit_version"):
@@ -90,8 +90,6 @@ def parse_hold(
     """A hold. Raises as `parse_transfer`; whether its time lies ahead is decided after its key."""
     inner = transfer_service_pb2.SubmitTransferRequest(
         idempotency_key=request.idempotency_key,
-        debit_account_id=request.debit_account_id,
-        credit_account_id=request.credit_account_id,
         amount=request.amount,
         reference=request.reference,
         description=request.description,
@@ -100,6 +98,7 @@ def parse_hold(
         effective_time=request.effective_time if request.HasField("effective_time") else None,
         step_up=request.step_up if request.HasField("step_up") else None,
     )
+    _copy_accounts(request, inner)
     if request.HasField("expected_debit_version"):
         inner.expected_debit_version = request.expected_debit_version
     fields = Fields()
@@ -181,6 +180,20 @@ def _parse(
     return ParsedTransfer(command, extras.proof, extras.names_actor)
 
 
+def _copy_accounts(
+    source: transfer_service_pb2.GroupedTransfer | transfer_service_pb2.HoldFundsRequest,
+    target: transfer_service_pb2.SubmitTransferRequest,
+) -> None:
+    if source.HasField("debit_account_identifier"):
+        target.debit_account_identifier.CopyFrom(source.debit_account_identifier)
+    else:
+        target.debit_account_id = source.debit_account_id
+    if source.HasField("credit_account_identifier"):
+        target.credit_account_identifier.CopyFrom(source.credit_account_identifier)
+    else:
+        target.credit_account_id = source.credit_account_id
+
+
 def _has_rare_fields(request: transfer_service_pb2.SubmitTransferRequest) -> bool:
     return (
         request.HasField("actor")
@@ -205,8 +218,8 @@ def _complaint(
         fields.key(request.idempotency_key)
     if kind is None:
         fields.violate("kind", f"one of {_KIND_NAMES}")
-    fields.positive_id("debit_account_id", request.debit_account_id)
-    fields.positive_id("credit_account_id", request.credit_account_id)
+    for side in SIDES:
+        fields.account(request, side)
     fields.money("amount", request.amount)
     fields.text("reference", request.reference, MAX_REFERENCE)
     fields.text("description", request.description, MAX_DESCRIPTION)

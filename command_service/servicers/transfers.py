@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from command_service import anew
 from command_service.accounts.ledger import AccountLedger
@@ -36,8 +37,12 @@ from paycore.domain.transfers import (
     Transfer,
     Visibility,
 )
+from paycore.runtime.account_names import SIDES
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import transfer_service_pb2 as pb2
+
+_Request = TypeVar("_Request", pb2.SubmitTransferRequest, pb2.HoldFundsRequest)
 
 MAX_FOUND = 100
 """Outcomes that a look-up by reference gives at most."""
@@ -55,10 +60,12 @@ class TransferServicer:
         store: LedgerStore,
         accounts: AccountLedger,
         admission: Admission,
+        identifiers: Identifiers,
         rules: Callable[[], Rules],
         secret: bytes,
     ) -> None:
         self._engine = engine
+        self._identifiers = identifiers
         self._store = store
         self._accounts = accounts
         self._admission = admission
@@ -69,7 +76,7 @@ class TransferServicer:
         self, request: pb2.SubmitTransferRequest, call: Call
     ) -> pb2.SubmitTransferResponse:
         """Post one transfer; every refusal is an error of the call."""
-        outcome = await self._post(lambda: parse_transfer(request, call.client, self._secret), call)
+        outcome = await self._post(request, parse_transfer, call)
         reply = pb2.SubmitTransferResponse(position=position_of(outcome), replayed=outcome.replayed)
         fill_transfer(reply.transfer, outcome)
         return reply
@@ -78,14 +85,19 @@ class TransferServicer:
         self, request: pb2.HoldFundsRequest, call: Call
     ) -> pb2.HoldFundsResponse:
         """Set money aside; every refusal is an error of the call."""
-        outcome = await self._post(lambda: parse_hold(request, call.client, self._secret), call)
+        outcome = await self._post(request, parse_hold, call)
         reply = pb2.HoldFundsResponse(position=position_of(outcome), replayed=outcome.replayed)
         fill_transfer(reply.transfer, outcome)
         return reply
 
-    async def _post(self, parse: Callable[[], ParsedTransfer], call: Call) -> Posted:
+    async def _post(
+        self, request: _Request, parse: Callable[[_Request, str, bytes], ParsedTransfer], call: Call
+    ) -> Posted:
         try:
-            command = await self._admission.admit(parse(), call.deadline_s)
+            if not (request.debit_account_id and request.credit_account_id):
+                await self._identifiers.name_by_id(request, *SIDES)
+            parsed = parse(request, call.client, self._secret)
+            command = await self._admission.admit(parsed, call.deadline_s)
         except PaycoreError as error:
             metrics.count([Refused(error)])
             raise
@@ -105,8 +117,11 @@ class TransferServicer:
         parsed: list[ParsedTransfer] = []
         places: list[int] = []
         client, secret = call.client, self._secret
+        unknown = await self._identifiers.name_all_by_id(request.transfers, *SIDES)
         for index, item in enumerate(request.transfers):
             try:
+                if index in unknown:
+                    raise unknown[index]
                 parsed.append(parse_transfer(item, client, secret, index))
                 places.append(index)
             except PaycoreError as error:

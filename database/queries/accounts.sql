@@ -36,6 +36,41 @@ SET status = :status::ledger.account_status, revision = revision + 1
 WHERE id = :id::bigint AND revision = :revision_read::bigint
 RETURNING revision
 
+-- name: set_limit(id, limit, revision_read)$
+-- NULL when the account's revision is no longer the one that was read.
+UPDATE ledger.accounts
+SET overdraft_limit = :limit::bigint, revision = revision + 1
+WHERE id = :id::bigint AND revision = :revision_read::bigint
+RETURNING revision
+
+-- name: raise_revision(id, revision_read)$
+-- NULL when the account's revision is no longer the one that was read.
+UPDATE ledger.accounts
+SET revision = revision + 1
+WHERE id = :id::bigint AND revision = :revision_read::bigint
+RETURNING revision
+
+-- name: read_account_details(ids)
+SELECT id, metadata
+FROM ledger.account_details
+WHERE id = ANY(:ids::bigint[])
+
+-- name: write_account_details(ids, metadata)!
+INSERT INTO ledger.account_details (id, metadata)
+SELECT * FROM unnest(:ids::bigint[], :metadata::jsonb[])
+
+-- name: identifiers_of(account)
+SELECT scheme, value
+FROM ledger.external_identifiers
+WHERE account = :account::bigint
+
+-- name: link_identifier(account, scheme, value, created_us)$
+-- Waits for another transaction that links the same; NULL when that one committed.
+INSERT INTO ledger.external_identifiers (account, scheme, value, created_at_us)
+VALUES (:account::bigint, :scheme, :value, :created_us::bigint)
+ON CONFLICT DO NOTHING
+RETURNING account
+
 -- name: write_keys(clients, keys, outcome, outcome_ids, hashes, figures, journal_id)!
 INSERT INTO ledger.idempotency_keys
   (client, key, outcome, outcome_id, request_hash, figures, journal_id)
@@ -50,10 +85,11 @@ INSERT INTO ledger.journal (id, created_at_us, accounts)
 VALUES (:id::bigint, :created_us::bigint, :accounts::bigint[])
 RETURNING xid
 
--- name: write_audit(id, created_us, client, action, subject, before, after, reason, user_id, device_id, ip_address)!
-INSERT INTO ledger.audit
-  (id, created_at_us, client, action, subject, before, after, reason, user_id, device_id, ip_address)
-VALUES (
-  :id::bigint, :created_us::bigint, :client, :action, :subject, :before::jsonb, :after::jsonb,
-  :reason, :user_id, :device_id, :ip_address
-)
+-- name: act_as(client, user_id, device_id, ip_address, reason, audit_id)!
+-- What the tables write into the audit rows of this transaction; an empty text stands for nothing.
+SELECT set_config('paycore.client', :client, true),
+       set_config('paycore.user_id', :user_id, true),
+       set_config('paycore.device_id', :device_id, true),
+       set_config('paycore.ip_address', :ip_address, true),
+       set_config('paycore.reason', :reason, true),
+       set_config('paycore.audit_id', :audit_id, true)

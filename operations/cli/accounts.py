@@ -1,4 +1,4 @@
-"""`paycore account`: open and look at accounts."""
+"""`paycore account`: open, look at, name and limit accounts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from operations.cli import options
+from operations.cli.names import account_name, identifier, metadata
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
 from operations.errors import UsageError
 from operations.money import format_money, parse_amount
 from paycore.client import Account, AccountKind, AccountReceipt, NewAccount
 
-app = typer.Typer(help="Open and look at accounts.", no_args_is_help=True)
+app = typer.Typer(help="Open, look at, name and limit accounts.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: paycore account create ada Nordbank EUR --overdraft 100.00")
@@ -31,6 +33,14 @@ def create(
     overdraft: Annotated[
         str, typer.Option(help="How far below zero it may go, as a decimal.")
     ] = "0",
+    told: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metadata",
+            metavar="NAME=VALUE",
+            help="Kept with the account; personal data, erasable. Repeat for several.",
+        ),
+    ] = None,
     key: options.Key = None,
     state: options.State = None,
     identity: options.Identity = options.DEFAULT,
@@ -49,6 +59,7 @@ def create(
                     currency=currency,
                     kind=kind,
                     overdraft_limit=limit,
+                    metadata=metadata(told),
                     idempotency_key=key,
                 )
             )
@@ -59,7 +70,7 @@ def create(
 
 @app.command(epilog="Example: paycore account show 7041")
 def show(
-    account: Annotated[int, typer.Argument(help="Id of the account.")],
+    account: Annotated[str, typer.Argument(help="Id of the account, or scheme:value.")],
     state: options.State = None,
     identity: options.Identity = options.DEFAULT,
     as_json: options.AsJson = False,
@@ -69,10 +80,72 @@ def show(
 
     async def work() -> Account:
         async with find_deployment(state, identity).client() as client:
-            return await client.get_account(account)
+            return await client.get_account(account_name(account))
 
     found = run(output, work)
     output.show(_table(found), found)
+
+
+@app.command(epilog="Example: paycore account set-limit 7041 250.00 'agreed today' --as operator")
+def set_limit(
+    account: Annotated[str, typer.Argument(help="Id of the account, or scheme:value.")],
+    limit: Annotated[str, typer.Argument(help="How far below zero it may go, as a decimal.")],
+    reason: Annotated[str, typer.Argument(help="For the audit.")],
+    key: options.Key = None,
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """Set how far below zero an account may go; never below what it already uses."""
+    output = Output(as_json=as_json)
+
+    async def work() -> AccountReceipt:
+        async with find_deployment(state, identity).client() as client:
+            found = await client.get_account(account_name(account))
+            return await client.set_overdraft_limit(
+                found.id, amount(limit, found.currency), reason, idempotency_key=key
+            )
+
+    receipt = run(output, work)
+    output.show(_table(receipt.account), receipt)
+
+
+@app.command(epilog="Example: paycore account link 7041 stripe:cus_42")
+def link(
+    account: Annotated[int, typer.Argument(help="Id of the account.")],
+    name: Annotated[str, typer.Argument(metavar="SCHEME:VALUE", help="Such as stripe:cus_42.")],
+    key: options.Key = None,
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """Give an account a name of the world outside, for ever."""
+    output = Output(as_json=as_json)
+
+    async def work() -> AccountReceipt:
+        async with find_deployment(state, identity).client() as client:
+            return await client.link_identifier(account, identifier(name), idempotency_key=key)
+
+    receipt = run(output, work)
+    output.show(_table(receipt.account), receipt)
+
+
+@app.command(epilog="Example: paycore account resolve stripe:cus_42")
+def resolve(
+    name: Annotated[str, typer.Argument(metavar="SCHEME:VALUE", help="Such as stripe:cus_42.")],
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """Tell which account has a name of the world outside."""
+    output = Output(as_json=as_json)
+
+    async def work() -> int:
+        async with find_deployment(state, identity).client() as client:
+            return await client.resolve_identifier(identifier(name))
+
+    found = run(output, work)
+    output.show(f"account [bold]{found}[/]", {"account": str(found)})
 
 
 def amount(text: str, currency: str) -> int:
@@ -98,5 +171,7 @@ def _table(account: Account) -> Table:
         table.add_row("held", money(account.held))
         table.add_row("overdraft limit", money(account.overdraft_limit))
     table.add_row("entries", str(account.version))
+    for name, value in sorted(account.metadata.items()):
+        table.add_row(name, Text(value))
     table.add_row("opened", f"{account.created_at:%Y-%m-%d %H:%M:%S} UTC by {account.opened_by}")
     return table

@@ -7,6 +7,7 @@ from paycore.client.asynchronous import PaycoreClient
 from paycore.client.core import Surroundings
 from paycore.client.model import (
     Account,
+    AccountName,
     AccountReceipt,
     Actor,
     Balance,
@@ -36,6 +37,7 @@ from paycore.client.model import (
 )
 from paycore.client.retries import Timeouts
 from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
 from paycore.runtime.tls import TlsFiles
@@ -43,6 +45,7 @@ from paycore.runtime.tls import TlsFiles
 __all__ = [
     "Account",
     "AccountKind",
+    "AccountName",
     "AccountReceipt",
     "AccountStatus",
     "Actor",
@@ -51,6 +54,7 @@ __all__ = [
     "Counterparties",
     "Counterparty",
     "Decline",
+    "ExternalIdentifier",
     "Freshness",
     "GroupReceipt",
     "HoldOrder",

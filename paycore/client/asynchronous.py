@@ -36,6 +36,7 @@ from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.sealing import SealingKey
 from paycore.domain.accounts import AccountStatus
+from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
 from paycore.domain.transfers import TransferKind
 from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
@@ -124,13 +125,13 @@ class PaycoreClient(Movements):
         """Open 1 to 1,000 accounts, each with an outcome of its own."""
         return await self._run_bulk(self._core.accounts(accounts))
 
-    async def get_account(self, account: int) -> model.Account:
+    async def get_account(self, account: model.AccountName) -> model.Account:
         """The account as it stands in the primary now."""
         return await self._run(calls.get_account(account))
 
     async def set_account_status(
         self,
-        account: int,
+        account: model.AccountName,
         status: AccountStatus,
         reason: str,
         *,
@@ -143,6 +144,38 @@ class PaycoreClient(Movements):
         return await self._run(
             calls.set_account_status(account, status, reason, expected_revision, actor, key)
         )
+
+    async def set_overdraft_limit(
+        self,
+        account: model.AccountName,
+        limit: int,
+        reason: str,
+        *,
+        expected_revision: int | None = None,
+        actor: model.Actor | None = None,
+        idempotency_key: str | None = None,
+    ) -> model.AccountReceipt:
+        """Let an account go `limit` minor units below zero; `reason` is for the audit."""
+        key = self._core.key(idempotency_key)
+        return await self._run(
+            calls.set_overdraft_limit(account, limit, reason, expected_revision, actor, key)
+        )
+
+    async def link_identifier(
+        self,
+        account: int,
+        identifier: ExternalIdentifier,
+        *,
+        actor: model.Actor | None = None,
+        idempotency_key: str | None = None,
+    ) -> model.AccountReceipt:
+        """Give an account a name of the world outside, for ever."""
+        key = self._core.key(idempotency_key)
+        return await self._run(calls.link_identifier(account, identifier, actor, key))
+
+    async def resolve_identifier(self, identifier: ExternalIdentifier) -> int:
+        """The id of the account that `identifier` names."""
+        return await self._run(calls.resolve_identifier(identifier))
 
     # Transfers
 
@@ -223,7 +256,9 @@ class PaycoreClient(Movements):
             if not token:
                 return
 
-    async def get_balance(self, account: int, *, min_position: str = "") -> model.Balance:
+    async def get_balance(
+        self, account: model.AccountName, *, min_position: str = ""
+    ) -> model.Balance:
         """The account's balance on the read side, at or after `min_position`."""
         return await self._run(calls.get_balance(account, min_position))
 
@@ -246,7 +281,7 @@ class PaycoreClient(Movements):
 
     async def top_counterparties(
         self,
-        account: int,
+        account: model.AccountName,
         *,
         start: datetime | None = None,
         end: datetime | None = None,
@@ -265,7 +300,8 @@ class PaycoreClient(Movements):
     async def seal_pin(self, order: Order, pin: Pin) -> model.StepUpProof:
         """The payer's approval of `order`, good for two minutes.
 
-        `order` must have its idempotency key, since the approval is bound to it (ValueError).
+        `order` must have its idempotency key and name accounts by id, since the approval is bound
+        to them (ValueError).
         """
         return self._core.proof(await self._sealing_key(), order, pin)
 

@@ -36,6 +36,7 @@ from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.sealing import SealingKey
 from paycore.domain.accounts import AccountStatus
+from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
 from paycore.domain.transfers import TransferKind
 from paycore.runtime.channel import OPTIONS, SEPARATE_CONNECTION
@@ -152,13 +153,13 @@ class BlockingPaycoreClient(BlockingMovements):
         """Open 1 to 1,000 accounts, each with an outcome of its own."""
         return self._run_bulk(self._core.accounts(accounts))
 
-    def get_account(self, account: int) -> model.Account:
+    def get_account(self, account: model.AccountName) -> model.Account:
         """The account as it stands in the primary now."""
         return self._run(calls.get_account(account))
 
     def set_account_status(
         self,
-        account: int,
+        account: model.AccountName,
         status: AccountStatus,
         reason: str,
         *,
@@ -171,6 +172,38 @@ class BlockingPaycoreClient(BlockingMovements):
         return self._run(
             calls.set_account_status(account, status, reason, expected_revision, actor, key)
         )
+
+    def set_overdraft_limit(
+        self,
+        account: model.AccountName,
+        limit: int,
+        reason: str,
+        *,
+        expected_revision: int | None = None,
+        actor: model.Actor | None = None,
+        idempotency_key: str | None = None,
+    ) -> model.AccountReceipt:
+        """Let an account go `limit` minor units below zero; `reason` is for the audit."""
+        key = self._core.key(idempotency_key)
+        return self._run(
+            calls.set_overdraft_limit(account, limit, reason, expected_revision, actor, key)
+        )
+
+    def link_identifier(
+        self,
+        account: int,
+        identifier: ExternalIdentifier,
+        *,
+        actor: model.Actor | None = None,
+        idempotency_key: str | None = None,
+    ) -> model.AccountReceipt:
+        """Give an account a name of the world outside, for ever."""
+        key = self._core.key(idempotency_key)
+        return self._run(calls.link_identifier(account, identifier, actor, key))
+
+    def resolve_identifier(self, identifier: ExternalIdentifier) -> int:
+        """The id of the account that `identifier` names."""
+        return self._run(calls.resolve_identifier(identifier))
 
     # Transfers
 
@@ -248,7 +281,7 @@ class BlockingPaycoreClient(BlockingMovements):
             if not token:
                 return
 
-    def get_balance(self, account: int, *, min_position: str = "") -> model.Balance:
+    def get_balance(self, account: model.AccountName, *, min_position: str = "") -> model.Balance:
         """The account's balance on the read side, at or after `min_position`."""
         return self._run(calls.get_balance(account, min_position))
 
@@ -269,7 +302,7 @@ class BlockingPaycoreClient(BlockingMovements):
 
     def top_counterparties(
         self,
-        account: int,
+        account: model.AccountName,
         *,
         start: datetime | None = None,
         end: datetime | None = None,
@@ -288,7 +321,8 @@ class BlockingPaycoreClient(BlockingMovements):
     def seal_pin(self, order: Order, pin: Pin) -> model.StepUpProof:
         """The payer's approval of `order`, good for two minutes.
 
-        `order` must have its idempotency key, since the approval is bound to it (ValueError).
+        `order` must have its idempotency key and name accounts by id, since the approval is bound
+        to them (ValueError).
         """
         return self._core.proof(self._sealing_key(), order, pin)
 

@@ -17,6 +17,7 @@ from paycore.client import model, replies, requests, rpcs
 from paycore.client.retries import Patience
 from paycore.client.rpcs import Rpc
 from paycore.domain.accounts import AccountStatus
+from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import TransferKind
 from paycore.signing.v1 import signing_service_pb2
@@ -57,16 +58,16 @@ def create_accounts(
     )
 
 
-def get_account(account: int) -> Call[model.Account]:
+def get_account(account: model.AccountName) -> Call[model.Account]:
     return Call(
         rpcs.GET_ACCOUNT,
-        account_service_pb2.GetAccountRequest(account_id=account),
+        requests.get_account(account),
         lambda reply: replies.account(reply.account),
     )
 
 
 def set_account_status(
-    account: int,
+    account: model.AccountName,
     status: AccountStatus,
     reason: str,
     expected_revision: int | None,
@@ -78,6 +79,43 @@ def set_account_status(
         requests.set_account_status(account, status, reason, expected_revision, actor, key),
         partial(replies.account_receipt, key=key),
         idempotency_key=key,
+    )
+
+
+def set_overdraft_limit(
+    account: model.AccountName,
+    limit: int,
+    reason: str,
+    expected_revision: int | None,
+    actor: model.Actor | None,
+    key: str,
+) -> Call[model.AccountReceipt]:
+    return Call(
+        rpcs.SET_OVERDRAFT_LIMIT,
+        requests.set_overdraft_limit(account, limit, reason, expected_revision, actor, key),
+        partial(replies.account_receipt, key=key),
+        idempotency_key=key,
+    )
+
+
+def link_identifier(
+    account: int, identifier: ExternalIdentifier, actor: model.Actor | None, key: str
+) -> Call[model.AccountReceipt]:
+    return Call(
+        rpcs.LINK_EXTERNAL_IDENTIFIER,
+        requests.link_identifier(account, identifier, actor, key),
+        partial(replies.account_receipt, key=key),
+        idempotency_key=key,
+    )
+
+
+def resolve_identifier(identifier: ExternalIdentifier) -> Call[int]:
+    return Call(
+        rpcs.RESOLVE_EXTERNAL_IDENTIFIER,
+        account_service_pb2.ResolveExternalIdentifierRequest(
+            identifier=requests.external_identifier(identifier)
+        ),
+        replies.resolved,
     )
 
 
@@ -204,10 +242,10 @@ def list_transfers(
     )
 
 
-def get_balance(account: int, min_position: str) -> Call[model.Balance]:
+def get_balance(account: model.AccountName, min_position: str) -> Call[model.Balance]:
     return Call(
         rpcs.GET_BALANCE,
-        history_service_pb2.GetBalanceRequest(account_id=account, min_position=min_position),
+        requests.get_balance(account, min_position),
         replies.balance,
     )
 
@@ -228,7 +266,7 @@ def transfer_volume(
 
 
 def top_counterparties(
-    account: int,
+    account: model.AccountName,
     start: datetime | None,
     end: datetime | None,
     limit: int,

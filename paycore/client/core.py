@@ -132,9 +132,11 @@ class Core:
         self._sealing_key_until_s = 0.0
 
     def proof(self, sealing: SealingKey, order: Order, pin: Pin) -> model.StepUpProof:
-        """The payer's approval of `order`, which must have its idempotency key."""
+        """The payer's approval of `order`, which must have its key and name accounts by id."""
         if order.idempotency_key is None:
             raise ValueError("a proof is bound to an idempotency key: set it on the order")
+        if not (isinstance(order.debit_account, int) and isinstance(order.credit_account, int)):
+            raise ValueError("a proof is bound to the ids of accounts: resolve identifiers first")
         signed_at_us = self.surroundings.clock.now_us()
         intent = PaymentIntent(
             kind=order.kind.value,

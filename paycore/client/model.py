@@ -15,8 +15,12 @@ from typing import Generic, TypeVar
 
 from paycore.client.errors import RefusedError
 from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
+
+AccountName = int | ExternalIdentifier
+"""An account by its id, or by a name of the world outside that it was linked to."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 Receipt = TypeVar("Receipt", bound="AccountReceipt | TransferReceipt")
@@ -41,13 +45,17 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account to open. Without `idempotency_key` the client makes one."""
+    """An account to open. Without `idempotency_key` the client makes one.
+
+    `overdraft_limit` is in minor units; `metadata` is personal data and may be erased later.
+    """
 
     owner: str
     institution: str
     currency: str
     kind: AccountKind = AccountKind.CUSTOMER
     overdraft_limit: int = 0
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     actor: Actor | None = None
     idempotency_key: str | None = None
 
@@ -70,6 +78,7 @@ class Account:
     revision: int
     opened_by: str
     created_at: datetime
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +88,8 @@ class TransferOrder:
     `description`, `metadata` and `actor` are personal data and may be erased later.
     """
 
-    debit_account: int
-    credit_account: int
+    debit_account: AccountName
+    credit_account: AccountName
     amount: Money
     kind: TransferKind = TransferKind.TRANSFER
     reference: str = ""
@@ -97,8 +106,8 @@ class TransferOrder:
 class HoldOrder:
     """Money to set aside for `credit_account` until `expires_at`, at most 366 days ahead."""
 
-    debit_account: int
-    credit_account: int
+    debit_account: AccountName
+    credit_account: AccountName
     amount: Money
     expires_at: datetime
     reference: str = ""
@@ -235,11 +244,11 @@ class TransferFilter:
     `start` is inclusive, `end` exclusive. `counterparty` is the other account.
     """
 
-    account: int
+    account: AccountName
     start: datetime | None = None
     end: datetime | None = None
     kinds: tuple[TransferKind, ...] = ()
-    counterparty: int | None = None
+    counterparty: AccountName | None = None
     min_amount: int | None = None
     max_amount: int | None = None
     reference: str = ""

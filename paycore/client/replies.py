@@ -79,7 +79,12 @@ def account(message: account_pb2.Account) -> model.Account:
         revision=message.revision,
         opened_by=message.opened_by,
         created_at=instant(message.create_time),
+        metadata=dict(message.metadata),
     )
+
+
+def resolved(message: account_service_pb2.ResolveExternalIdentifierResponse) -> int:
+    return message.account_id
 
 
 def _actor(message: actor_pb2.Actor) -> model.Actor:
@@ -135,7 +140,9 @@ def _error(status: status_pb2.Status) -> RefusedError:
 
 def account_receipt(
     message: account_service_pb2.CreateAccountResponse
-    | account_service_pb2.SetAccountStatusResponse,
+    | account_service_pb2.SetAccountStatusResponse
+    | account_service_pb2.SetOverdraftLimitResponse
+    | account_service_pb2.LinkExternalIdentifierResponse,
     key: str,
 ) -> model.AccountReceipt:
     return model.AccountReceipt(account(message.account), key, message.position, message.replayed)

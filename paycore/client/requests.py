@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.client import model
 from paycore.domain.accounts import AccountStatus
+from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import TransferKind
+from paycore.runtime.account_names import ACCOUNT, COUNTERPARTY, CREDIT, DEBIT, Named
 from paycore.v1 import (
     account_pb2,
     account_service_pb2,
@@ -49,6 +52,21 @@ def _actor(actor: model.Actor | None) -> actor_pb2.Actor | None:
     )
 
 
+def _account(place: Named, name: model.AccountName) -> dict[str, Any]:
+    """The field of `place` that names the account."""
+    if isinstance(name, ExternalIdentifier):
+        return {place.by_identifier: external_identifier(name)}
+    return {place.by_id: name}
+
+
+def external_identifier(name: ExternalIdentifier) -> account_pb2.ExternalIdentifier:
+    return account_pb2.ExternalIdentifier(scheme=name.scheme, value=name.value)
+
+
+def get_account(account: model.AccountName) -> account_service_pb2.GetAccountRequest:
+    return account_service_pb2.GetAccountRequest(**_account(ACCOUNT, account))
+
+
 def create_account(account: model.NewAccount, key: str) -> account_service_pb2.CreateAccountRequest:
     return account_service_pb2.CreateAccountRequest(
         idempotency_key=key,
@@ -57,12 +75,13 @@ def create_account(account: model.NewAccount, key: str) -> account_service_pb2.C
         currency=account.currency,
         kind=account_pb2.AccountKind.Value(f"ACCOUNT_KIND_{account.kind.name}"),
         overdraft_limit_minor_units=account.overdraft_limit,
+        metadata=account.metadata,
         actor=_actor(account.actor),
     )
 
 
 def set_account_status(
-    account: int,
+    account: model.AccountName,
     status: AccountStatus,
     reason: str,
     expected_revision: int | None,
@@ -71,10 +90,39 @@ def set_account_status(
 ) -> account_service_pb2.SetAccountStatusRequest:
     return account_service_pb2.SetAccountStatusRequest(
         idempotency_key=key,
-        account_id=account,
+        **_account(ACCOUNT, account),
         status=account_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{status.name}"),
         expected_revision=expected_revision,
         reason=reason,
+        actor=_actor(actor),
+    )
+
+
+def set_overdraft_limit(
+    account: model.AccountName,
+    limit: int,
+    reason: str,
+    expected_revision: int | None,
+    actor: model.Actor | None,
+    key: str,
+) -> account_service_pb2.SetOverdraftLimitRequest:
+    return account_service_pb2.SetOverdraftLimitRequest(
+        idempotency_key=key,
+        **_account(ACCOUNT, account),
+        overdraft_limit_minor_units=limit,
+        expected_revision=expected_revision,
+        reason=reason,
+        actor=_actor(actor),
+    )
+
+
+def link_identifier(
+    account: int, identifier: ExternalIdentifier, actor: model.Actor | None, key: str
+) -> account_service_pb2.LinkExternalIdentifierRequest:
+    return account_service_pb2.LinkExternalIdentifierRequest(
+        idempotency_key=key,
+        account_id=account,
+        identifier=external_identifier(identifier),
         actor=_actor(actor),
     )
 
@@ -85,8 +133,8 @@ def submit_transfer(
     return transfer_service_pb2.SubmitTransferRequest(
         idempotency_key=key,
         kind=_kind(order.kind),
-        debit_account_id=order.debit_account,
-        credit_account_id=order.credit_account,
+        **_account(DEBIT, order.debit_account),
+        **_account(CREDIT, order.credit_account),
         amount=_money(order.amount),
         reference=order.reference,
         description=order.description,
@@ -117,8 +165,8 @@ def submit_transfer_group(
             raise ValueError("key and actor are given for a group, not for its items")
         request.transfers.add(
             kind=_kind(order.kind),
-            debit_account_id=order.debit_account,
-            credit_account_id=order.credit_account,
+            **_account(DEBIT, order.debit_account),
+            **_account(CREDIT, order.credit_account),
             amount=_money(order.amount),
             reference=order.reference,
             description=order.description,
@@ -135,8 +183,8 @@ def hold_funds(
 ) -> transfer_service_pb2.HoldFundsRequest:
     return transfer_service_pb2.HoldFundsRequest(
         idempotency_key=key,
-        debit_account_id=order.debit_account,
-        credit_account_id=order.credit_account,
+        **_account(DEBIT, order.debit_account),
+        **_account(CREDIT, order.credit_account),
         amount=_money(order.amount),
         expire_time=timestamp(order.expires_at),
         reference=order.reference,
@@ -238,11 +286,11 @@ def list_transfers(
     wanted: model.TransferFilter, page_size: int, page_token: str, min_position: str
 ) -> history_service_pb2.ListTransfersRequest:
     return history_service_pb2.ListTransfersRequest(
-        account_id=wanted.account,
+        **_account(ACCOUNT, wanted.account),
         start_time=_at(wanted.start),
         end_time=_at(wanted.end),
         kinds=[_kind(kind) for kind in wanted.kinds],
-        counterparty_account_id=wanted.counterparty or 0,
+        **({} if wanted.counterparty is None else _account(COUNTERPARTY, wanted.counterparty)),
         min_minor_units=wanted.min_amount,
         max_minor_units=wanted.max_amount,
         reference=wanted.reference,
@@ -271,15 +319,23 @@ def transfer_volume(
     )
 
 
+def get_balance(
+    account: model.AccountName, min_position: str
+) -> history_service_pb2.GetBalanceRequest:
+    return history_service_pb2.GetBalanceRequest(
+        **_account(ACCOUNT, account), min_position=min_position
+    )
+
+
 def top_counterparties(
-    account: int,
+    account: model.AccountName,
     start: datetime | None,
     end: datetime | None,
     limit: int,
     min_position: str,
 ) -> analytics_service_pb2.TopCounterpartiesRequest:
     return analytics_service_pb2.TopCounterpartiesRequest(
-        account_id=account,
+        **_account(ACCOUNT, account),
         start_time=_at(start),
         end_time=_at(end),
         limit=limit,

@@ -52,6 +52,9 @@ CREATE_ACCOUNT = _rpc(Service.COMMAND, _ACCOUNTS, "CreateAccount")
 CREATE_ACCOUNTS = _rpc(Service.COMMAND, _ACCOUNTS, "CreateAccounts")
 GET_ACCOUNT = _rpc(Service.COMMAND, _ACCOUNTS, "GetAccount")
 SET_ACCOUNT_STATUS = _rpc(Service.COMMAND, _ACCOUNTS, "SetAccountStatus")
+SET_OVERDRAFT_LIMIT = _rpc(Service.COMMAND, _ACCOUNTS, "SetOverdraftLimit")
+LINK_EXTERNAL_IDENTIFIER = _rpc(Service.COMMAND, _ACCOUNTS, "LinkExternalIdentifier")
+RESOLVE_EXTERNAL_IDENTIFIER = _rpc(Service.COMMAND, _ACCOUNTS, "ResolveExternalIdentifier")
 
 _TRANSFERS = transfer_service_pb2.DESCRIPTOR
 SUBMIT_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "SubmitTransfer")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from paycore.domain.identifiers import ExternalIdentifier
+
 
 class Reason(StrEnum):
     """What callers switch on (google.rpc.ErrorInfo.reason, domain `paycore`; AIP-193)."""
@@ -115,6 +117,13 @@ def account_not_found(account_id: int) -> PaycoreError:
     """The refusal for an id that no account has."""
     return PaycoreError(
         Reason.ACCOUNT_NOT_FOUND, f"no account {account_id}", {"id": str(account_id)}
+    )
+
+
+def identifier_not_found(identifier: ExternalIdentifier) -> PaycoreError:
+    """The refusal for an external identifier that no account has."""
+    return PaycoreError(
+        Reason.ACCOUNT_NOT_FOUND, f"no account is {identifier}", {"id": str(identifier)}
     )
 
 

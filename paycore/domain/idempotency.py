@@ -38,7 +38,7 @@ def transfer_request_hash(
         f"\x1f{reference}\x1f{'' if effective_at_us is None else effective_at_us}\x1f{description}"
     )
     if metadata:
-        text = _SEPARATOR.join((text, *_flattened(metadata)))
+        text = _SEPARATOR.join((text, *flattened(metadata)))
     return keyed_hash(secret, text)
 
 
@@ -53,7 +53,7 @@ def details_hash(secret: bytes, details: Details) -> bytes:
                 details.device_id,
                 details.ip_address,
                 details.description,
-                *_flattened(details.metadata or {}),
+                *flattened(details.metadata or {}),
             )
         ),
     )
@@ -64,5 +64,6 @@ def command_hash(secret: bytes, name: str, *fields: object) -> bytes:
     return keyed_hash(secret, _SEPARATOR.join((name, *map(str, fields))))
 
 
-def _flattened(metadata: Mapping[str, str]) -> list[str]:
+def flattened(metadata: Mapping[str, str]) -> list[str]:
+    """The keys and values of `metadata` in one order, as fields of a hash."""
     return [part for item in sorted(metadata.items()) for part in item]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 
 DISCONNECTED: tuple[type[BaseException], ...] = (
@@ -46,3 +48,37 @@ async def open_pool(
         max_inactive_connection_lifetime=300.0,
         server_settings={"application_name": application},
     )
+
+
+class LazyPool:
+    """A pool that is opened when it is first needed: whether the server is there or not."""
+
+    def __init__(self, dsn: str, *, size: int, application: str, command_timeout_s: float) -> None:
+        """As `open_pool`."""
+        self._dsn = dsn
+        self._size = size
+        self._application = application
+        self._command_timeout_s = command_timeout_s
+        self._opening = asyncio.Lock()
+        self._pool: asyncpg.Pool | None = None
+
+    async def get(self) -> asyncpg.Pool:
+        """The pool. Raises one of DISCONNECTED when it cannot be opened."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await open_pool(
+                    self._dsn,
+                    size=self._size,
+                    application=self._application,
+                    command_timeout_s=self._command_timeout_s,
+                )
+            return self._pool
+
+    async def close(self) -> None:
+        """Close its connections; those that take longer than a command may are cut."""
+        if self._pool is not None:
+            try:
+                async with asyncio.timeout(self._command_timeout_s):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()

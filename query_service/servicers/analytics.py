@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from paycore.domain.accounts import AccountId
 from paycore.domain.errors import invalid_field
 from paycore.domain.money import MAX_MINOR
+from paycore.runtime.account_names import ACCOUNT
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import analytics_service_pb2 as pb
 from query_service.access import Access
@@ -17,6 +18,7 @@ from query_service.readers.port import (
 from query_service.readers.records import CounterpartyTotal
 from query_service.servicers import messages
 from query_service.servicers.fields import Fields
+from query_service.servicers.names import name_accounts
 
 MAX_INTERVALS = 2_000
 DEFAULT_COUNTERPARTIES = 10
@@ -33,9 +35,10 @@ _UNKNOWN_INTERVAL_S = 0
 class AnalyticsServicer:
     """Answers from `reader` over what `access` lets the calling client see."""
 
-    def __init__(self, reader: AnalyticsReader, access: Access) -> None:
+    def __init__(self, reader: AnalyticsReader, access: Access, identifiers: Identifiers) -> None:
         self._reader = reader
         self._access = access
+        self._identifiers = identifiers
 
     async def TransferVolume(  # noqa: N802 - named as in the contract
         self, request: pb.TransferVolumeRequest, call: Call
@@ -55,6 +58,7 @@ class AnalyticsServicer:
         self, request: pb.TopCounterpartiesRequest, call: Call
     ) -> pb.TopCounterpartiesResponse:
         """With whom an account exchanged most, both directions added."""
+        await name_accounts(self._identifiers, self._access, call.client, request, ACCOUNT)
         fields = Fields()
         wanted = _counterparty_filter(request, fields)
         terms = ReadTerms(call.deadline_s, fields.position("min_position", request.min_position))
@@ -106,7 +110,7 @@ def _counterparty_filter(
     end_us = fields.time_us("end_time", request.end_time, given=request.HasField("end_time"))
     fields.ordered_times(start_us, end_us)
     return CounterpartyFilter(
-        account=AccountId(fields.identifier("account_id", request.account_id)),
+        account=fields.account(request, ACCOUNT),
         start_us=start_us,
         end_us=end_us,
         limit=fields.at_most(

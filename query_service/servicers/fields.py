@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Violation, invalid_fields
+from paycore.domain.identifiers import MAX_SCHEME, MAX_VALUE, is_scheme, is_value
 from paycore.domain.position import Position
 from paycore.domain.transfers import TransferKind
+from paycore.runtime.account_names import Named
 from paycore.runtime.currencies import is_known
 from paycore.v1.transfer_pb2 import TransferKind as KindMessage
 
@@ -53,11 +56,35 @@ class Fields:
             self.refuse(field, "must be a positive id")
         return value
 
-    def optional_account(self, field: str, value: int) -> AccountId | None:
-        """An account id, or zero for none."""
+    def account(self, request: Any, place: Named) -> AccountId:
+        """A required account, named by id as it is once its identifier has been resolved."""
+        if request.HasField(place.by_identifier):
+            self._refuse_identifier(request, place)
+            return AccountId(0)
+        return AccountId(self.identifier(place.by_id, getattr(request, place.by_id)))
+
+    def optional_account(self, request: Any, place: Named) -> AccountId | None:
+        """The same, or zero for none."""
+        if request.HasField(place.by_identifier):
+            self._refuse_identifier(request, place)
+            return None
+        value = getattr(request, place.by_id)
         if value < 0:
-            self.refuse(field, "must be a positive id, or zero for any")
+            self.refuse(place.by_id, "must be a positive id, or zero for any")
         return AccountId(value) if value else None
+
+    def _refuse_identifier(self, request: Any, place: Named) -> None:
+        """Only a malformed identifier is left where it was."""
+        identifier = getattr(request, place.by_identifier)
+        if not is_scheme(identifier.scheme):
+            self.refuse(
+                f"{place.by_identifier}.scheme",
+                f"must be 1 to {MAX_SCHEME} characters of a-z, 0-9, _ and -",
+            )
+        if not is_value(identifier.value):
+            self.refuse(
+                f"{place.by_identifier}.value", f"must be 1 to {MAX_VALUE} printable characters"
+            )
 
     def time_us(self, field: str, value: Timestamp, *, given: bool) -> int | None:
         """A time in microseconds, rounded up: the first microsecond that is not before it."""

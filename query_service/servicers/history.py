@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError
 from paycore.domain.money import MAX_MINOR
 from paycore.domain.transfers import TransferId
+from paycore.runtime.account_names import ACCOUNT, COUNTERPARTY
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import history_service_pb2 as pb
 from paycore.v1.money_pb2 import Money
@@ -14,17 +15,26 @@ from query_service.page_token import PageTokens
 from query_service.readers.port import HistoryReader, PageKey, ReadTerms, TransferFilter
 from query_service.servicers import messages
 from query_service.servicers.fields import Fields
+from query_service.servicers.names import name_accounts
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
+LISTED = (ACCOUNT, COUNTERPARTY)
 
 
 class HistoryServicer:
     """Answers from `reader` what `access` lets the calling client see."""
 
-    def __init__(self, reader: HistoryReader, access: Access, tokens: PageTokens) -> None:
+    def __init__(
+        self,
+        reader: HistoryReader,
+        access: Access,
+        identifiers: Identifiers,
+        tokens: PageTokens,
+    ) -> None:
         self._reader = reader
         self._access = access
+        self._identifiers = identifiers
         self._tokens = tokens
 
     async def GetTransfer(  # noqa: N802 - named as in the contract
@@ -45,6 +55,7 @@ class HistoryServicer:
         self, request: pb.ListTransfersRequest, call: Call
     ) -> pb.ListTransfersResponse:
         """One page of an account's transfers, newest first."""
+        await name_accounts(self._identifiers, self._access, call.client, request, *LISTED)
         fields = Fields()
         wanted = _filter(request, fields)
         size = fields.at_most(
@@ -71,8 +82,9 @@ class HistoryServicer:
         self, request: pb.GetBalanceRequest, call: Call
     ) -> pb.GetBalanceResponse:
         """An account's balance as of the index's position."""
+        await name_accounts(self._identifiers, self._access, call.client, request, ACCOUNT)
         fields = Fields()
-        account = AccountId(fields.identifier("account_id", request.account_id))
+        account = fields.account(request, ACCOUNT)
         terms = ReadTerms(call.deadline_s, fields.position("min_position", request.min_position))
         fields.check()
         answer = await self._reader.account(account, terms)
@@ -102,15 +114,13 @@ class HistoryServicer:
 
 
 def _filter(request: pb.ListTransfersRequest, fields: Fields) -> TransferFilter:
-    account = AccountId(fields.identifier("account_id", request.account_id))
+    account = fields.account(request, ACCOUNT)
     start_us = fields.time_us(
         "start_time", request.start_time, given=request.HasField("start_time")
     )
     end_us = fields.time_us("end_time", request.end_time, given=request.HasField("end_time"))
     fields.ordered_times(start_us, end_us)
-    counterparty = fields.optional_account(
-        "counterparty_account_id", request.counterparty_account_id
-    )
+    counterparty = fields.optional_account(request, COUNTERPARTY)
     if counterparty == account:
         fields.refuse("counterparty_account_id", "must be another account than account_id")
     low = request.min_minor_units if request.HasField("min_minor_units") else None

@@ -11,9 +11,9 @@ from typing import Any
 import asyncpg
 
 from command_service.accounts.commands import (
+    AccountChange,
     AccountOutcome,
     AccountStored,
-    ChangeStatus,
     OpenAccount,
 )
 from command_service.accounts.ledger import AccountLedger
@@ -69,11 +69,9 @@ class CommandCore:
         """The outcome of each opening."""
         return await self.accounts.open(commands, self.clock.monotonic_s() + within_s)
 
-    async def change_status(
-        self, command: ChangeStatus, within_s: float = AMPLE_S
-    ) -> AccountStored:
+    async def change(self, command: AccountChange, within_s: float = AMPLE_S) -> AccountStored:
         """The account after the change."""
-        return await self.accounts.change_status(command, self.clock.monotonic_s() + within_s)
+        return await self.accounts.change(command, self.clock.monotonic_s() + within_s)
 
     async def submit(self, *commands: Command, within_s: float = AMPLE_S) -> list[Outcome]:
         """The outcomes of `commands`, sent together."""

@@ -16,7 +16,29 @@ CHECKS = {
     "no customer ever was below the floor": """
         SELECT entry.transfer, entry.balance_after FROM ledger.entries AS entry
         JOIN ledger.accounts AS account ON account.id = entry.account
-        WHERE account.kind = 'CUSTOMER' AND entry.balance_after < -account.overdraft_limit""",
+        LEFT JOIN LATERAL (
+          SELECT (before ->> 'overdraft_limit')::bigint AS then FROM ledger.audit
+          WHERE action = 'SET_OVERDRAFT_LIMIT' AND subject = 'account/' || account.id
+            AND (before ->> 'version')::bigint >= entry.version
+          ORDER BY (before ->> 'version')::bigint, created_at_us LIMIT 1) AS limited ON true
+        WHERE account.kind = 'CUSTOMER'
+          AND entry.balance_after < -coalesce(limited.then, account.overdraft_limit)""",
+    "an account's status and limit are what the audit says last": """
+        SELECT account.id FROM ledger.accounts AS account
+        LEFT JOIN LATERAL (
+          SELECT after ->> 'status' AS status FROM ledger.audit
+          WHERE action = 'SET_STATUS' AND subject = 'account/' || account.id
+          ORDER BY created_at_us DESC LIMIT 1) AS moved ON true
+        LEFT JOIN LATERAL (
+          SELECT (after ->> 'overdraft_limit')::bigint AS value FROM ledger.audit
+          WHERE action = 'SET_OVERDRAFT_LIMIT' AND subject = 'account/' || account.id
+          ORDER BY created_at_us DESC LIMIT 1) AS limited ON true
+        WHERE account.status::text <> coalesce(moved.status, 'ACTIVE')
+           OR account.overdraft_limit <> coalesce(limited.value, 0)""",
+    "every identifier is audited": """
+        SELECT account, scheme, value FROM ledger.external_identifiers EXCEPT
+        SELECT substr(subject, 9)::bigint, after ->> 'scheme', after ->> 'value'
+        FROM ledger.audit WHERE action = 'LINK_IDENTIFIER'""",
     "versions run from 1 without gap or fork": """
         SELECT account.id, account.version, count(entry.version), max(entry.version)
         FROM ledger.accounts AS account
@@ -64,7 +86,8 @@ CHECKS = {
         WHERE row.id IS NULL OR used.outcome_id IS NULL""",
     "no outcome has two keys": """
         SELECT outcome_id, count(*) FROM ledger.idempotency_keys
-        WHERE outcome <> 'ACCOUNT_STATUS' GROUP BY outcome_id HAVING count(*) > 1""",
+        WHERE outcome NOT IN ('ACCOUNT_STATUS', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER')
+        GROUP BY outcome_id HAVING count(*) > 1""",
     "every transfer is in the journal once, where its key says": """
         SELECT coalesce(row.id, told.id) FROM ledger.transfers AS row
         JOIN ledger.idempotency_keys AS used ON used.outcome_id = row.id

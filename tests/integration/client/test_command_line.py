@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.v1 import history_service_pb2, money_pb2
+from paycore.v1 import account_pb2, account_service_pb2, history_service_pb2, money_pb2
 from tests.integration.client.movements import group_reply, reply_to
 from tests.integration.client.samples import submitted, transfer
 from tests.integration.client.scripted import Script
@@ -71,6 +71,57 @@ async def test_a_bad_amount_ends_with_2_and_sends_nothing(
     result = await paycore("transfer", "--", "11", "12", amount, currency)
     assert result.exit_code == 2
     assert script.requests == []
+
+
+def account(currency: str = "EUR") -> account_pb2.Account:
+    """An account as a service would send it."""
+    message = account_pb2.Account(
+        id=11,
+        currency=currency,
+        kind=account_pb2.ACCOUNT_KIND_CUSTOMER,
+        status=account_pb2.ACCOUNT_STATUS_ACTIVE,
+        metadata={"plan": "gold"},
+    )
+    message.create_time.FromMicroseconds(1_790_000_000_123_456)
+    return message
+
+
+async def test_an_account_is_opened_with_metadata(paycore: Paycore, script: Script) -> None:
+    script.play(account_service_pb2.CreateAccountResponse(account=account()))
+    result = await paycore("account", "create", "ada", "Nordbank", "EUR", "--metadata", "plan=gold")
+    assert result.exit_code == 0, result.output
+    assert dict(script.requests[0].metadata) == {"plan": "gold"}
+    assert "gold" in result.stdout
+
+
+async def test_a_limit_is_read_in_the_currency_of_the_account(
+    paycore: Paycore, script: Script
+) -> None:
+    script.play(
+        account_service_pb2.GetAccountResponse(account=account("JPY")),
+        account_service_pb2.SetOverdraftLimitResponse(account=account("JPY")),
+    )
+    result = await paycore("account", "set-limit", "stripe:cus_42", "250", "agreed", "--key", "k")
+    assert result.exit_code == 0, result.output
+    read, changed = script.requests
+    assert (read.account_identifier.scheme, read.account_identifier.value) == ("stripe", "cus_42")
+    assert (changed.account_id, changed.overdraft_limit_minor_units) == (11, 250)
+    assert (changed.reason, changed.idempotency_key) == ("agreed", "k")
+
+
+async def test_an_account_is_linked_and_resolved(paycore: Paycore, script: Script) -> None:
+    script.play(
+        account_service_pb2.LinkExternalIdentifierResponse(account=account()),
+        account_service_pb2.ResolveExternalIdentifierResponse(account_id=11),
+    )
+    linked = await paycore("account", "link", "11", "stripe:cus_42")
+    assert linked.exit_code == 0, linked.output
+    resolved = await paycore("account", "resolve", "stripe:cus_42", "--json")
+    assert json.loads(resolved.stdout) == {"account": "11"}
+    for request in script.requests:
+        assert (request.identifier.scheme, request.identifier.value) == ("stripe", "cus_42")
+    wrong = await paycore("account", "resolve", "cus_42")
+    assert wrong.exit_code == 2
 
 
 async def test_an_unreachable_service_ends_with_3(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from paycore.client import PaycoreClient, Pin
+from paycore.client import ExternalIdentifier, PaycoreClient, Pin
 from paycore.client.errors import AuthorizationInvalidError, UnexpectedReplyError
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import pin_of_plaintext
@@ -102,4 +102,15 @@ async def test_without_a_current_sealing_key_nothing_is_sent(
     script.play(keys(current=False))
     with pytest.raises(UnexpectedReplyError, match="no current sealing key"):
         await client.submit_transfer(ORDER, pin=Pin(DIGITS))
+    assert len(script.requests) == 1
+
+
+async def test_an_approval_is_bound_to_ids_not_to_names(
+    client: PaycoreClient, script: Script
+) -> None:
+    script.play(keys())
+    name = ExternalIdentifier("stripe", "cus_42")
+    for named in (replace(ORDER, debit_account=name), replace(ORDER, credit_account=name)):
+        with pytest.raises(ValueError, match="resolve identifiers first"):
+            await client.submit_transfer(named, pin=Pin(DIGITS))
     assert len(script.requests) == 1

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import asyncpg
 import pytest
 
 from command_service.accounts import turns
-from command_service.accounts.commands import AccountRefused, AccountStored, ChangeStatus
+from command_service.accounts.commands import AccountRefused
 from paycore.domain.accounts import AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.money import MAX_MINOR, Minor
-from paycore.domain.transfers import Declined, Details, TransferKind
+from paycore.domain.transfers import ChildCommand, Declined, TransferKind
 from tests.integration.command_service.test_engine import locked, until_waiting
-from tests.support.command_core import CommandCore, command_core, opening, payment, posted
+from tests.support.account_commands import Audited, audited, change, stored
+from tests.support.command_core import (
+    CLIENT,
+    CommandCore,
+    command_core,
+    opening,
+    payment,
+    posted,
+)
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import counts
-
-
-def change(which: AccountId, wanted: AccountStatus, **changes: Any) -> ChangeStatus:
-    values: dict[str, Any] = {
-        "client": "operator",
-        "key": f"{which}-{wanted}",
-        "request_hash": f"{which}-{wanted}".encode(),
-        "account": which,
-        "status": wanted,
-        "expected_revision": None,
-        "reason": "suspicion",
-        "actor": Details(user_id="clerk-1", device_id="desk-1", ip_address="::1"),
-    }
-    return ChangeStatus(**{**values, **changes})
-
-
-def stored(outcome: object) -> AccountStored:
-    assert isinstance(outcome, AccountStored), outcome
-    return outcome
 
 
 class TestOpening:
@@ -103,24 +91,20 @@ class TestStatus:
         self, core: CommandCore, admin: asyncpg.Connection
     ) -> None:
         _, a, b = await core.open(2)
-        done = await core.change_status(change(a, AccountStatus.FROZEN))
+        done = await core.change(change(a, AccountStatus.FROZEN))
         assert (done.account.status, done.account.revision) == (AccountStatus.FROZEN, 1)
-        row = await admin.fetchrow("SELECT * FROM ledger.audit")
-        assert row is not None
-        assert {
-            name: row[name]
-            for name in ("client", "action", "subject", "reason", "user_id", "device_id")
-        } == {
-            "client": "operator",
-            "action": "SET_STATUS",
-            "subject": f"account/{a}",
-            "reason": "suspicion",
-            "user_id": "clerk-1",
-            "device_id": "desk-1",
-        }
-        assert row["ip_address"] == "::1"
-        assert json.loads(row["before"]) == {"status": "ACTIVE", "revision": 0}
-        assert json.loads(row["after"]) == {"status": "FROZEN", "revision": 1}
+        (row,) = await audited(admin, a)
+        assert row == Audited(
+            "SET_STATUS",
+            {"status": "ACTIVE", "revision": 0},
+            {"status": "FROZEN", "revision": 1},
+            "operator",
+            "suspicion",
+            *("clerk-1", "desk-1", "::1"),
+            "paycore_command",
+            row.id,
+        )
+        assert row.id > done.account.id
         declined = await core.one(payment(a, b, 1))
         assert isinstance(declined, Declined)
         posted([await core.one(payment(b, a, 1))])
@@ -130,15 +114,15 @@ class TestStatus:
     ) -> None:
         _, a = await core.open(1)
         freeze = change(a, AccountStatus.FROZEN)
-        first = await core.change_status(freeze)
-        await core.change_status(change(a, AccountStatus.ACTIVE))
-        again = await core.change_status(freeze)
+        first = await core.change(freeze)
+        await core.change(change(a, AccountStatus.ACTIVE))
+        again = await core.change(freeze)
         assert (again.replayed, again.account, again.position) == (
             True,
             first.account,
             first.position,
         )
-        assert await admin.fetchval("SELECT count(*) FROM ledger.audit") == 2
+        assert len(await audited(admin, a)) == 2
         assert (
             await admin.fetchval("SELECT status FROM ledger.accounts WHERE id = $1", a) == "ACTIVE"
         )
@@ -149,14 +133,47 @@ class TestStatus:
         _, a, b = await core.open(2)
         before = await counts(admin)
         with pytest.raises(PaycoreError) as refusal:
-            await core.change_status(change(a, AccountStatus.CLOSED))
+            await core.change(change(a, AccountStatus.CLOSED))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
         assert await counts(admin) == before
         posted([await core.one(payment(a, b, 1_000))])
-        await core.change_status(change(a, AccountStatus.CLOSED))
+        await core.change(change(a, AccountStatus.CLOSED))
         with pytest.raises(PaycoreError) as refusal:
-            await core.change_status(change(a, AccountStatus.ACTIVE))
+            await core.change(change(a, AccountStatus.ACTIVE))
         assert refusal.value.reason is Reason.ILLEGAL_STATE
+
+    async def test_an_account_with_a_hold_cannot_be_closed(self, core: CommandCore) -> None:
+        _, a, b = await core.open(2, balance=0, overdraft_limit=Minor(10))
+        (held,) = posted(
+            [
+                await core.one(
+                    payment(
+                        a,
+                        b,
+                        10,
+                        kind=TransferKind.HOLD,
+                        expires_at_us=core.clock.now_us() + 3_600_000_000,
+                    )
+                )
+            ]
+        )
+        hold = held.transfer
+        with pytest.raises(PaycoreError) as refusal:
+            await core.change(change(a, AccountStatus.CLOSED))
+        assert refusal.value.reason is Reason.ILLEGAL_STATE
+        release = ChildCommand(
+            CLIENT,
+            f"release-{hold.id}",
+            b"hash",
+            TransferKind.RELEASE,
+            hold.id,
+            hold.debit_account,
+            hold.credit_account,
+            hold.currency,
+        )
+        posted([await core.one(release)])
+        done = await core.change(change(a, AccountStatus.CLOSED))
+        assert done.account.status is AccountStatus.CLOSED
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
@@ -177,7 +194,7 @@ class TestStatus:
         _, a = await core.open(1)
         before = await counts(admin)
         with pytest.raises(PaycoreError) as refusal:
-            await core.change_status(change(a, AccountStatus.FROZEN, **changes))
+            await core.change(change(a, AccountStatus.FROZEN, **changes))
         assert refusal.value.reason is reason
         assert await counts(admin) == before
 
@@ -190,7 +207,7 @@ class TestStatus:
             async def toggle() -> None:
                 for turn in range(6):
                     status = AccountStatus.ACTIVE if turn % 2 else AccountStatus.FROZEN
-                    await other.change_status(change(a, status, key=f"turn-{turn}"))
+                    await other.change(change(a, status, key=f"turn-{turn}"))
 
             payments = (core.one(payment(b, a, 1)) for _ in range(30))
             _, *outcomes = await asyncio.gather(toggle(), *payments)
@@ -205,7 +222,7 @@ class TestBounds:
         before = await counts(admin)
         async with locked(admin, a):
             changing = asyncio.create_task(
-                core.change_status(change(a, AccountStatus.FROZEN), within_s=0.3)
+                core.change(change(a, AccountStatus.FROZEN), within_s=0.3)
             )
             await until_waiting(database)
             await asyncio.sleep(0.4)
@@ -221,7 +238,7 @@ class TestBounds:
         async with locked(admin, a):
             holding = [
                 asyncio.create_task(
-                    core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                    core.change(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
                 )
                 for turn in range(turns.AT_ONCE)
             ]
@@ -244,7 +261,7 @@ class TestBounds:
         async with locked(admin, a):
             holding = [
                 asyncio.create_task(
-                    core.change_status(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                    core.change(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
                 )
                 for turn in range(turns.AT_ONCE)
             ]

@@ -7,10 +7,13 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
+from command_service.accounts.identifiers import from_primary
+from command_service.servicers.account_requests import AccountRequests
 from command_service.servicers.accounts import AccountServicer
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.rules import Rules
+from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import account_pb2, account_service_pb2
 from tests.support.command_core import CommandCore
@@ -21,7 +24,8 @@ OVERDRAFT = {"overdraft_limit_minor_units": 1}
 
 
 def servicer(core: CommandCore, *grants: Grant) -> AccountServicer:
-    return AccountServicer(core.accounts, lambda: Rules(Grants.of(grants), {}), bytes(32))
+    requests = AccountRequests(lambda: Rules(Grants.of(grants), {}), bytes(32))
+    return AccountServicer(core.accounts, Identifiers(from_primary(core.pool)), requests)
 
 
 async def open_account(core: CommandCore, by: AccountServicer, **changes: Any) -> None:

@@ -147,7 +147,8 @@ async def test_a_frozen_account_is_not_debited(
 ) -> None:
     admin = await connect("admin")
     await admin.execute(
-        f"UPDATE ledger.accounts SET status = '{status}' WHERE id = $1", accounts[side]
+        f"UPDATE ledger.accounts SET status = '{status}', revision = revision + 1 WHERE id = $1",
+        accounts[side],
     )
     if side in stops:
         with pytest.raises(asyncpg.SerializationError):

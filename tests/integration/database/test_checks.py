@@ -88,6 +88,15 @@ CHECKS = {
     "grants_institution_named": "INSERT INTO ledger.grants VALUES ('c', 'READ', 'OWN', 'bank')",
     "step_up_policies_threshold_check": "INSERT INTO ledger.step_up_policies VALUES ('CHF', -1)",
     "step_up_policies_currency_check": "INSERT INTO ledger.step_up_policies VALUES ('chf', 1)",
+    "external_identifiers_bounded": "INSERT INTO ledger.external_identifiers"
+    " VALUES ({a}, 1, 'Stripe', 'cus_1')",
+    "external_identifiers_account_fkey": "INSERT INTO ledger.external_identifiers"
+    " VALUES (7, 1, 'stripe', 'cus_1')",
+    "external_identifiers_pkey": "INSERT INTO ledger.external_identifiers"
+    " VALUES ({a}, 1, 'stripe', 'cus_1'), ({b}, 1, 'stripe', 'cus_1')",
+    "external_identifiers_one_of_each": "INSERT INTO ledger.external_identifiers"
+    " VALUES ({a}, 1, 'stripe', 'cus_1'), ({a}, 1, 'stripe', 'cus_2')",
+    "account_details_metadata_check": "INSERT INTO ledger.account_details VALUES ({a}, '[]')",
     "epoch_epoch_check": "UPDATE ledger.epoch SET epoch = 0",
     "epoch_pkey": "INSERT INTO ledger.epoch VALUES (true, 2)",
     "id_leases_instance_check": "INSERT INTO ledger.id_leases"

@@ -94,12 +94,18 @@ APPROVALS = by("signing.authorizations", "digest")
 COUNTERS = by("signing.attempt_counters", "user_id")
 
 EXPECTED = {
+    "accounts.act_as": NOTHING,
     "accounts.find_keys": KEYS,
+    "accounts.identifiers_of": by("ledger.external_identifiers", "account"),
+    "accounts.link_identifier": NOTHING,
     "accounts.lock_account": ACCOUNTS,
     "accounts.open_accounts": NOTHING,
+    "accounts.raise_revision": ACCOUNTS,
+    "accounts.read_account_details": by("ledger.account_details", "id"),
     "accounts.read_accounts": ACCOUNTS,
+    "accounts.set_limit": ACCOUNTS,
     "accounts.set_status": ACCOUNTS,
-    "accounts.write_audit": NOTHING,
+    "accounts.write_account_details": NOTHING,
     "accounts.write_journal": NOTHING,
     "accounts.write_keys": NOTHING,
     # Both lists are short: they follow an index from its end, with a look at each row's own.
@@ -111,6 +117,7 @@ EXPECTED = {
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
     "id_leases.renew": LEASES,
+    "identifiers.find_identifiers": by("ledger.external_identifiers", "scheme", "value"),
     "local_seed.seed_grants": NOTHING,
     "local_seed.seed_step_up_policies": by("ledger.step_up_policies", "currency"),
     "partitions.add_transfer_partition": NOTHING,
@@ -251,7 +258,7 @@ def test_a_query_without_its_index_is_found_out(
 ) -> None:
     connection, _ = full
     with connection.transaction(force_rollback=True):
-        connection.execute("ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey")
+        connection.execute("ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey CASCADE")
         accesses = planner.accesses(QUERIES["posting.lock_accounts"], mode)
     assert ACCOUNTS.faults(accesses) == [
         "ledger.accounts is not searched by ('id',)",

@@ -48,6 +48,7 @@ def account(number: int, currency: str) -> Account:
         version=0,
         revision=0,
         opened_by="app",
+        metadata={},
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
