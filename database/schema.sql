@@ -767,6 +767,11 @@ COMMENT ON COLUMN ledger.risk_rules.daily_limit IS
 COMMENT ON COLUMN ledger.risk_rules.new_payee_above IS
   'Above this many minor units a first payment to a payee is decided so.';
 ALTER TABLE ledger.risk_rules ADD CONSTRAINT risk_rules_pkey PRIMARY KEY (currency);
+CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.risk_rules FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('RISK_RULE', 'currency');
+ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER audit_policy;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.risk_rules FOR EACH STATEMENT EXECUTE
+  FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER never_truncated;
 GRANT SELECT ON TABLE ledger.risk_rules TO paycore_command, paycore_audit;
 
 CREATE TABLE ledger.step_up_policies (

@@ -171,6 +171,9 @@ ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER audit_policy AFTER INSERT OR UPDATE OR DELETE ON ledger.step_up_policies
   FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('STEP_UP_POLICY', 'currency');
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER audit_policy;
+CREATE TRIGGER audit_policy AFTER INSERT OR UPDATE OR DELETE ON ledger.risk_rules
+  FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('RISK_RULE', 'currency');
+ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER audit_policy;
 
 -- TRUNCATE has no rows to audit.
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.grants
@@ -179,3 +182,6 @@ ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER never_truncated;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.step_up_policies
   FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER never_truncated;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.risk_rules
+  FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER never_truncated;

@@ -19,14 +19,17 @@ from paycore.client.errors import (
     TransportError,
     UnreachableError,
 )
-from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.errors import STORED_DECLINES, PaycoreError, Reason
 from paycore.signing.v1 import signing_service_pb2
 from tests.integration.client.samples import ORDER, submitted
 from tests.integration.client.scripted import HANG, Script, serving
 
 
 def refused(reason: Reason, retry_after_ms: int | None = None) -> PaycoreError:
-    return PaycoreError(reason, "scripted", {"account": "11"}, retry_after_ms=retry_after_ms)
+    figures = {"account": "11"}
+    if reason in STORED_DECLINES:
+        figures["decline_id"] = "7"
+    return PaycoreError(reason, "scripted", figures, retry_after_ms=retry_after_ms)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,7 @@ def refused(reason: Reason, retry_after_ms: int | None = None) -> PaycoreError:
         refused(Reason.CONTENTION, 1),
         refused(Reason.DATABASE_UNAVAILABLE, 1),
         refused(Reason.SIGNER_UNAVAILABLE, 1),
+        refused(Reason.RISK_UNAVAILABLE, 1),
         refused(Reason.SHUTTING_DOWN, 1),
     ],
     ids=str,
@@ -49,7 +53,7 @@ async def test_a_passing_failure_is_tried_again_with_the_same_key(
     first, second = script.requests
     assert first == second
     assert first.idempotency_key == receipt.idempotency_key
-    assert len(first.idempotency_key) == 32
+    assert len(first.idempotency_key) == 36
     assert script.metadata[0]["x-request-id"] == script.metadata[1]["x-request-id"]
 
 
@@ -67,6 +71,7 @@ RETRIED = {
     Reason.CONTENTION,
     Reason.DATABASE_UNAVAILABLE,
     Reason.SIGNER_UNAVAILABLE,
+    Reason.RISK_UNAVAILABLE,
     Reason.INDEX_UNAVAILABLE,
     Reason.INDEX_BEHIND,
     Reason.SHUTTING_DOWN,

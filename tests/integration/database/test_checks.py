@@ -97,6 +97,11 @@ CHECKS = {
     "external_identifiers_one_of_each": "INSERT INTO ledger.external_identifiers"
     " VALUES ({a}, 1, 'stripe', 'cus_1'), ({a}, 1, 'stripe', 'cus_2')",
     "account_details_metadata_check": "INSERT INTO ledger.account_details VALUES ({a}, '[]')",
+    "risk_rules_currency_code": "INSERT INTO ledger.risk_rules (currency) VALUES ('eur')",
+    "risk_rules_not_negative": "INSERT INTO ledger.risk_rules (currency, daily_limit)"
+    " VALUES ('CHF', -1)",
+    "risk_rules_decisions": "INSERT INTO ledger.risk_rules (currency, daily_decision)"
+    " VALUES ('CHF', 'APPROVE')",
     "epoch_epoch_check": "UPDATE ledger.epoch SET epoch = 0",
     "epoch_pkey": "INSERT INTO ledger.epoch VALUES (true, 2)",
     "id_leases_instance_check": "INSERT INTO ledger.id_leases"
