@@ -132,6 +132,18 @@ async def test_grants_are_audited_as_they_come_change_and_go(owner: asyncpg.Conn
     ]
 
 
+async def test_rules_of_risk_are_audited(owner: asyncpg.Connection) -> None:
+    await owner.execute("INSERT INTO ledger.risk_rules (currency, daily_limit) VALUES ('CHF', 5)")
+    await owner.execute("UPDATE ledger.risk_rules SET daily_limit = 6")
+    await owner.execute("DELETE FROM ledger.risk_rules")
+    rows = await audited(owner, subject="risk_rule/CHF")
+    assert [row.action for row in rows] == [
+        "ADD_RISK_RULE",
+        "CHANGE_RISK_RULE",
+        "REMOVE_RISK_RULE",
+    ]
+
+
 async def test_step_up_policies_are_audited(owner: asyncpg.Connection) -> None:
     await owner.execute("INSERT INTO ledger.step_up_policies VALUES ('CHF', 5)")
     await owner.execute("UPDATE ledger.step_up_policies SET threshold = 6 WHERE currency = 'CHF'")
