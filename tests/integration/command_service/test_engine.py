@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -94,6 +94,9 @@ class Watched:
             return await self._store.post(commands, journal_id, decide)
         finally:
             self._under_way.remove(set(mine))
+
+    async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:
+        return await self._store.find_held(accounts)
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
         return await self._store.find(client, key)
