@@ -265,7 +265,8 @@ class TestBounds:
     async def test_a_flood_of_one_client_neither_shuts_out_nor_delays_another(
         self, database: OwnDatabase, admin: asyncpg.Connection
     ) -> None:
-        limits = EngineLimits(queue=1_000, batch=10, in_flight=1)
+        # By turns alone, without a place beside the full batches.
+        limits = EngineLimits(queue=1_000, batch=10, in_flight=1, beside=0)
         async with command_core(database.dsn("command"), limits=limits) as core:
             _, a, b, c, d = await core.open(4)
             async with locked(admin, a):

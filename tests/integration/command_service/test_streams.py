@@ -78,15 +78,15 @@ async def broken(stream: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
 
 async def written_until_blocked(
     stream: Any, asked: Sequence[pb2.SubmitTransferRequest], at_once: int
-) -> int:
-    """How many of `asked` go into the stream before a write takes a second."""
+) -> tuple[int, asyncio.Future[None]]:
+    """How many of `asked` go into the stream before a write takes a second, and that write."""
     for at in range(0, len(asked), at_once):
-        try:
-            async with asyncio.timeout(1.0):
-                await stream.write(message(*asked[at : at + at_once]))
-        except TimeoutError:
-            return at
-    return len(asked)
+        # Not cancelled when it takes long: that would cancel the stream.
+        writing = asyncio.ensure_future(stream.write(message(*asked[at : at + at_once])))
+        done, _ = await asyncio.wait({writing}, timeout=1.0)
+        if not done:
+            return at, writing
+    raise AssertionError("everything went in")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -215,11 +215,12 @@ async def test_who_takes_no_outcomes_is_not_read_from(core: CommandCore, serve: 
     limits, options = StreamLimits(window=window), (("grpc.http2.bdp_probe", 0),)
     async with serve(core, limits=limits) as server, server.caller(options=options) as caller:
         stream = caller.StreamTransfers()
-        written = await written_until_blocked(stream, asked, at_once)
+        written, blocked = await written_until_blocked(stream, asked, at_once)
         assert held() <= window
         # What is beyond the window is in the transport and the sockets, which are bounded too.
         assert window <= written < len(asked) // 2
         assert len(reasons(await read_outcomes(stream, written))) >= written
+        await blocked
         stream.cancel()
     await until(lambda: held() == 0)
 
