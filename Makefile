@@ -85,6 +85,10 @@ bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performa
 keys: $(READY) ## Idempotency keys as they grow to ROWS (default 20000000), by layout; SAVE=1 as bench
 	@$(BIN)/python -m tests.bench.keys --rows $(or $(ROWS),20000000) $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: memory
+memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 1000000)
+	@$(BIN)/python -m tests.bench --only memory --alone --memory $(or $(TRANSFERS),1000000) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and build products (not the state in .paycore)
 	@rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis

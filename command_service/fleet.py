@@ -18,6 +18,9 @@ RESTART_BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Waits before a worker that died is started again; back to the first after it lived a while."""
 
 LIVED_LONG_S = 30.0
+CLOSING_S = 4.0
+"""What a worker takes at most after it has drained, to give back its connections, in seconds."""
+
 _POLL_S = 0.05
 
 log = structlog.get_logger()
@@ -72,7 +75,7 @@ class _Fleet:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.terminate()
-        give_up_s = time.monotonic() + 2 * self._grace_s + 1
+        give_up_s = time.monotonic() + self._grace_s + CLOSING_S
         code = 0
         for worker in self._workers:
             try:

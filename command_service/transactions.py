@@ -14,6 +14,7 @@ import structlog
 import database
 from command_service.posting.store import (
     ConflictError,
+    LockTimeoutError,
     OutcomeUnknownError,
     RejectedError,
     UnreachableError,
@@ -33,7 +34,6 @@ _POLL_S = 0.02
 _DECIDE_ANEW = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
 )
 
@@ -184,6 +184,8 @@ def _translated(error: Any) -> Exception:
         if error.table_name == _KEYS_TABLE:
             return ConflictError("another process stored one of the keys")
         return RejectedError(f"{error.sqlstate} {error.constraint_name}")
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return LockTimeoutError(error.sqlstate)
     if isinstance(error, _DECIDE_ANEW):
         return ConflictError(error.sqlstate or type(error).__name__)
     state = error.sqlstate or ""

@@ -26,13 +26,15 @@ from command_service.servicers.accounts import AccountServicer
 from command_service.servicers.children import ChildServicer
 from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.groups import GroupServicer
+from command_service.servicers.intake import TransferIntake
+from command_service.servicers.stream import StreamServicer
 from command_service.servicers.transfers import TransferServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
 from paycore.runtime import metrics
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
-from paycore.runtime.database import open_pool
+from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits import RateLimit, SharedLimiter
 from paycore.runtime.server import Server
@@ -45,8 +47,15 @@ OTHER_CONNECTIONS = 4
 """Connections beside those of the batches, in a pool apart so that neither waits for the other:
 reads, look-ups, accounts, leases, rules."""
 
+LOCK_TIMEOUT_MS = 1_000
+"""How long a batch waits for the rows of its accounts, in milliseconds: others commit in a few, and
+who keeps them longer is stopped or gone."""
+
 ORPHAN_POLL_S = 0.5
 """How often a worker looks whether its fleet is still there, in seconds."""
+
+CALLS_SHARE = 0.7
+"""Part of the time to shut down in which calls under way may end; the rest is for batches."""
 
 log = structlog.get_logger()
 
@@ -59,11 +68,21 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         metrics.serve(_metrics_address(settings, worker))
         dsn, application = settings.postgres_dsn.get_secret_value(), f"paycore-command-{worker}"
         pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
-        stack.push_async_callback(pool.close)
-        posting_pool = await open_pool(
-            dsn, size=settings.batches_in_flight, application=f"{application}-posting"
+        stack.push_async_callback(close_pool, pool)
+        limits = EngineLimits(
+            queue=settings.queue_limit,
+            batch=settings.batch_limit,
+            in_flight=settings.batches_in_flight,
         )
-        stack.push_async_callback(posting_pool.close)
+        posting_pool = await open_pool(
+            dsn,
+            size=limits.in_flight + limits.beside,
+            # A payment must not wait for a connection to be opened.
+            ready=limits.in_flight + limits.beside,
+            application=f"{application}-posting",
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
+        )
+        stack.push_async_callback(close_pool, posting_pool)
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
         await posting.start()
@@ -85,18 +104,8 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         stack.push_async_callback(channel.close, None)
         store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
-        engine = PostingEngine(
-            store,
-            rules.current,
-            ids,
-            clock,
-            EngineLimits(
-                queue=settings.queue_limit,
-                batch=settings.batch_limit,
-                in_flight=settings.batches_in_flight,
-            ),
-        )
         identifiers = Identifiers(from_primary(pool))
+        engine = PostingEngine(store, rules.current, ids, clock, limits)
         admission = Admission(
             Payers(store, accounts, rules.current),
             StepUpAdmission(SignerClient(channel, clock)),
@@ -112,11 +121,12 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                 ),
                 GroupServicer(engine, admission, identifiers, secret),
                 ChildServicer(engine, store, admission, secret),
-                PendingStream(),
+                StreamServicer(engine, TransferIntake(identifiers, admission, secret), clock),
             ],
             {
                 "SubmitTransfers": lambda request: _cost(len(request.transfers)),
                 "SubmitTransferGroup": lambda request: _cost(len(request.transfers)),
+                "StreamTransfers": lambda request: _cost(len(request.transfers)),
             },
         )
         server.add(
@@ -134,19 +144,18 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         await _drain(server, engine, settings.shutdown_grace_s)
 
 
-class PendingStream:
-    StreamTransfers = None
-
-
 def _cost(items: int) -> int:
     """What a bulk call takes from its client's rate; one that is too large is refused as such."""
     return min(max(1, items), MAX_BATCH)
 
 
 async def _drain(server: Server, engine: PostingEngine, grace_s: float) -> None:
-    """Refuse new calls, answer those under way, and leave nothing in the queue."""
-    await server.stop(grace_s)
+    """Refuse new calls, answer those under way, and leave nothing in the queue.
+
+    Takes `grace_s` seconds in all. Raises TimeoutError when that is not enough.
+    """
     async with asyncio.timeout(grace_s):
+        await server.stop(CALLS_SHARE * grace_s)
         await engine.stop()
 
 

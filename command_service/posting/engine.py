@@ -9,7 +9,7 @@ starve. Clients take turns, so that a flood of one does not keep another waiting
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -19,45 +19,37 @@ import structlog
 from command_service import anew
 from command_service.posting import metrics
 from command_service.posting.fair_queue import FairQueue, Verdict
+from command_service.posting.held_up import HeldUp
 from command_service.posting.pacing import EngineLimits, Pacing
 from command_service.posting.store import (
     ConflictError,
+    HeldError,
     LedgerStore,
     OutcomeUnknownError,
     RejectedError,
     UnreachableError,
 )
-from paycore.domain.accounts import AccountId
+from command_service.posting.waiting import (
+    Submission,
+    Together,
+    Waiting,
+    needing,
+    refuse,
+    waiting,
+    weight,
+)
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.plan import BatchState, Plan
 from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
-from paycore.domain.transfers import Command, GroupCommand, Outcome, Refused, accounts_of
+from paycore.domain.transfers import Command, Outcome, Refused
 from paycore.runtime.clock import Clock
 from paycore.runtime.snowflake import IdSource
 
+Judge = Callable[[Waiting], Verdict]
+Reserve = Callable[[Waiting], None]
+
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Submission:
-    """Commands of one call, answered together."""
-
-    outcomes: list[Outcome | None]
-    missing: int
-    done: asyncio.Future[None]
-    deadline_s: float
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """One command in the queue, and where its outcome goes."""
-
-    command: Command
-    submission: _Submission
-    index: int
-    accounts: Collection[AccountId]
-    """Those that the command may change or depends on."""
 
 
 @dataclass(slots=True)
@@ -66,7 +58,7 @@ class _Reservations:
 
     busy: set[int] = field(default_factory=set)
 
-    def hold(self, batch: Sequence[_Waiting]) -> set[int]:
+    def hold(self, batch: Sequence[Waiting]) -> set[int]:
         accounts: set[int] = set()
         for item in batch:
             accounts.update(item.accounts)
@@ -90,13 +82,17 @@ class PostingEngine:
         self._ids = ids
         self._clock = clock
         self._limits = limits or EngineLimits()
-        self._queue: FairQueue[_Waiting] = FairQueue(self._limits.queue, _weigh)
+        self._queue: FairQueue[Waiting] = FairQueue(self._limits.queue, _weigh)
         self._reserved = _Reservations()
         self._batches: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self._pacing = Pacing(self._limits)
+        self._held_up = HeldUp(store, clock, self._post, self._pump)
         self._pump_scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at_s = inf
+        self._taken = asyncio.Event()
+        self._small_until_s = -inf
         self._closing = False
         metrics.QUEUE_DEPTH.set_function(lambda: len(self._queue))
 
@@ -108,10 +104,20 @@ class PostingEngine:
         SHUTTING_DOWN when intake has stopped; then none of the commands was taken. Cancelling the
         caller cancels nothing.
         """
+        submission = Together(len(commands), deadline_s)
+        self.enqueue(commands, submission)
+        await submission.done
+        return [outcome for outcome in submission.outcomes if outcome is not None]
+
+    def enqueue(self, commands: Sequence[Command], submission: Submission) -> None:
+        """Take `commands`, all of one client, and answer each to `submission`.
+
+        Raises as `submit`.
+        """
         if self._closing:
-            raise PaycoreError(Reason.SHUTTING_DOWN, "this process is shutting down")
+            raise _shutting_down()
         client = commands[0].client
-        if not self._queue.has_room(client, sum(map(_weight, commands))):
+        if sum(map(weight, commands)) > self._queue.room(client):
             metrics.OVERLOADED.inc()
             raise PaycoreError(
                 Reason.OVERLOADED,
@@ -119,29 +125,41 @@ class PostingEngine:
                 {"limit": str(self._limits.queue)},
                 retry_after_ms=200,
             )
-        loop = asyncio.get_running_loop()
-        submission = _Submission(
-            [None] * len(commands), len(commands), loop.create_future(), deadline_s
-        )
-        self._queue.add(
-            client,
-            [
-                _Waiting(command, submission, index, _accounts(command))
-                for index, command in enumerate(commands)
-            ],
-        )
+        self._queue.add(client, waiting(commands, submission))
         self._schedule_pump()
-        await submission.done
-        return [outcome for outcome in submission.outcomes if outcome is not None]
+
+    async def room(self, client: str, deadline_s: float) -> int:
+        """How many transfers `client` may enqueue at this moment, once there is room for some.
+
+        A part of the queue stays free for calls, which do not wait. Raises PaycoreError
+        DEADLINE_EXCEEDED when there was no room by the monotonic time `deadline_s`, and
+        SHUTTING_DOWN.
+        """
+        spare = int(self._limits.queue * self._limits.spare)
+        while not self._closing:
+            # Whatever it adds takes as much from what it may have.
+            room = (self._queue.room(client) - spare) // 2
+            if room > 0:
+                return room
+            try:
+                async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic_s())):
+                    await self._taken.wait()
+            except TimeoutError:
+                raise anew.deadline_passed() from None
+        raise _shutting_down()
 
     async def stop(self) -> None:
         """Stop intake and wait until everything taken in has its outcome."""
         self._closing = True
+        self._taken.set()
         self._pacing.hurry()
-        while self._queue or self._batches:
+        while self._queue or self._under_way():
             self._pump()
-            if self._batches:
-                await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
+            if under_way := self._under_way():
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        return {*self._batches, *self._beside, *self._held_up.tasks}
 
     def _schedule_pump(self) -> None:
         # Not at once: commands that arrive in the same turn of the loop belong in one batch.
@@ -157,11 +175,13 @@ class PostingEngine:
             start_at_s = self._pacing.start_at_s(len(self._batches), len(self._queue))
             if start_at_s > now_s:
                 self._pump_at(start_at_s, now_s)
+                self._start_beside()
                 break
-            batch = self._take()
+            batch = self._take(self._take_turns)
             if not batch:
                 break
-            self._start(batch, now_s)
+            self._pacing.started(now_s)
+            self._start(batch, self._batches)
 
     def _pump_at(self, start_at_s: float, now_s: float) -> None:
         """Pump again when it is time; at infinity the end of a batch does it."""
@@ -179,50 +199,73 @@ class PostingEngine:
         self._alarm, self._alarm_at_s = None, inf
         self._pump()
 
-    def _start(self, batch: list[_Waiting], now_s: float) -> None:
+    def _start_beside(self) -> None:
+        """Post for clients with little to post beside the full batches of others."""
+        if len(self._beside) < self._limits.beside and len(self._queue) >= self._limits.overlap:
+            batch = self._take(self._take_light)
+            if batch:
+                self._small_until_s = self._clock.monotonic_s() + self._limits.small_for_s
+                self._start(batch, self._beside)
+
+    def _start(self, batch: list[Waiting], among: set[asyncio.Task[None]]) -> None:
         accounts = self._reserved.hold(batch)
-        self._pacing.started(now_s)
-        task = asyncio.create_task(self._run(batch, accounts), name="posting-batch")
-        self._batches.add(task)
+        paced = among is self._batches
+        task = asyncio.create_task(self._run(batch, accounts, paced=paced), name="posting-batch")
+        among.add(task)
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
+        self._beside.discard(task)
         self._pump()
 
-    def _take(self) -> list[_Waiting]:
+    def _take_turns(self, judge: Judge, reserve: Reserve) -> list[Waiting]:
+        limits, most = self._limits, self._limits.batch
+        if self._small_until_s > self._clock.monotonic_s():
+            most = min(most, limits.small)
+        return self._queue.take(most, limits.scan, judge, reserve)
+
+    def _take_light(self, judge: Judge, reserve: Reserve) -> list[Waiting]:
+        return self._queue.take_light(self._limits.light, self._limits.overlap, judge, reserve)
+
+    def _take(self, take: Callable[[Judge, Reserve], list[Waiting]]) -> list[Waiting]:
         """The next commands whose accounts neither a batch in flight nor an earlier one needs."""
-        blocked = set(self._reserved.busy)
+        blocked = self._reserved.busy | self._held_up.accounts
         now_s = self._clock.monotonic_s()
 
-        def judge(item: _Waiting) -> Verdict:
+        def judge(item: Waiting) -> Verdict:
             if item.submission.deadline_s <= now_s:
-                _refuse([item], anew.deadline_passed())
+                refuse([item], anew.deadline_passed())
                 return Verdict.DROP
             return Verdict.TAKE if blocked.isdisjoint(item.accounts) else Verdict.WAIT
 
-        def reserve(item: _Waiting) -> None:
+        def reserve(item: Waiting) -> None:
             blocked.update(item.accounts)
 
-        return self._queue.take(self._limits.batch, self._limits.scan, judge, reserve)
+        batch = take(judge, reserve)
+        # Whoever waits for room looks again; nobody has it for later.
+        self._taken.set()
+        self._taken.clear()
+        return batch
 
-    async def _run(self, batch: list[_Waiting], accounts: set[int]) -> None:
+    async def _run(self, batch: list[Waiting], accounts: set[int], *, paced: bool) -> None:
         started = perf_counter()
         try:
             await self._post(batch)
         except Exception:
             error_id = anew.error_id()
             log.exception("batch failed", size=len(batch), error_id=error_id)
-            unanswered = [item for item in batch if item.submission.outcomes[item.index] is None]
-            _refuse(unanswered, anew.internal(error_id))
+            unanswered = [item for item in batch if not item.answered]
+            refuse(unanswered, anew.internal(error_id))
         finally:
             took_s = perf_counter() - started
             self._reserved.busy -= accounts
-            self._pacing.finished(self._clock.monotonic_s(), took_s, len(batch))
+            if paced:
+                self._pacing.finished(self._clock.monotonic_s(), took_s, len(batch))
             metrics.BATCH_SIZE.observe(len(batch))
             metrics.BATCH_SECONDS.observe(took_s)
 
-    async def _post(self, batch: list[_Waiting]) -> None:
+    async def _post(self, batch: list[Waiting]) -> None:
         """Post `batch`, again after conflicts; answers every command in it."""
         failure = anew.contention()
         for wait_s in (*anew.BACKOFF_S, None):
@@ -231,6 +274,14 @@ class PostingEngine:
                 return
             try:
                 outcomes = await self._attempt(batch)
+            except HeldError as held:
+                metrics.RETRIES.labels("held").inc()
+                log.warning("accounts are held by others", count=len(held.accounts))
+                failure = anew.contention()
+                stuck, batch = needing(batch, held.accounts)
+                if stuck:
+                    self._held_up.wait(stuck, held.accounts)
+                    continue
             except ConflictError as conflict:
                 metrics.RETRIES.labels("conflict").inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
@@ -252,22 +303,25 @@ class PostingEngine:
             else:
                 metrics.count(outcomes)
                 for item, outcome in zip(batch, outcomes, strict=True):
-                    _answer(item, outcome)
+                    item.answer(outcome)
                 return
             if wait_s is not None:
                 await anew.pause(wait_s)
-        _refuse(batch, failure)
+        refuse(batch, failure)
 
-    def _drop_late(self, batch: list[_Waiting]) -> list[_Waiting]:
+    def _drop_late(self, batch: list[Waiting]) -> list[Waiting]:
         """Those whose callers still wait: what a caller has given up must not post afterwards."""
         now_s = self._clock.monotonic_s()
         late = [item for item in batch if item.submission.deadline_s <= now_s]
         if not late:
             return batch
-        _refuse(late, anew.deadline_passed())
+        refuse(late, anew.deadline_passed())
         return [item for item in batch if item.submission.deadline_s > now_s]
 
-    async def _attempt(self, batch: Sequence[_Waiting]) -> list[Outcome]:
+    async def _attempt(self, batch: Sequence[Waiting]) -> list[Outcome]:
+        held = await self._held_up.among(batch)
+        if held:
+            raise HeldError(held)
         commands = [item.command for item in batch]
         journal_id, *ids = await self._ids.take(1 + sum(map(ids_needed, commands)))
 
@@ -286,44 +340,22 @@ class PostingEngine:
 
         return await self._store.post(commands, journal_id, decide)
 
-    async def _split(self, batch: list[_Waiting], rejected: RejectedError) -> None:
+    async def _split(self, batch: list[Waiting], rejected: RejectedError) -> None:
         """The tables refused a row: post in halves until only the offender is left."""
         if len(batch) == 1:
             error_id = anew.error_id()
             log.error("the database refused a planned row", rule=str(rejected), error_id=error_id)
             metrics.REJECTED_ROWS.inc()
-            _refuse(batch, anew.internal(error_id))
+            refuse(batch, anew.internal(error_id))
             return
         middle = len(batch) // 2
         await self._post(batch[:middle])
         await self._post(batch[middle:])
 
 
-def _weight(command: Command) -> int:
-    """What it takes of the queue and of a batch: as many as it has transfers."""
-    return len(command.items) if isinstance(command, GroupCommand) else 1
+def _shutting_down() -> PaycoreError:
+    return PaycoreError(Reason.SHUTTING_DOWN, "this process is shutting down")
 
 
-def _weigh(item: _Waiting) -> int:
-    return _weight(item.command)
-
-
-def _accounts(command: Command) -> Collection[AccountId]:
-    # A pair for all but groups: a set for each costs as much as deciding.
-    if isinstance(command, GroupCommand):
-        return accounts_of(command)
-    return command.debit_account, command.credit_account
-
-
-def _answer(item: _Waiting, outcome: Outcome) -> None:
-    submission = item.submission
-    submission.outcomes[item.index] = outcome
-    submission.missing -= 1
-    if submission.missing == 0 and not submission.done.done():
-        submission.done.set_result(None)
-
-
-def _refuse(items: Sequence[_Waiting], error: PaycoreError) -> None:
-    metrics.count([Refused(error)] * len(items))
-    for item in items:
-        _answer(item, Refused(error))
+def _weigh(item: Waiting) -> int:
+    return weight(item.command)

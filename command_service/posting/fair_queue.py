@@ -43,16 +43,16 @@ class FairQueue(Generic[T]):
         """The weight of all items."""
         return self._size
 
-    def has_room(self, client: str, weight: int) -> bool:
-        """Whether `client` may add items that weigh so much.
+    def room(self, client: str) -> int:
+        """How much the items weigh at most that `client` may add; never below zero.
 
         It may have as much as there is room left: alone it fills half of the queue, and there is
         always some room for those who have less in it.
         """
-        return self._weights.get(client, 0) + weight <= self._limit - self._size
+        return max(0, self._limit - self._size - self._weights.get(client, 0))
 
     def add(self, client: str, items: Sequence[T]) -> None:
-        """Append `items`; ask `has_room` first."""
+        """Append `items`; ask for `room` first."""
         queue = self._by_client.get(client)
         if queue is None:
             queue = self._by_client[client] = deque()
@@ -103,6 +103,38 @@ class FairQueue(Generic[T]):
             else:
                 del self._by_client[client]
         turns.extend(barred)
+        return batch
+
+    def take_light(
+        self,
+        lightest: int,
+        most: int,
+        judge: Callable[[T], Verdict],
+        reserve: Callable[[T], None],
+    ) -> list[T]:
+        """As `take`, only of clients whose items weigh `lightest` or less, and none that waited."""
+        light = [client for client in self._turns if self._weights[client] <= lightest]
+        if not light:
+            return []
+        for _, item in self._waiting:
+            reserve(item)
+        batch: list[T] = []
+        taken = 0
+        for client in light:
+            queue = self._by_client[client]
+            while queue and taken < most:
+                verdict = judge(queue[0])
+                if verdict is Verdict.WAIT:
+                    reserve(queue[0])
+                    break
+                item = queue.popleft()
+                weight = self._leave(client, item)
+                if verdict is Verdict.TAKE:
+                    batch.append(item)
+                    taken += weight
+            if not queue:
+                del self._by_client[client]
+                self._turns.remove(client)
         return batch
 
     def _take_waiting(

@@ -15,6 +15,10 @@ OUTCOMES = Counter(
     ["reason"],
 )
 QUEUE_DEPTH = Gauge("paycore_queue_depth", "Commands that wait for a batch.")
+STREAMED = Gauge(
+    "paycore_stream_commands",
+    "Commands of streams that are under way or whose outcomes are not taken yet.",
+)
 OVERLOADED = Counter("paycore_queue_overloaded_total", "Calls refused because the queue was full.")
 BATCH_SIZE = Histogram(
     "paycore_batch_size",

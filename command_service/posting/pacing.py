@@ -15,10 +15,22 @@ class EngineLimits:
     queue: int = 20_000
     """Commands that may wait, one client's at most half of them; beyond it callers get
     OVERLOADED."""
+    spare: float = 0.1
+    """Part of the queue that streams leave free of their client's share, for its calls."""
     batch: int = 500
     """Commands in one transaction."""
     in_flight: int = 2
     """Transactions at once, each on its own connection."""
+    beside: int = 1
+    """Transactions at once beside those: small ones, for clients with little in the queue while
+    others flood it."""
+    light: int = 16
+    """Waiting transfers up to which a client has little."""
+    small: int = 100
+    """Transfers in one transaction while such clients are being served: what is done at a stretch
+    for one batch, the event loop does for nobody else."""
+    small_for_s: float = 1.0
+    """How long after one was served, in seconds."""
     overlap: int = 100
     """Waiting commands from which on a batch starts beside one in flight: below it, the commands
     are better off in one larger batch a moment later."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import asyncpg
 
 import database
 from command_service.posting import rows
-from command_service.posting.store import NO_POSITION, Decide, UnreachableError
+from command_service.posting.store import (
+    NO_POSITION,
+    Decide,
+    HeldError,
+    LockTimeoutError,
+    UnreachableError,
+)
 from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import AccountId
 from paycore.domain.plan import (
@@ -62,10 +68,19 @@ class PostgresLedger:
             xid = await self._write(connection, plan, journal_id) if plan.keys else None
             return plan.outcomes, xid
 
-        outcomes, position = await self._transactions.run(journal_id, work)
+        try:
+            outcomes, position = await self._transactions.run(journal_id, work)
+        except LockTimeoutError as error:
+            needed = {account for command in commands for account in accounts_of(command)}
+            raise HeldError(await self.find_held(needed)) from error
         if position is not None:
             _place(outcomes, position)
         return outcomes
+
+    async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:
+        async with reading(self._pool) as connection:
+            found = await self._queries.find_held(connection, ids=list(accounts))
+        return frozenset(AccountId(row[0]) for row in found)
 
     async def _read(
         self, connection: asyncpg.Connection, commands: Sequence[Command]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from paycore.domain.accounts import AccountId
 from paycore.domain.plan import BatchState, ParentState, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import Command, Outcome, TransferId
@@ -15,6 +16,18 @@ Decide = Callable[[BatchState], Plan]
 
 class ConflictError(Exception):
     """Nothing was written, and the same batch decided anew may succeed."""
+
+
+class LockTimeoutError(ConflictError):
+    """Others held rows for longer than the session waits for locks."""
+
+
+class HeldError(ConflictError):
+    """Nothing was written: others hold the rows of `accounts` for longer than a batch waits."""
+
+    def __init__(self, accounts: frozenset[AccountId]) -> None:
+        super().__init__(f"{len(accounts)} accounts are held")
+        self.accounts = accounts
 
 
 class UnreachableError(Exception):
@@ -38,8 +51,13 @@ class LedgerStore(Protocol):
         """Read under lock, decide, write and commit `commands` in one transaction.
 
         The outcomes are in the order of the commands; those stored now carry their position.
-        Raises ConflictError, UnreachableError, OutcomeUnknownError or RejectedError.
+        Raises ConflictError (HeldError where it is known who is in the way), UnreachableError,
+        OutcomeUnknownError or RejectedError.
         """
+        ...
+
+    async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:
+        """Those of `accounts` whose rows another transaction holds now. Raises UnreachableError."""
         ...
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:

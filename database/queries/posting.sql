@@ -10,6 +10,18 @@ WHERE id = ANY(:ids::bigint[])
 ORDER BY id
 FOR NO KEY UPDATE
 
+-- name: find_held(ids)
+-- Rows that another transaction has locked to write them; what is free is locked for this statement.
+WITH free AS MATERIALIZED (
+  SELECT id
+  FROM ledger.accounts
+  WHERE id = ANY(:ids::bigint[])
+  FOR SHARE SKIP LOCKED
+)
+SELECT account.id
+FROM ledger.accounts AS account
+WHERE account.id = ANY(:ids::bigint[]) AND NOT EXISTS (SELECT FROM free WHERE free.id = account.id)
+
 -- name: find_keys(clients, keys)
 -- Run after the locks: a later statement has a later snapshot, and sees what their holders stored.
 SELECT used.client, used.key, used.request_hash, used.outcome, used.outcome_id, used.journal_xid,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from paycore.client import calls, model
+from paycore.client import calls, model, rpcs
 from paycore.client.addresses import DEFAULT_CONNECTIONS, Addresses
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
@@ -35,6 +35,7 @@ from paycore.client.movements import Movements
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.sealing import SealingKey
+from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
@@ -208,6 +209,32 @@ class PaycoreClient(Movements):
         Items that were refused for the moment are sent again, alone, within the total time.
         """
         return await self._run_bulk(self._core.transfers(orders))
+
+    def stream_transfers(
+        self, orders: AsyncIterable[model.TransferOrder], *, window: int = DEFAULT_WINDOW
+    ) -> AsyncGenerator[model.TransferReceipt | model.RefusedItem, None]:
+        """Move money as `orders` come, and give each outcome as it commits, in no order.
+
+        The key of an outcome tells its order. At most `window` orders are without an outcome at a
+        time: take outcomes as fast as orders are to go. When the connection breaks, the rest goes
+        over another one under the same keys, until nothing was learnt for the total time; then the
+        error's `unanswered` has the keys that are open. To end early, close the iterator
+        (`contextlib.aclosing`): orders that were sent may then be posted unheard.
+
+        Raises ValueError when `window` is below 1 or two orders with one key are under way.
+        """
+        request_id = self._core.surroundings.new_text()
+
+        def open_call() -> Any:
+            begin = self._to(Service.COMMAND).next(rpcs.STREAM_TRANSFERS)
+            return begin(metadata=((REQUEST_ID_KEY, request_id),))
+
+        async def diagnose(failure: ClientError) -> ClientError:
+            if isinstance(failure, UnreachableError):
+                failure = await self._diagnosed(Service.COMMAND, failure)
+            return label(failure, request_id, None)
+
+        return TransferStream(self._core, open_call, diagnose, window).outcomes(orders)
 
     async def lookup_transfer(
         self, idempotency_key: str

@@ -56,6 +56,8 @@ def _open_channel(target: str, tls: TlsFiles | None) -> grpc.Channel:
 class BlockingPaycoreClient(BlockingMovements):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
+    Only streams are for event loops, since they send and take at the same time.
+
     Not for use inside an event loop, which it would hold up.
     """
 

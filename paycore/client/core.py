@@ -56,11 +56,12 @@ class Lanes:
         self._lanes: Any = cycle([(channel, {}) for channel in self.channels])
 
     def next(self, rpc: Rpc) -> Any:
-        """`rpc` on the next channel, to be called with a request."""
+        """`rpc` on the next channel, to be called with a request where it is not streamed."""
         channel, prepared = next(self._lanes)
         call = prepared.get(rpc.path)
         if call is None:
-            call = prepared[rpc.path] = channel.unary_unary(
+            prepare = channel.stream_stream if rpc.streamed else channel.unary_unary
+            call = prepared[rpc.path] = prepare(
                 rpc.path,
                 request_serializer=rpc.request.SerializeToString,
                 response_deserializer=rpc.reply.FromString,

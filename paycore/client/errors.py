@@ -26,6 +26,8 @@ class ClientError(Exception):
         self.attempts = 0
         self.outcome_unknown = False
         """Whether the command may have been carried out although the call failed."""
+        self.unanswered: tuple[str, ...] = ()
+        """Of a stream: the keys of orders that have no outcome."""
 
 
 class TransportError(ClientError):

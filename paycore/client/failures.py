@@ -21,7 +21,8 @@ def failure_of(error: grpc.RpcError) -> ClientError:
         return refusal(carried)
     code, details = error.code(), error.details() or ""
     match code:
-        case grpc.StatusCode.UNAVAILABLE:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            # A server that closes resets the calls that it had not begun; it is not we who cancel.
             return UnreachableError(code, details)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimedOutError(code, details)

@@ -28,12 +28,14 @@ class Service(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """One unary call as the transport needs it."""
+    """One call as the transport needs it."""
 
     service: Service
     path: str
     request: Any
     reply: Any
+    streamed: bool
+    """Whether requests and replies are streams."""
 
 
 def _rpc(service: Service, file: FileDescriptor, name: str) -> Rpc:
@@ -44,6 +46,7 @@ def _rpc(service: Service, file: FileDescriptor, name: str) -> Rpc:
         f"/{declared.full_name}/{name}",
         GetMessageClass(method.input_type),
         GetMessageClass(method.output_type),
+        streamed=method.client_streaming and method.server_streaming,
     )
 
 
@@ -67,6 +70,7 @@ REFUND_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "RefundTransfer")
 REVERSE_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "ReverseTransfer")
 APPROVE_REVIEW = _rpc(Service.COMMAND, _TRANSFERS, "ApproveReview")
 REFUSE_REVIEW = _rpc(Service.COMMAND, _TRANSFERS, "RefuseReview")
+STREAM_TRANSFERS = _rpc(Service.COMMAND, _TRANSFERS, "StreamTransfers")
 LOOKUP_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "LookupTransfer")
 
 _HISTORY = history_service_pb2.DESCRIPTOR

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
+import structlog
+
+log = structlog.get_logger()
 
 DISCONNECTED: tuple[type[BaseException], ...] = (
     OSError,
@@ -30,23 +33,29 @@ async def open_pool(
     *,
     size: int,
     application: str,
+    ready: int = 1,
     connect_timeout_s: float = 5.0,
     command_timeout_s: float = 15.0,
+    lock_timeout_ms: int | None = None,
 ) -> asyncpg.Pool:
-    """A pool of at most `size` connections, opened as they are needed.
+    """A pool of at most `size` connections, `ready` of them opened now, the others when needed.
 
+    `lock_timeout_ms` is how long its sessions wait for a lock, where their role is to wait longer.
     Connections of the pool must not be left with session state (locks, LISTEN, SET). Raises one of
     DISCONNECTED when the server cannot be reached.
     """
     return await asyncpg.create_pool(
         dsn,
-        min_size=1,
+        min_size=ready,
         max_size=size,
         reset=_keep_session,
         timeout=connect_timeout_s,
         command_timeout=command_timeout_s,
         max_inactive_connection_lifetime=300.0,
-        server_settings={"application_name": application},
+        server_settings={
+            "application_name": application,
+            **({} if lock_timeout_ms is None else {"lock_timeout": str(lock_timeout_ms)}),
+        },
     )
 
 
@@ -82,3 +91,13 @@ class LazyPool:
                     await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()
+
+
+async def close_pool(pool: asyncpg.Pool, within_s: float = 2.0) -> None:
+    """Close `pool`; connections that are in use after `within_s` seconds are cut off."""
+    try:
+        async with asyncio.timeout(within_s):
+            await pool.close()
+    except TimeoutError:
+        log.error("connections were still in use", pool=str(pool))
+        pool.terminate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from paycore.runtime.settings import split_address
 
@@ -23,6 +23,7 @@ CALLS = Counter(
     "Calls by method and outcome: OK, or the reason of the refusal.",
     ["method", "reason"],
 )
+STREAMS = Gauge("paycore_streams", "Streams that are open, by method.", ["method"])
 
 
 def serve(listen: str) -> WSGIServer:

@@ -71,6 +71,10 @@ def bench(
         int | None,
         typer.Option(min=10_000, max=20_000_000, help="Transfers in the history when it is paged."),
     ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(min=10_000, max=100_000_000, help="Transfers while memory is watched."),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, max=64, help="Processes of the command service.")
     ] = 2,
@@ -85,7 +89,7 @@ def bench(
         bool,
         typer.Option(
             "--alone",
-            help="Without projector, Elasticsearch and query service: raw, bulk and unary only.",
+            help="Without the read side: all but projection and pages.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the random accounts, amounts and keys.")] = 1,
@@ -101,6 +105,8 @@ def bench(
         sizes = replace(sizes, repetitions=repetitions)
     if transfers is not None:
         sizes = replace(sizes, history=transfers)
+    if memory is not None:
+        sizes = replace(sizes, memory=memory)
     sections = only or [one for one in Section if not alone or one not in NEED_READ_SIDE]
     if alone and NEED_READ_SIDE & set(sections):
         raise typer.BadParameter("projection and pages need what --alone leaves out")

@@ -24,6 +24,8 @@ from tests.bench.sizes import BATCH, BULK_CALLERS, Sizes
 from tests.bench.usage import Meter
 
 CALLER = "loadtest"
+FLOODER = "app"
+"""Another client, whose load is not what is measured."""
 CREATE_ACCOUNTS = "/paycore.v1.AccountService/CreateAccounts"
 SUBMIT_TRANSFER = "/paycore.v1.TransferService/SubmitTransfer"
 SUBMIT_TRANSFERS = "/paycore.v1.TransferService/SubmitTransfers"
@@ -82,12 +84,14 @@ class Bed:
             for part in reversed(READ_SIDE):
                 await asyncio.to_thread(self.stack.start_part, part)
 
-    async def submit(self, requests: Sequence[Sequence[bytes]]) -> Taken:
+    async def submit(
+        self, requests: Sequence[Sequence[bytes]], lanes: Lanes | None = None
+    ) -> Taken:
         """SubmitTransfers from a caller for each sequence.
 
         Raises BenchError where a transfer was not posted.
         """
-        taken = await closed_loops(self.lanes.call(SUBMIT_TRANSFERS), requests)
+        taken = await closed_loops((lanes or self.lanes).call(SUBMIT_TRANSFERS), requests)
         for reply in taken.replies:
             check_posted(reply)
         return taken
@@ -110,9 +114,9 @@ class Bed:
         finally:
             await connection.close()
 
-    async def open_accounts(self, count: int) -> list[int]:
-        """Open `count` customer accounts of the load test's own, and fund them."""
-        create = self.lanes.call(CREATE_ACCOUNTS)
+    async def open_accounts(self, count: int, lanes: Lanes | None = None) -> list[int]:
+        """Open `count` customer accounts, and fund them; those of whoever `lanes` belong to."""
+        create = (lanes or self.lanes).call(CREATE_ACCOUNTS)
         sources = await _open(
             create, self.orders, EXTERNAL_ACCOUNTS, account_pb2.ACCOUNT_KIND_EXTERNAL
         )
@@ -126,7 +130,7 @@ class Bed:
             callers.append(
                 [bulk_request(deposits[at : at + BATCH]) for at in range(0, len(deposits), BATCH)]
             )
-        await self.submit(callers)
+        await self.submit(callers, lanes)
         return opened
 
 

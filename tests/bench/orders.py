@@ -37,6 +37,29 @@ class Orders:
         """`calls` serialized SubmitTransfersRequests of `batch` transfers each."""
         return [bulk_request([self.transfer(accounts) for _ in range(batch)]) for _ in range(calls)]
 
+    def payroll(self, accounts: Sequence[int], items: int) -> bytes:
+        """A serialized SubmitTransferGroupRequest of one payer and `items` payees."""
+        payer, *payees = self._chance.sample(accounts, items + 1)
+        return transfer_service_pb2.SubmitTransferGroupRequest(
+            idempotency_key=self.key(),
+            transfers=[
+                transfer_service_pb2.GroupedTransfer(
+                    kind=transfer_pb2.TRANSFER_KIND_TRANSFER,
+                    debit_account_id=payer,
+                    credit_account_id=payee,
+                    amount=money_pb2.Money(minor_units=self._amount(), currency=CURRENCY),
+                )
+                for payee in payees
+            ],
+        ).SerializeToString()
+
+    def with_new_keys(self, bulk: bytes) -> bytes:
+        """A serialized SubmitTransfersRequest again, as if it were new."""
+        request = transfer_service_pb2.SubmitTransfersRequest.FromString(bulk)
+        for one in request.transfers:
+            one.idempotency_key = self.key()
+        return request.SerializeToString()
+
     def pairs(self, accounts: Sequence[int], count: int) -> list[tuple[str, int, int, int]]:
         """Key, debited account, credited account and amount of `count` transfers."""
         found = []

@@ -12,6 +12,13 @@ LAG_RATE_PER_S = 5_000
 CALLERS = (1, 16, 64)
 ECHO_PROCESSES = (1, 2)
 HOT_ACCOUNTS = 8
+STREAMS = 8
+STREAM_MESSAGE = 50
+"""Transfers in one message of a stream."""
+STREAM_WINDOW = 500
+"""Transfers of one stream without an outcome."""
+PAYROLL = 1_000
+LIGHT_RATE_PER_S = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,12 @@ class Sizes:
     history: int
     """Transfers in the ledger and the index when pages are read; once, not per repetition."""
     pages_s: float
+    stream: int
+    groups: int
+    light: int
+    """Calls of the light client, alone and again beside the flood."""
+    memory: int
+    """Transfers while memory is watched; once, not per repetition."""
     profile_bulk: int
     profile_unary: int
 
@@ -47,6 +60,10 @@ FULL = Sizes(
     catching_up=60_000,
     history=500_000,
     pages_s=5.0,
+    stream=60_000,
+    groups=100,
+    light=500,
+    memory=1_000_000,
     profile_bulk=60_000,
     profile_unary=12_000,
 )
@@ -63,6 +80,10 @@ QUICK = Sizes(
     catching_up=30_000,
     history=100_000,
     pages_s=2.0,
+    stream=30_000,
+    groups=20,
+    light=250,
+    memory=100_000,
     profile_bulk=20_000,
     profile_unary=4_000,
 )

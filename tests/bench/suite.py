@@ -15,6 +15,9 @@ from tests.bench.figures import Row, Sample
 from tests.bench.generators import Generator
 from tests.bench.measurements import Measurement
 from tests.bench.measurements.bulk import BulkSubmission
+from tests.bench.measurements.fairness import LightClient
+from tests.bench.measurements.group import PayrollSubmission
+from tests.bench.measurements.memory import ResidentMemory
 from tests.bench.measurements.pages import HistoryPages
 from tests.bench.measurements.projection import (
     CatchingUp,
@@ -22,8 +25,10 @@ from tests.bench.measurements.projection import (
     wait_until_caught_up,
 )
 from tests.bench.measurements.raw import RawPosting
+from tests.bench.measurements.stream import StreamedSubmission
 from tests.bench.measurements.unary import EchoCalls, UnarySubmission
 from tests.bench.sizes import CALLERS, ECHO_PROCESSES, HOT_ACCOUNTS
+from tests.support.command_process import command_process
 
 MOST_CALLERS = max(CALLERS)
 
@@ -38,8 +43,14 @@ class Section(StrEnum):
     UNARY = "unary"
     PROJECTION = "projection"
     PAGES = "pages"
+    STREAM = "stream"
+    GROUP = "group"
+    FAIRNESS = "fairness"
+    MEMORY = "memory"
 
 
+ON_ONE_PROCESS = frozenset({Section.FAIRNESS, Section.MEMORY})
+WRITING = frozenset({Section.RAW, Section.BULK, Section.UNARY, Section.STREAM, Section.GROUP})
 NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES})
 
 
@@ -65,7 +76,7 @@ class Suite:
         rows: list[Row] = []
         if Section.PAGES in self._chosen:
             rows += await self._pages()
-        if {Section.RAW, Section.BULK, Section.UNARY} & self._chosen:
+        if (WRITING | ON_ONE_PROCESS) & self._chosen:
             rows += await self._writing_alone()
         if {Section.BULK, Section.UNARY} & self._chosen:
             rows += await self._all_on()
@@ -106,11 +117,34 @@ class Suite:
             ]
         if Section.UNARY in self._chosen and not self._alone:
             rows.append((Section.UNARY, self._unary("unary-64-alone", ", projector off")))
+        if Section.STREAM in self._chosen:
+            rows.append((Section.STREAM, StreamedSubmission(bed)))
+        if Section.GROUP in self._chosen:
+            rows.append((Section.GROUP, PayrollSubmission(bed)))
         self._tell("stopping the read side")
         await bed.stop_read_side()
         found = await self._repeat(rows)
+        if ON_ONE_PROCESS & self._chosen:
+            found += await self._on_one_process()
         self._tell("starting the read side again")
         await bed.start_read_side()
+        return found
+
+    async def _on_one_process(self) -> list[Row]:
+        """Measured on a process of its own, beside those of the stack, which have nothing to do."""
+        bed, found = self._bed, []
+        log = bed.folder / "command-alone.log"
+        async with command_process(bed.endpoints, log) as (target, process):
+            if Section.FAIRNESS in self._chosen:
+                found += await self._repeat(
+                    [
+                        (Section.FAIRNESS, LightClient(bed, target, flooded=flooded))
+                        for flooded in (False, True)
+                    ]
+                )
+            if Section.MEMORY in self._chosen:
+                memory = ResidentMemory(bed, target, process.pid)
+                found += await self._repeat([(Section.MEMORY, memory)], repetitions=1)
         return found
 
     def _unary(self, key: str, what: str) -> UnarySubmission:
@@ -188,13 +222,14 @@ class Suite:
         self,
         rows: Sequence[tuple[Section, Measurement]],
         before: Callable[[], Awaitable[None]] | None = None,
+        repetitions: int | None = None,
     ) -> list[Row]:
         """Warm all up, then measure each in turn, `before` coming before each."""
         samples: list[list[Sample]] = [[] for _ in rows]
         for _, measurement in rows:
             self._tell(f"warming up: {measurement.label}")
             await self._attempt(measurement, _warm_up)
-        repetitions = self._bed.sizes.repetitions
+        repetitions = repetitions or self._bed.sizes.repetitions
         for repetition in range(1, repetitions + 1):
             for (_, measurement), own in zip(rows, samples, strict=True):
                 self._tell(f"{repetition} of {repetitions}: {measurement.label}")

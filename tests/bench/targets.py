@@ -18,6 +18,8 @@ class Target:
     """At least, of the baseline's rate."""
     p99_ms: float | None = None
     """At most, in milliseconds."""
+    p99_times: float | None = None
+    """At most, of the baseline's p99."""
 
     def text(self) -> str:
         bounds = []
@@ -27,6 +29,8 @@ class Target:
             bounds.append(f"{self.ratio:.0%}")
         if self.p99_ms is not None:
             bounds.append(f"p99 {self.p99_ms:,.0f} ms")
+        if self.p99_times is not None:
+            bounds.append(f"p99 {self.p99_times:g} times")
         return ", ".join(bounds)
 
 
@@ -37,6 +41,9 @@ TARGETS: Mapping[str, Target] = {
     "hot-64": Target(rate=2_000),
     "lag": Target(p99_ms=1_500),
     "page-first-1": Target(p99_ms=20),
+    "stream": Target(rate=10_000),
+    "group": Target(p99_ms=150),
+    "light-flooded": Target(p99_times=3),
 }
 
 
@@ -59,4 +66,9 @@ def reached(row: Row, rows: Mapping[str, Row]) -> bool | None:
         if row.p99_ms is None:
             return None
         verdicts.append(row.p99_ms.median <= target.p99_ms)
+    if target.p99_times is not None:
+        base = rows.get(row.baseline)
+        if row.p99_ms is None or base is None or base.p99_ms is None:
+            return None
+        verdicts.append(row.p99_ms.median <= target.p99_times * base.p99_ms.median)
     return all(verdicts)

@@ -96,7 +96,9 @@ async def command_core(
     async with AsyncExitStack() as stack:
         pool = await open_pool(dsn, size=4, application="paycore-command-test")
         stack.callback(pool.terminate)
-        posting_pool = await open_pool(dsn, size=8, application="paycore-command-test-posting")
+        posting_pool = await open_pool(
+            dsn, size=8, application="paycore-command-test-posting", ready=3
+        )
         stack.callback(posting_pool.terminate)
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()

@@ -10,13 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from deploy.local import Endpoints
 from deploy.local.ports import PortClaims
 from deploy.local.services import CHECKOUT, service_environment
 from deploy.local.state import StateFolder
-from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 
 START_WITHIN_S = 60.0
 
@@ -25,10 +22,14 @@ START_WITHIN_S = 60.0
 async def command_process(
     endpoints: Endpoints, log: Path, **settings: str
 ) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Its host:port and the process; `settings` are PAYCORE_COMMAND_* without the prefix."""
+    """Its host:port and the process; `settings` are PAYCORE_COMMAND_* without the prefix.
+
+    With LISTEN it shares the port of another.
+    """
     claims = PortClaims()
-    (port,), (metrics,) = claims.claim(), claims.claim()
-    target = f"127.0.0.1:{port}"
+    processes = int(settings.get("PROCESSES", "1"))
+    (port,), (metrics, *_) = claims.claim(), claims.claim(processes)
+    target = settings.get("LISTEN", f"127.0.0.1:{port}")
     environment = service_environment(
         "command",
         StateFolder(endpoints.state),
@@ -46,7 +47,7 @@ async def command_process(
             stderr=subprocess.STDOUT,
         )
     try:
-        await _until_serving(endpoints, target)
+        await _until_serving(process, log, processes)
         yield target, process
     finally:
         process.terminate()
@@ -58,16 +59,9 @@ async def command_process(
             claims.release()
 
 
-async def _until_serving(endpoints: Endpoints, target: str) -> None:
-    async with (
-        asyncio.timeout(START_WITHIN_S),
-        open_channel(target, endpoints.tls["operator"], SEPARATE_CONNECTION) as channel,
-    ):
-        stub = health_pb2_grpc.HealthStub(channel)
-        while True:
-            reply = await stub.Check(
-                health_pb2.HealthCheckRequest(), timeout=START_WITHIN_S, wait_for_ready=True
-            )
-            if reply.status == health_pb2.HealthCheckResponse.SERVING:
-                return
+async def _until_serving(process: subprocess.Popen[bytes], log: Path, processes: int) -> None:
+    # Not by health: on a port that is shared another process may answer.
+    async with asyncio.timeout(START_WITHIN_S):
+        while (said := await asyncio.to_thread(log.read_bytes)).count(b"serving") < processes:
+            assert process.poll() is None, said.decode()
             await asyncio.sleep(0.05)

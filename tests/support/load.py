@@ -14,14 +14,25 @@ import asyncpg
 import grpc
 
 from deploy.local import Endpoints
-from paycore.client import Money, PaycoreClient, RefusedItem, Timeouts, TransferOrder
-from paycore.client.errors import ClientError, RefusedError, TransferNotFoundError
+from paycore.client import (
+    Money,
+    PaycoreClient,
+    RefusedItem,
+    Timeouts,
+    TransferOrder,
+    TransferReceipt,
+)
+from paycore.client.errors import ClientError, RefusedError, TransferNotFoundError, TransportError
 from paycore.domain.errors import STORED_DECLINES
 from tests.support.callers import Caller, payment, refusal_of
 from tests.support.ledger_checks import violations
 
 PATIENT = Timeouts(ordinary_s=5.0, bulk_s=15.0, total_s=90.0)
 """Outlasts any restart on a busy machine."""
+
+
+ORDERS_A_CALL = 20
+"""Of callers in bulk, and what streams have at a time."""
 
 
 @dataclass
@@ -56,7 +67,11 @@ class Load:
 
     @asynccontextmanager
     async def running(
-        self, callers: int = 16, bare: list[Caller] | None = None
+        self,
+        callers: int = 16,
+        bare: list[Caller] | None = None,
+        bulk_callers: int = 0,
+        streams: int = 0,
     ) -> AsyncIterator[Tally]:
         """Callers work while the block runs, and finish what they began after it.
 
@@ -66,6 +81,10 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):
                 group.create_task(self._call_for_ever())
+            for _ in range(bulk_callers):
+                group.create_task(self._call_in_bulk())
+            for _ in range(streams):
+                group.create_task(self._stream())
             for caller in bare or []:
                 group.create_task(self._call_barely(caller))
             try:
@@ -96,11 +115,52 @@ class Load:
 
     async def _call_for_ever(self) -> None:
         while not self._stop.is_set():
-            debit, credit = self._rng.sample(self._accounts, 2)
-            order = TransferOrder(
-                debit, credit, Money(self._rng.randint(1, 400), "EUR"), idempotency_key=_key()
-            )
-            await self._ask(order)
+            await self._ask(self._order())
+
+    def _order(self) -> TransferOrder:
+        debit, credit = self._rng.sample(self._accounts, 2)
+        amount = Money(self._rng.randint(1, 400), "EUR")
+        return TransferOrder(debit, credit, amount, idempotency_key=_key())
+
+    async def _call_in_bulk(self) -> None:
+        while not self._stop.is_set():
+            orders = [self._order() for _ in range(ORDERS_A_CALL)]
+            try:
+                receipt = await self._client.submit_transfers(orders)
+            except ClientError as failure:
+                self.tally.refused[_kind(failure)] += 1
+                self.tally.unknown.extend(order.idempotency_key or "" for order in orders)
+            else:
+                for outcome in receipt.outcomes:
+                    self._note(outcome)
+
+    async def _stream(self) -> None:
+        try:
+            async for outcome in self._client.stream_transfers(self._orders()):
+                self._note(outcome)
+        except ClientError as failure:
+            self.tally.refused[_kind(failure)] += 1
+            self.tally.unknown.extend(failure.unanswered)
+
+    async def _orders(self) -> AsyncIterator[TransferOrder]:
+        while not self._stop.is_set():
+            for _ in range(ORDERS_A_CALL):
+                yield self._order()
+            # As orders come in life: some, and then for a moment none.
+            await asyncio.sleep(0.02)
+
+    def _note(self, outcome: TransferReceipt | RefusedItem) -> None:
+        key = outcome.idempotency_key
+        assert key not in self.tally.posted
+        assert key not in self.tally.declined
+        if not isinstance(outcome, RefusedItem):
+            self.tally.posted[key] = outcome.transfer.id
+        elif outcome.error.reason in STORED_DECLINES:
+            self.tally.declined[key] = int(outcome.error.metadata["decline_id"])
+        else:
+            self.tally.refused[outcome.error.reason.value] += 1
+            if outcome.error.outcome_unknown:
+                self.tally.unknown.append(key)
 
     async def _ask(self, order: TransferOrder) -> None:
         key = order.idempotency_key
@@ -115,7 +175,7 @@ class Load:
             else:
                 self.tally.refused[refusal.reason.value] += 1
         except ClientError as failure:
-            self.tally.refused[type(failure).__name__] += 1
+            self.tally.refused[_kind(failure)] += 1
             if failure.outcome_unknown:
                 self.tally.unknown.append(key)
         else:
@@ -143,6 +203,11 @@ class Load:
     async def _remember(self, caller: Caller, request: object) -> None:
         reply = await caller.submit(request)  # type: ignore[arg-type]
         self.tally.posted[request.idempotency_key] = reply.transfer.id  # type: ignore[attr-defined]
+
+
+def _kind(failure: ClientError) -> str:
+    """The class of `failure`, or gRPC's code where there is no class of its own."""
+    return failure.code.name if type(failure) is TransportError else type(failure).__name__
 
 
 def _key() -> str:

@@ -48,11 +48,31 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
         rpc = RPCS.get(details.method)
         if rpc is None:
             return None
+        if rpc.streamed:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream,
+                request_deserializer=rpc.request.FromString,
+                response_serializer=rpc.reply.SerializeToString,
+            )
         return grpc.unary_unary_rpc_method_handler(
             self._answer,
             request_deserializer=rpc.request.FromString,
             response_serializer=rpc.reply.SerializeToString,
         )
+
+    async def _stream(self, requests: Any, context: Any) -> None:
+        """A step for each request; None answers nothing to it."""
+        self._script.metadata.append(dict(context.invocation_metadata()))
+        async for request in requests:
+            self._script.requests.append(request)
+            step = self._script.next()
+            if isinstance(step, PaycoreError):
+                await context.abort_with_status(rpc_status.to_status(to_status(step)))
+            if isinstance(step, grpc.StatusCode):
+                await context.abort(step, "scripted")
+            reply = step(request) if callable(step) else step
+            if reply is not None:
+                await context.write(reply)
 
     async def _answer(self, request: Any, context: Any) -> Any:
         script = self._script

@@ -36,6 +36,7 @@ def refused(reason: Reason, retry_after_ms: int | None = None) -> PaycoreError:
     "failure",
     [
         grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
         HANG,
         refused(Reason.CONTENTION, 1),
         refused(Reason.DATABASE_UNAVAILABLE, 1),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -94,6 +94,9 @@ class Watched:
             return await self._store.post(commands, journal_id, decide)
         finally:
             self._under_way.remove(set(mine))
+
+    async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:
+        return await self._store.find_held(accounts)
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
         return await self._store.find(client, key)
@@ -262,7 +265,8 @@ class TestBounds:
     async def test_a_flood_of_one_client_neither_shuts_out_nor_delays_another(
         self, database: OwnDatabase, admin: asyncpg.Connection
     ) -> None:
-        limits = EngineLimits(queue=1_000, batch=10, in_flight=1)
+        # By turns alone, without a place beside the full batches.
+        limits = EngineLimits(queue=1_000, batch=10, in_flight=1, beside=0)
         async with command_core(database.dsn("command"), limits=limits) as core:
             _, a, b, c, d = await core.open(4)
             async with locked(admin, a):

@@ -128,6 +128,7 @@ EXPECTED = {
     "posting.find_details": DETAILS,
     "posting.find_expired_holds": by("ledger.open_holds", "expires_at_us"),
     "posting.find_groups": by("ledger.transfer_groups", "id"),
+    "posting.find_held": ACCOUNTS,
     "posting.find_keys": KEYS,
     "posting.find_latest_children": by("ledger.transfers", "parent_id"),
     "posting.find_transfers": TRANSFERS,

@@ -117,6 +117,14 @@ def test_a_share_without_its_baseline_is_neither_reached_nor_missed() -> None:
     assert reached(own, by_key(own)) is None
 
 
+@pytest.mark.parametrize(("beside_ms", "expected"), [(30.0, True), (30.1, False)])
+def test_a_latency_may_be_bounded_by_that_of_the_baseline(beside_ms: float, expected: bool) -> None:
+    alone = row("light", [50.0], "", 10.0)
+    beside = row("light-flooded", [50.0], "light", beside_ms)
+    assert reached(beside, by_key(alone, beside)) is expected
+    assert reached(beside, by_key(beside)) is None
+
+
 def test_a_row_without_a_target_has_no_verdict() -> None:
     assert reached(row("other", [1.0]), {}) is None
 

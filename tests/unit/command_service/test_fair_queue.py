@@ -139,14 +139,14 @@ def test_a_flood_leaves_room_for_others() -> None:
 
     def fill(client: str) -> int:
         added = 0
-        while queue.has_room(client, 1):
+        while queue.room(client) >= 1:
             queue.add(client, [(client, added)])
             added += 1
         return added
 
     assert [fill(client) for client in "abcd"] == [50, 25, 13, 6]
-    assert queue.has_room("newcomer", 1)
-    assert not queue.has_room("newcomer", 8)
+    assert queue.room("newcomer") >= 1
+    assert queue.room("newcomer") < 8
 
 
 @given(
@@ -190,10 +190,66 @@ def test_what_weighs_more_takes_more_of_the_queue_and_of_the_batch() -> None:
     queue.add("b", [("b", 30)])
 
     assert len(queue) == 75
-    assert queue.has_room("c", 25)
-    assert not queue.has_room("c", 26)
+    assert queue.room("c") >= 25
+    assert queue.room("c") < 26
     # What is too large for what is left of a batch still goes into it: it could never go otherwise.
     assert queue.take(41, MANY, all_run, nothing) == [("a", 40), ("b", 30)]
     assert len(queue) == 5
     assert queue.take(41, MANY, all_run, nothing) == [("a", 5)]
-    assert queue.has_room("c", 100)
+    assert queue.room("c") >= 100
+
+
+class TestLight:
+    """Clients with little in the queue, taken apart from those that flood it."""
+
+    def test_only_those_with_little_are_taken_and_the_rest_stays_in_its_order(self) -> None:
+        queue = filled(flood=500, light=2, middle=17, other=1)
+        taken = queue.take_light(16, 100, all_run, nothing)
+        assert taken == [("light", 0), ("light", 1), ("other", 0)]
+        assert len(queue) == 517
+        rest = queue.take(1_000, MANY, all_run, nothing)
+        assert [one for one in rest if one[0] == "flood"] == items("flood", 500)
+        assert [one for one in rest if one[0] == "middle"] == items("middle", 17)
+        assert len(queue) == 0
+
+    def test_no_more_than_asked_for(self) -> None:
+        queue = filled(light=5)
+        assert queue.take_light(16, 3, all_run, nothing) == items("light", 3)
+        assert queue.take_light(16, 3, all_run, nothing) == items("light", 2, 3)
+        assert queue.take_light(16, 3, all_run, nothing) == []
+
+    def test_what_waits_reserves_first_and_is_not_overtaken(self) -> None:
+        queue = filled(flood=20, light=1)
+        assert queue.take(1, MANY, only("nobody"), nothing) == []
+        queue.add("light", items("light", 1, 1))
+        reserved: list[Item] = []
+        blocked = {"light"}
+
+        def judge(item: Item) -> Verdict:
+            return Verdict.WAIT if item[0] in blocked else Verdict.TAKE
+
+        assert queue.take_light(16, 100, judge, reserved.append) == []
+        # Those that were looked at before come first, then the one that has to stay.
+        assert reserved[:2] == [("flood", 0), ("light", 0)]
+        assert ("light", 1) in reserved
+        assert len(queue) == 22
+
+    def test_what_is_gone_leaves_nothing_behind(self) -> None:
+        queue = filled(light=3)
+        assert queue.take_light(16, 100, lambda _: Verdict.DROP, nothing) == []
+        assert len(queue) == 0
+        queue.add("light", items("light", 1))
+        assert queue.take(10, MANY, all_run, nothing) == items("light", 1)
+
+    def test_an_order_of_its_own_is_kept_within_a_client(self) -> None:
+        queue = filled(light=4)
+        calls: list[Item] = []
+
+        def judge(item: Item) -> Verdict:
+            calls.append(item)
+            return Verdict.WAIT if item[1] == 1 else Verdict.TAKE
+
+        # The second must stay, and with it all that came after it.
+        assert queue.take_light(16, 100, judge, nothing) == items("light", 1)
+        assert calls == items("light", 2)
+        assert queue.take(10, MANY, all_run, nothing) == items("light", 3, 1)

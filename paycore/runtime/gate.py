@@ -1,0 +1,289 @@
+"""What stands before each method: identity, access, deadline, limit, errors, counts.
+
+All of it in one wrapper a method: interceptors cost an await each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from math import inf
+from time import perf_counter
+from typing import Any, Protocol, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+from grpc_status import rpc_status
+
+from paycore.domain.errors import PaycoreError, Reason, invalid_field
+from paycore.runtime import metrics
+from paycore.runtime.access import AccessTable
+from paycore.runtime.clock import Clock
+from paycore.runtime.errors import to_status
+from paycore.runtime.incoming import Draining, Incoming
+from paycore.runtime.tls import identity_of
+
+PLAIN_TEXT_CLIENT = "anonymous"
+"""The identity of every caller where the transport is plain text."""
+
+_REQUEST_ID_KEY = "x-request-id"
+_REQUEST_ID_MAX = 64
+_COUNTED_ONLY = frozenset({Reason.RATE_LIMITED, Reason.OVERLOADED})
+"""Refusals that a flood brings: a log line for each would make it worse."""
+
+_ARBITRARILY_FAR_S = 10 * 365 * 86_400.0
+
+log = structlog.get_logger()
+
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+@dataclass(slots=True)
+class Call:
+    """What a handler may know of the call that it answers."""
+
+    client: str
+    """Name in the caller's certificate."""
+    deadline_s: float
+    """Monotonic time after which nobody waits for the answer, in seconds; infinite for a stream
+    whose caller set none."""
+    context: Context
+
+    @property
+    def request_id(self) -> str:
+        """The caller's `x-request-id`, or one made up."""
+        return _request_id(self.context)
+
+
+class Limiter(Protocol):
+    """Decides whether a client may make a call now."""
+
+    async def admit(self, client: str, cost: int) -> None:
+        """Raise PaycoreError RATE_LIMITED when `client` has used up its rate; `cost` >= 1."""
+        ...
+
+
+Cost = Callable[[Any], int]
+"""What a request takes from its client's rate."""
+
+Handler = Callable[[Any, Call], Awaitable[Message]]
+StreamHandler = Callable[[AsyncIterator[Any], Call], AsyncIterator[Message]]
+"""Takes requests as they come and yields replies; each is sent before the next is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method as it is served."""
+
+    service: str
+    name: str
+    request_class: type[Message]
+    cost: Cost
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.service}/{self.name}"
+
+
+class Gate:
+    """Wraps the handlers of a server."""
+
+    def __init__(
+        self, access: AccessTable, limiter: Limiter | None, clock: Clock, *, insecure: bool
+    ) -> None:
+        self._access = access
+        self._insecure = insecure
+        self._limiter = limiter
+        self._clock = clock
+        self._draining = Draining()
+        self._under_way = 0
+
+    def guard(
+        self, method: Method, handler: Handler
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        """`handler` behind identity, access, deadline and limit, with errors mapped and counted."""
+        full_name, service, name = method.full_name, method.service, method.name
+        request_class, cost = method.request_class, method.cost
+        seconds = metrics.CALL_SECONDS.labels(full_name)
+        succeeded = metrics.CALLS.labels(full_name, "OK")
+        limiter, clock = self._limiter, self._clock
+
+        async def answer(raw: bytes, context: Context) -> bytes:
+            started = perf_counter()
+            client: str | None = None
+            self._under_way += 1
+            try:
+                client = self._identify(context, service, name)
+                remaining_s = context.time_remaining()
+                if remaining_s is None or remaining_s > _ARBITRARILY_FAR_S:
+                    raise PaycoreError(
+                        Reason.DEADLINE_REQUIRED, "set a deadline (grpcurl: -max-time SECONDS)"
+                    )
+                try:
+                    request = request_class.FromString(raw)
+                except DecodeError as error:
+                    raise _undecodable(request_class) from error
+                if limiter is not None:
+                    await limiter.admit(client, cost(request))
+                call = Call(client, clock.monotonic_s() + remaining_s, context)
+                reply = await handler(request, call)
+                succeeded.inc()
+                return reply.SerializeToString()
+            except PaycoreError as error:
+                refusal = error
+            except asyncio.CancelledError:
+                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                raise
+            except Exception:
+                refusal = _unforeseen(full_name, context)
+            finally:
+                self._under_way -= 1
+                seconds.observe(perf_counter() - started)
+            await _refuse(full_name, client, refusal, context)
+            raise AssertionError("an aborted call does not go on")
+
+        return answer
+
+    def guard_stream(
+        self, method: Method, handler: StreamHandler
+    ) -> Callable[[Any, Context], Awaitable[None]]:
+        """As `guard` for requests and replies that both come one by one, without end or deadline.
+
+        The limit holds for each request: a caller over its rate is read from more slowly. When the
+        server drains, the requests end for the handler, and what it answered to them is followed by
+        SHUTTING_DOWN.
+        """
+        full_name = method.full_name
+        succeeded = metrics.CALLS.labels(full_name, "OK")
+        streams = metrics.STREAMS.labels(full_name)
+
+        async def answer(_: object, context: Context) -> None:
+            client: str | None = None
+            self._under_way += 1
+            streams.inc()
+            try:
+                client = self._identify(context, method.service, method.name)
+                incoming = Incoming(context, self._draining)
+                requests = self._requests(incoming, method, client)
+                call = Call(client, self._deadline_s(context), context)
+                async with aclosing(handler(requests, call)) as replies:  # type: ignore[type-var]
+                    async for reply in replies:
+                        await context.write(reply.SerializeToString())
+                if not incoming.cut_off:
+                    succeeded.inc()
+                    return
+                refusal = PaycoreError(
+                    Reason.SHUTTING_DOWN, "this process is shutting down", retry_after_ms=0
+                )
+            except PaycoreError as error:
+                refusal = error
+            except asyncio.CancelledError:
+                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                raise
+            except grpc.aio.InternalError as error:
+                # A write to a caller that has just gone; the cancellation would have followed.
+                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                raise asyncio.CancelledError from error
+            except Exception:
+                refusal = _unforeseen(full_name, context)
+            finally:
+                self._under_way -= 1
+                streams.dec()
+            await _refuse(full_name, client, refusal, context)
+
+        return answer
+
+    def drain(self) -> None:
+        """End the requests of every stream; what was read of them is still answered."""
+        self._draining.begin()
+
+    @property
+    def under_way(self) -> int:
+        """Handlers that have not ended."""
+        return self._under_way
+
+    async def _requests(
+        self, incoming: Incoming, method: Method, client: str
+    ) -> AsyncIterator[Message]:
+        async for raw in incoming:
+            try:
+                request = method.request_class.FromString(raw)
+            except DecodeError as error:
+                raise _undecodable(method.request_class) from error
+            await self._admit(client, method.cost(request))
+            yield request
+
+    async def _admit(self, client: str, cost: int) -> None:
+        """Wait until `client` is within its rate."""
+        while self._limiter is not None:
+            try:
+                await self._limiter.admit(client, cost)
+            except PaycoreError as error:
+                if error.reason is not Reason.RATE_LIMITED:
+                    raise
+                await asyncio.sleep((error.retry_after_ms or 1) / 1_000)
+            else:
+                return
+
+    def _deadline_s(self, context: Context) -> float:
+        remaining_s = context.time_remaining()
+        return inf if remaining_s is None else self._clock.monotonic_s() + remaining_s
+
+    def _identify(self, context: Context, service: str, method: str) -> str:
+        if self._insecure:
+            client: str | None = PLAIN_TEXT_CLIENT
+        elif context.peer_identity_key() == "x509_subject_alternative_name":
+            client = identity_of(context.peer_identities() or ())
+        else:
+            client = None
+        if client is None or not self._access.allows(client, service, method):
+            raise PaycoreError(
+                Reason.NOT_PERMITTED,
+                f"{client or 'a caller without an identity'} may not call {service}/{method}",
+                {"method": f"{service}/{method}", "client": client or ""},
+            )
+        return client
+
+
+def _undecodable(request_class: type[Message]) -> PaycoreError:
+    return invalid_field("", f"not a {request_class.DESCRIPTOR.name}")
+
+
+def _unforeseen(full_name: str, context: Context) -> PaycoreError:
+    """What a caller hears of the exception being handled, which is logged."""
+    error_id = secrets.token_hex(8)
+    log.exception(
+        "call failed", method=full_name, error_id=error_id, request_id=_request_id(context)
+    )
+    return PaycoreError(Reason.INTERNAL, f"internal error {error_id}", {"error_id": error_id})
+
+
+async def _refuse(
+    full_name: str, client: str | None, refusal: PaycoreError, context: Context
+) -> None:
+    """Count, log and end the call. Raises what grpc.aio ends an aborted call with."""
+    metrics.CALLS.labels(full_name, refusal.reason.value).inc()
+    if refusal.reason not in _COUNTED_ONLY:
+        log.info(
+            "call refused",
+            method=full_name,
+            client=client,
+            reason=refusal.reason.value,
+            request_id=_request_id(context),
+        )
+    # Untyped: the published stubs of grpc.aio lack abort_with_status.
+    untyped: Any = context
+    await untyped.abort_with_status(rpc_status.to_status(to_status(refusal)))
+
+
+def _request_id(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == _REQUEST_ID_KEY and isinstance(value, str):
+            return value[:_REQUEST_ID_MAX]
+    return os.urandom(8).hex()
