@@ -1,0 +1,141 @@
+"""Decides requests one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from tests.support.ledger_model.asked import Asked, Command, Following, Payment, StatusChange, Together
+from tests.support.ledger_model.books import Books
+from tests.support.ledger_model.following import KINDS, find, follow
+from tests.support.ledger_model.paying import need_grant, pay
+from tests.support.ledger_model.told import (
+    REMEMBERED,
+    AllMoved,
+    Changed,
+    Declined,
+    Moved,
+    NoError,
+    Refused,
+    Told,
+)
+
+LEGAL_STATUS_MOVES = {"ACTIVE": ("FROZEN", "CLOSED"), "FROZEN": ("ACTIVE", "CLOSED"), "CLOSED": ()}
+
+
+@dataclass
+class ModelLedger:
+    """The books, and what every key led to."""
+
+    books: Books = field(default_factory=Books)
+    answers: dict[tuple[str, str], tuple[tuple[object, ...], Told]] = field(default_factory=dict)
+
+    def decide(self, asked: Asked, now_us: int) -> Told:
+        """The outcome of `asked` at `now_us`, microseconds since 1970; it then has happened."""
+        answered = self.answers.get((asked.client, asked.key))
+        if answered is not None:
+            body, told = answered
+            if body != asked.body:
+                return Refused("IDEMPOTENCY_KEY_REUSED", {"key": asked.key})
+            assert not isinstance(told, Refused)
+            return replace(told, replayed=True)
+        told = self._fresh(asked, now_us)
+        if not isinstance(told, Refused):
+            self.answers[(asked.client, asked.key)] = (asked.body, told)
+        return told
+
+    def _fresh(self, asked: Asked, now_us: int) -> Told:
+        before = len(self.books.movements)
+        try:
+            match asked:
+                case Payment():
+                    return Moved(pay(self.books, asked, now_us))
+                case Following():
+                    return Moved(follow(self.books, asked, now_us))
+                case Together():
+                    return self._together(asked, now_us)
+                case StatusChange():
+                    return self._change(asked)
+                case _:
+                    assert_never(asked)
+        except NoError as no:
+            del self.books.movements[before:]
+            if no.reason in REMEMBERED and not isinstance(asked, StatusChange):
+                return self._declined(asked, no)
+            return Refused(no.reason, no.figures)
+
+    def _together(self, asked: Together, now_us: int) -> AllMoved:
+        first = len(self.books.movements) + 1
+        movements = []
+        for place, item in enumerate(asked.items):
+            try:
+                movements.append(pay(self.books, item, now_us, group=first))
+            except NoError as no:
+                no.figures["item"] = place
+                if no.reason == "INSUFFICIENT_FUNDS":
+                    del self.books.movements[first - 1 :]
+                    self._tell_shortfall(asked, item, no)
+                raise
+        return AllMoved(tuple(movements))
+
+    def _tell_shortfall(self, asked: Together, failed: Payment, no: NoError) -> None:
+        """What the payer needs for the whole group, and what it has before it.
+
+        Where it also receives by the group, how much it lacks depends on when, and is not told here.
+        """
+        del no.figures["available"]
+        if any(item.credit == failed.debit for item in asked.items):
+            return
+        needed = sum(item.amount for item in asked.items if item.debit == failed.debit)
+        available = self.books.available(failed.debit)
+        no.figures.update(needed=needed, available=available, shortfall=needed - available)
+
+    def _declined(self, asked: Command, no: NoError) -> Declined:
+        if isinstance(asked, Together):
+            asked = asked.items[int(str(no.figures["item"]))]
+        if isinstance(asked, Payment):
+            return Declined(
+                no.reason,
+                asked.kind,
+                asked.debit,
+                asked.credit,
+                asked.amount,
+                self.books.allows(asked.client, "READ", asked.debit),
+                figures=no.figures,
+            )
+        parent = find(self.books, asked.parent)
+        kind = KINDS.get(asked.wish, asked.wish)
+        back = kind in ("REFUND", "REVERSAL")
+        debit, credit = (parent.credit, parent.debit) if back else (parent.debit, parent.credit)
+        return Declined(
+            no.reason,
+            kind,
+            debit,
+            credit,
+            asked.amount or self.books.remaining(parent) or parent.amount,
+            self.books.allows(asked.client, "READ", debit),
+            parent=parent.number,
+            figures=no.figures,
+        )
+
+    def _change(self, asked: StatusChange) -> Changed:
+        account = self.books.accounts.get(asked.account)
+        if account is None:
+            raise NoError("ACCOUNT_NOT_FOUND", id=asked.account)
+        need_grant(self.books, asked.client, "SET_STATUS", asked.account)
+        if asked.expected_revision not in (None, account.revision):
+            raise NoError(
+                "VERSION_MISMATCH",
+                account=asked.account,
+                expected=asked.expected_revision,
+                actual=account.revision,
+            )
+        balance, held = self.books.balance(asked.account), self.books.held(asked.account)
+        if asked.status not in LEGAL_STATUS_MOVES[account.status]:
+            raise NoError("ILLEGAL_STATE")
+        if asked.status == "CLOSED" and (balance or held):
+            raise NoError("ILLEGAL_STATE")
+        account.status = asked.status
+        account.revision += 1
+        version = self.books.version(asked.account)
+        return Changed(asked.account, asked.status, account.revision, balance, held, version)
