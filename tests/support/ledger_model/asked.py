@@ -40,7 +40,8 @@ class Payment:
 class Following:
     """Something to be done about the transfer `parent`.
 
-    `wish` is CAPTURE, RELEASE, REFUND or REVERSAL, or for a payment under review APPROVE or REFUSE.
+    `wish` is CAPTURE, RELEASE, REFUND or REVERSAL, for a payment under review APPROVE or REFUSE, and
+    for a hold whose time is up EXPIRE.
     """
 
     client: str

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from tests.support.ledger_model.asked import Asked, Command, Following, Payment, StatusChange, Together
 from tests.support.ledger_model.books import HIGHEST, Books
-from tests.support.ledger_model.following import PARENTS
+from tests.support.ledger_model.following import HOUSEKEEPER, PARENTS, REVIEWS
 from tests.support.ledger_model.told import Movement
 
 NOBODY = 99
 """Number of an account, or of a transfer, that does not exist."""
 
 HOUR_US = 3600 * 1_000_000
+
+CLOCKS_APART_US = 20
+"""How much earlier than a request is written it may be decided, by another process's clock."""
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Author:
     """What was asked before and has been answered."""
     changes: list[StatusChange] = field(default_factory=list)
     """The same of changes of accounts."""
+    prefix: str = ""
+    """Begins all keys, where programs share a ledger."""
     keys: int = 0
 
     def any_command(self, client: str | None = None, now_us: int = 0) -> Command:
@@ -87,6 +92,18 @@ class Author:
         if parent is not None and self.chance.random() < 0.7:
             client = self._able(wish, parent, client)
         return Following(client, self._key(), wish, number, amount, currency, final)
+
+    def expiry(self, now_us: int) -> Following | None:
+        """The end of a hold whose time is up, if there is one; now and then once more."""
+        due = [
+            one
+            for one in self.books.movements
+            if one.expires_us is not None and one.expires_us < now_us - CLOCKS_APART_US
+        ]
+        if not due:
+            return None
+        hold = self.chance.choice(due[-4:])
+        return Following(HOUSEKEEPER, f"{self.prefix}expire/{hold.number}", "EXPIRE", hold.number)
 
     def together(self, client: str, now_us: int = 0) -> Together:
         """A payroll of one payer, or a chain in which each spends what it was just given."""
@@ -205,7 +222,7 @@ class Author:
         if wish in ("REFUND", "REVERSAL"):
             fitting = [one for one in movements if one.kind in PARENTS[wish]]
         else:
-            review = wish in ("APPROVE", "REFUSE")
+            review = wish in REVIEWS
             fitting = [
                 one for one in movements if one.kind == "HOLD" and review == (one.review is not None)
             ]
@@ -217,7 +234,7 @@ class Author:
         return self.chance.choice((fitting or movements)[-8:])
 
     def _able(self, wish: str, parent: Movement, otherwise: str) -> str:
-        action = "REVIEW" if wish in ("APPROVE", "REFUSE") else wish
+        action = "REVIEW" if wish in REVIEWS else wish
         account = parent.credit if wish in ("REFUND", "REVERSAL") else parent.debit
         able = [one for one in self.clients if self.books.allows(one, action, account)]
         return self.chance.choice(able or [otherwise])
@@ -247,7 +264,7 @@ class Author:
 
     def _key(self) -> str:
         self.keys += 1
-        return f"k{self.keys}"
+        return f"{self.prefix}k{self.keys}"
 
     def _choose(self, *weighted: tuple[str, int]) -> str:
         (word,) = self.chance.choices(

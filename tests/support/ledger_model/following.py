@@ -16,8 +16,14 @@ PARENTS = {
     "REVERSAL": ("TRANSFER", "DEPOSIT", "WITHDRAWAL", "CAPTURE", "FEE", "NET_SETTLEMENT"),
 }
 
-KINDS = {"APPROVE": "CAPTURE", "REFUSE": "RELEASE"}
-"""What settles a review; every other wish is a kind itself."""
+KINDS = {"APPROVE": "CAPTURE", "REFUSE": "RELEASE", "EXPIRE": "RELEASE"}
+"""Every other wish is a kind itself."""
+
+REVIEWS = ("APPROVE", "REFUSE")
+"""What settles a review."""
+
+HOUSEKEEPER = "paycore/expiry"
+"""In whose name holds expire; it needs no grant for that."""
 
 
 def follow(books: Books, asked: Following, now_us: int) -> Movement:
@@ -26,8 +32,9 @@ def follow(books: Books, asked: Following, now_us: int) -> Movement:
     kind = KINDS.get(asked.wish, asked.wish)
     back = kind in ("REFUND", "REVERSAL")
     debit, credit = (parent.credit, parent.debit) if back else (parent.debit, parent.credit)
-    review = asked.wish in KINDS
-    need_grant(books, asked.client, "REVIEW" if review else kind, debit)
+    review = asked.wish in REVIEWS
+    if asked.wish != "EXPIRE":
+        need_grant(books, asked.client, "REVIEW" if review else kind, debit)
     if parent.kind not in PARENTS[kind]:
         raise NoError("ILLEGAL_STATE")
     if not back and review != (parent.review is not None):
@@ -68,7 +75,8 @@ def find(books: Books, number: int) -> Movement:
 def _amount(books: Books, asked: Following, parent: Movement, kind: str, now_us: int) -> int:
     left, state = books.remaining(parent), books.state(parent)
     if kind in ("CAPTURE", "RELEASE") and state not in OPEN:
-        raise NoError("HOLD_NOT_OPEN")
+        # Nobody waits for the housekeeper's answer: it is not remembered.
+        raise NoError("ILLEGAL_STATE" if asked.wish == "EXPIRE" else "HOLD_NOT_OPEN")
     if kind == "CAPTURE" and _expired(books, parent, now_us):
         raise NoError("HOLD_NOT_OPEN")
     if state == "REVERSED" or (kind == "REVERSAL" and state != "POSTED"):
@@ -85,7 +93,7 @@ def _state(
     match asked.wish:
         case "REFUSE":
             return "ROLLED_BACK"
-        case "RELEASE":
+        case "RELEASE" | "EXPIRE":
             return "EXPIRED" if _expired(books, parent, now_us) else "RELEASED"
         case "REVERSAL":
             return "REVERSED"

@@ -25,7 +25,7 @@ from paycore.domain.transfers import (
 from tests.support.ledger_model import asked as asking
 from tests.support.ledger_model import told as telling
 from tests.support.ledger_model.books import Books
-from tests.support.ledger_model.following import KINDS, find
+from tests.support.ledger_model.following import KINDS, REVIEWS, find
 from tests.support.ledger_model.likeness import Names
 
 
@@ -106,7 +106,7 @@ def _following(asked: asking.Following, books: Books, names: Names) -> ChildComm
     debit, credit = parent.debit, parent.credit
     if asked.wish in ("REFUND", "REVERSAL"):
         debit, credit = credit, debit
-    ends = TransferState.ROLLED_BACK if asked.wish == "REFUSE" else TransferState.RELEASED
+    ends = {"REFUSE": TransferState.ROLLED_BACK, "EXPIRE": TransferState.EXPIRED}
     return ChildCommand(
         client=asked.client,
         key=asked.key,
@@ -119,8 +119,8 @@ def _following(asked: asking.Following, books: Books, names: Names) -> ChildComm
         amount=None if asked.amount is None else Minor(asked.amount),
         asked_currency=None if asked.currency is None else Currency(asked.currency),
         final=asked.final,
-        review=asked.wish in KINDS,
-        released_as=ends,
+        review=asked.wish in REVIEWS,
+        released_as=ends.get(asked.wish, TransferState.RELEASED),
     )
 
 

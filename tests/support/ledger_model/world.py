@@ -31,6 +31,9 @@ GRANTS = frozenset(
 )
 """What the callers of the local stack may do."""
 
+LOCAL_THRESHOLDS = {"EUR": 100_000, "USD": 100_000, "JPY": 100_000, "BHD": 500_000}
+"""From above which amount their payers must approve."""
+
 CLIENTS = ("app", "app", "app", "loadtest", "loadtest", "operator")
 """Who asks, the more often the more often named."""
 

@@ -146,6 +146,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.author.chance = chance
         self.waiting.append(self.author.again(client, self.now_us))
 
+    @rule(chance=st.randoms(use_true_random=False))
+    def expire(self, chance: random.Random) -> None:
+        self.author.chance = chance
+        expiry = self.author.expiry(self.now_us)
+        self.waiting += [expiry] if expiry else []
+
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def ask_twice_in_one_batch(self, data: st.DataObject) -> None:
