@@ -146,7 +146,8 @@ CHECKS = {
           WINDOW family AS (PARTITION BY child.parent_id ORDER BY child.parent_sequence)) AS family
         WHERE parent IS NULL OR parent_sequence <> place OR parent_remaining <> left_over
            OR left_over < 0
-           OR before IN ('CAPTURED', 'RELEASED', 'EXPIRED', 'REFUNDED', 'REVERSED', 'ROLLED_BACK')""",
+           OR before IN
+             ('CAPTURED', 'RELEASED', 'EXPIRED', 'REFUNDED', 'REVERSED', 'ROLLED_BACK')""",
     "nothing was captured past its deadline": """
         SELECT child.id FROM ledger.transfers AS child
         JOIN ledger.transfers AS hold ON hold.id = child.parent_id

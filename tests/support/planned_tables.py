@@ -82,7 +82,8 @@ class PlannedTables:
                     )
             self.stored[(key.client, key.key)] = StoredOutcome(key.request_hash, row, None, place)
         told = {*outcomes} | {one for members in grouped.values() for one in members}
-        written = {one.id for one in (*plan.transfers, *plan.declines)} | {*grouped}
+        written = {*grouped}
+        written |= {row.id for row in plan.transfers} | {row.id for row in plan.declines}
         assert told == written, "a row without a key, or a key without a row"
         return place
 

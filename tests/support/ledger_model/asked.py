@@ -1,4 +1,4 @@
-"""What callers ask of the ledger; two are the same request when client, key and `body` are equal."""
+"""What callers ask of the ledger: the same request when client, key and `body` are equal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Payment:
 class Following:
     """Something to be done about the transfer `parent`.
 
-    `wish` is CAPTURE, RELEASE, REFUND or REVERSAL, for a payment under review APPROVE or REFUSE, and
+    `wish` is CAPTURE, RELEASE, REFUND or REVERSAL, for a payment under review APPROVE or REFUSE,
     for a hold whose time is up EXPIRE.
     """
 

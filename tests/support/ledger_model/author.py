@@ -6,7 +6,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.support.ledger_model.asked import Asked, Command, Following, Payment, StatusChange, Together
+from tests.support.ledger_model.asked import (
+    Asked,
+    Command,
+    Following,
+    Payment,
+    StatusChange,
+    Together,
+)
 from tests.support.ledger_model.books import HIGHEST, Books
 from tests.support.ledger_model.following import HOUSEKEEPER, PARENTS, REVIEWS
 from tests.support.ledger_model.told import Movement
@@ -154,7 +161,7 @@ class Author:
         if account is not None and self.chance.random() < 0.3:
             revision = account.revision + self.chance.choice((0, 0, 1))
         status = self._choose(("ACTIVE", 6), ("FROZEN", 3), ("CLOSED", 1))
-        return StatusChange(client, self._key(), number, status, revision)
+        return StatusChange(client, f"status/{self._key()}", number, status, revision)
 
     def answered(self, asked: Sequence[Asked]) -> None:
         """Remember `asked`, which may be asked again from now on."""
@@ -224,7 +231,9 @@ class Author:
         else:
             review = wish in REVIEWS
             fitting = [
-                one for one in movements if one.kind == "HOLD" and review == (one.review is not None)
+                one
+                for one in movements
+                if one.kind == "HOLD" and review == (one.review is not None)
             ]
         if self.chance.random() < 0.6:
             fitting = [one for one in fitting if self.books.remaining(one)] or fitting

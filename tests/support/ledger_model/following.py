@@ -87,9 +87,7 @@ def _amount(books: Books, asked: Following, parent: Movement, kind: str, now_us:
     return amount
 
 
-def _state(
-    books: Books, asked: Following, parent: Movement, left: int, now_us: int
-) -> str:
+def _state(books: Books, asked: Following, parent: Movement, left: int, now_us: int) -> str:
     match asked.wish:
         case "REFUSE":
             return "ROLLED_BACK"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from tests.support.ledger_model.asked import Asked, Command, Following, Payment, StatusChange, Together
+from tests.support.ledger_model.asked import (
+    Asked,
+    Command,
+    Following,
+    Payment,
+    StatusChange,
+    Together,
+)
 from tests.support.ledger_model.books import Books
 from tests.support.ledger_model.following import KINDS, find, follow
 from tests.support.ledger_model.paying import need_grant, pay
@@ -81,7 +88,7 @@ class ModelLedger:
     def _tell_shortfall(self, asked: Together, failed: Payment, no: NoError) -> None:
         """What the payer needs for the whole group, and what it has before it.
 
-        Where it also receives by the group, how much it lacks depends on when, and is not told here.
+        Where it also receives by the group, what it lacks depends on when, and is not told here.
         """
         del no.figures["available"]
         if any(item.credit == failed.debit for item in asked.items):

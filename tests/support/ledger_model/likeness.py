@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
-from tests.support.ledger_model.told import AllMoved, Declined, Moved, Movement, Refused, Told
+from tests.support.ledger_model.told import AllMoved, Declined, Moved, Refused, Told
 
 
 @dataclass
@@ -93,13 +93,3 @@ def timeless(told: Told) -> Told:
             return replace(told, movements=movements)
         case _:
             return told
-
-
-def as_shown(movement: Movement) -> Movement:
-    """What a caller sees of `movement`: no figures of accounts that it may not read."""
-    hidden = replace(movement, debit_seen=True, credit_seen=True)
-    if not movement.debit_seen:
-        hidden = replace(hidden, debit_balance=0, debit_held=0)
-    if not movement.credit_seen:
-        hidden = replace(hidden, credit_balance=None)
-    return hidden

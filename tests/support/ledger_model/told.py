@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class Movement:
     """A transfer with all its figures. `number` is its place among all that were ever posted.
 
-    `created_us` is the ledger's time, which is not known where its clock is not; `debit_seen` and `credit_seen` tell whether its client may read the account.
+    `created_us` is the ledger's time; `debit_seen` and `credit_seen` tell whether its client may
+    read the account.
     """
 
     number: int

@@ -113,9 +113,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Give the customers something to begin with."""
         self.author.chance = chance
         for client in ("app", "loadtest"):
-            self.waiting += [
-                replace(self.author.payment(client), verdict=None) for _ in range(3)
-            ]
+            self.waiting += [replace(self.author.payment(client), verdict=None) for _ in range(3)]
 
     @rule(chance=st.randoms(use_true_random=False), client=st.sampled_from((*CLIENTS, "branch")))
     def pay(self, chance: random.Random, client: str) -> None:
