@@ -132,7 +132,9 @@ class Author:
         else:
             items = [self.payment(client, now_us) for _ in range(self.chance.randint(1, 5))]
         return Together(
-            client, self._key(), tuple(replace(item, key="", verdict=None) for item in items)
+            client,
+            self._key(),
+            tuple(replace(item, key="", verdict=self._seldom(item.verdict)) for item in items),
         )
 
     def again(self, client: str, now_us: int = 0) -> Command:
@@ -270,6 +272,10 @@ class Author:
         # What a review of a hold would mean, nothing says.
         rare = [] if kind == "HOLD" else [("REVIEW", "new-payee")]
         return self.chance.choice([("APPROVE", "")] * 7 + [("DECLINE", "day-limit")] + rare * 2)
+
+    def _seldom(self, verdict: tuple[str, str] | None) -> tuple[str, str] | None:
+        """A group of many items would else hardly ever pass."""
+        return verdict if self.chance.random() < 0.2 else None
 
     def _key(self) -> str:
         self.keys += 1

@@ -86,16 +86,19 @@ class ModelLedger:
         return AllMoved(tuple(movements))
 
     def _tell_shortfall(self, asked: Together, failed: Payment, no: NoError) -> None:
-        """What the payer needs for the whole group, and what it has before it.
+        """What the payer pays by the whole group, what it has before, and the least it lacks.
 
-        Where it also receives by the group, what it lacks depends on when, and is not told here.
+        What it receives by the group it may spend from then on.
         """
-        del no.figures["available"]
-        if any(item.credit == failed.debit for item in asked.items):
-            return
-        needed = sum(item.amount for item in asked.items if item.debit == failed.debit)
-        available = self.books.available(failed.debit)
-        no.figures.update(needed=needed, available=available, shortfall=needed - available)
+        needed, available = 0, self.books.available(failed.debit)
+        left = [available]
+        for item in asked.items:
+            if item.debit == failed.debit:
+                needed += item.amount
+                left.append(left[-1] - item.amount)
+            elif item.credit == failed.debit:
+                left.append(left[-1] + item.amount)
+        no.figures.update(needed=needed, available=available, shortfall=-min(left))
 
     def _declined(self, asked: Command, no: NoError) -> Declined:
         if isinstance(asked, Together):

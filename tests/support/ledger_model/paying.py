@@ -38,8 +38,11 @@ def pay(books: Books, asked: Payment, now_us: int, group: int | None = None) -> 
         raise NoError("INVALID_FIELD")
     basis = _basis(books, asked)
     need_room(books, asked.debit, asked.credit, asked.amount)
-    need_open(books, asked.debit, asked.credit)
     decision, rule = asked.verdict or ("APPROVE", "")
+    if group is not None and decision == "REVIEW":
+        # What waits for someone's word cannot be posted together with what does not.
+        raise NoError("RISK_DECLINED", rule=rule)
+    need_open(books, asked.debit, asked.credit)
     if decision == "DECLINE":
         raise NoError("RISK_DECLINED", rule=rule)
     need_funds(books, asked.debit, asked.amount)
