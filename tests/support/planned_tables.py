@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from paycore.domain.accounts import Account, AccountId, AccountKind
-from paycore.domain.money import Minor
+from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
 from paycore.domain.plan import (
     BatchState,
     Key,
@@ -28,6 +27,7 @@ from paycore.domain.transfers import (
     TransferKind,
     accounts_of,
 )
+from tests.support.applied_plans import apply_transfers
 
 ENDED = frozenset({"CAPTURED", "RELEASED", "EXPIRED", "REVERSED", "ROLLED_BACK"})
 """States of a transfer that nothing may follow."""
@@ -98,60 +98,19 @@ class PlannedTables:
         assert transfer.debit_account != transfer.credit_account
         moves = transfer.kind not in (TransferKind.HOLD, TransferKind.RELEASE)
         assert moves == (transfer.credit_version is not None)
-        held = {
-            TransferKind.HOLD: transfer.amount,
-            TransferKind.RELEASE: -transfer.amount,
-            TransferKind.CAPTURE: -transfer.amount - (transfer.released or 0),
-        }.get(transfer.kind, 0)
         if transfer.parent_id is not None:
             self._check_child(transfer, self._parent(transfer.parent_id))
-        payer = self._enter(
-            transfer,
-            transfer.debit_account,
-            transfer.debit_version,
-            -transfer.amount if moves else 0,
-            transfer.debit_balance_after,
-            held,
-        )
-        assert payer.held == transfer.debit_held_after
+        for side in (transfer.debit_account, transfer.credit_account):
+            account = self.accounts[side]
+            assert account.currency == transfer.currency
+            entered = moves or side == transfer.debit_account
+            assert account.status is not AccountStatus.CLOSED or not entered
+        apply_transfers(self.accounts, [transfer])
+        payer = self.accounts[transfer.debit_account]
+        assert payer.held >= 0
         if payer.kind is AccountKind.CUSTOMER:
             assert payer.balance - payer.held >= -payer.overdraft_limit, "below the floor"
-        if transfer.credit_version is not None:
-            assert transfer.credit_balance_after is not None
-            self._enter(
-                transfer,
-                transfer.credit_account,
-                transfer.credit_version,
-                transfer.amount,
-                transfer.credit_balance_after,
-                0,
-            )
         self.transfers[transfer.id] = transfer
-
-    def _enter(
-        self,
-        transfer: Transfer,
-        account_id: AccountId,
-        version: int,
-        change: int,
-        balance_after: int,
-        held: int,
-    ) -> Account:
-        account = self.accounts[account_id]
-        assert account.currency == transfer.currency
-        assert account.status != "CLOSED"
-        assert account.version + 1 == version
-        assert account.balance + change == balance_after
-        assert account.last_entry_us < transfer.created_at_us
-        assert account.held + held >= 0
-        after = account._replace(
-            balance=Minor(balance_after),
-            held=Minor(account.held + held),
-            version=version,
-            last_entry_us=transfer.created_at_us,
-        )
-        self.accounts[account_id] = after
-        return after
 
     def _check_child(self, child: Transfer, parent: ParentState) -> None:
         assert child.parent_sequence == parent.children + 1

@@ -68,6 +68,23 @@ class Author:
         """One of them by chance."""
         return self.chance.choice(self.clients)
 
+    def deposits(self, most: int) -> list[Payment]:
+        """Something for every customer to begin with, from its own client's world outside."""
+        found = []
+        for number, account in self.books.accounts.items():
+            sources = [
+                one
+                for one in self._mine(account.opened_by, outside=True)
+                if self.books.accounts[one].currency == account.currency
+            ]
+            if not account.outside and sources:
+                amount = self.chance.randint(1, most)
+                client, key = account.opened_by, self._key()
+                found.append(
+                    Payment(client, key, "DEPOSIT", sources[0], number, amount, account.currency)
+                )
+        return found
+
     def payment(self, client: str, now_us: int = 0) -> Payment:
         """From a customer to another, into the ledger or out of it."""
         kinds = [("TRANSFER", 6), ("DEPOSIT", 4), ("WITHDRAWAL", 2), ("FEE", 2)]
