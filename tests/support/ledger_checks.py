@@ -13,8 +13,8 @@ CHECKS = {
     "no customer is below the floor": """
         SELECT id, balance FROM ledger.accounts
         WHERE kind = 'CUSTOMER' AND balance - held < -overdraft_limit""",
-    "no customer ever was below the floor": """
-        SELECT entry.transfer, entry.balance_after FROM ledger.entries AS entry
+    "no customer ever was below the floor, nor spent what was held": """
+        SELECT entry.transfer, entry.balance_after, entry.held_after FROM ledger.entries AS entry
         JOIN ledger.accounts AS account ON account.id = entry.account
         LEFT JOIN LATERAL (
           SELECT (before ->> 'overdraft_limit')::bigint AS then FROM ledger.audit
@@ -22,7 +22,8 @@ CHECKS = {
             AND (before ->> 'version')::bigint >= entry.version
           ORDER BY (before ->> 'version')::bigint, created_at_us LIMIT 1) AS limited ON true
         WHERE account.kind = 'CUSTOMER'
-          AND entry.balance_after < -coalesce(limited.then, account.overdraft_limit)""",
+          AND entry.balance_after - coalesce(entry.held_after, 0)
+            < -coalesce(limited.then, account.overdraft_limit)""",
     "an account's status and limit are what the audit says last": """
         SELECT account.id FROM ledger.accounts AS account
         LEFT JOIN LATERAL (
@@ -114,11 +115,6 @@ CHECKS = {
                            WHEN 'CAPTURE' THEN -amount - coalesce(released, 0) ELSE 0 END AS change
           FROM ledger.transfers) AS chain
         WHERE debit_held_after <> earlier + change OR debit_held_after < 0""",
-    "no customer ever spent what was held": """
-        SELECT transfer.id FROM ledger.transfers AS transfer
-        JOIN ledger.accounts AS account ON account.id = debit_account
-        WHERE account.kind = 'CUSTOMER'
-          AND debit_balance_after - debit_held_after < -account.overdraft_limit""",
     "open holds are those that still have something": """
         SELECT coalesce(open.id, hold.id), open.remaining, hold.remaining
         FROM ledger.open_holds AS open

@@ -165,4 +165,3 @@ def assert_whole(accounts: Iterable[Account], transfers: Iterable[Transfer]) -> 
             assert chain[-1][1:] == (account.last_entry_us, account.balance)
         if account.kind is AccountKind.CUSTOMER:
             assert account.balance - account.held >= -account.overdraft_limit
-            assert all(balance >= -account.overdraft_limit for _, _, balance in chain)

@@ -7,22 +7,24 @@ for the model counts everything again for each.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import asyncpg
 import pytest
 
-from command_service.accounts.commands import AccountStored, ChangeStatus
+from command_service.accounts.commands import AccountChange, AccountStored
 from paycore.domain.accounts import AccountId, AccountKind, AccountStatus
 from paycore.domain.errors import PaycoreError
 from paycore.domain.money import Currency, Minor
 from paycore.domain.position import Position
-from paycore.domain.transfers import Details, Outcome, Refused
+from paycore.domain.transfers import Outcome, Refused
+from tests.support.account_commands import change, limit
 from tests.support.clocks import ShiftedClock
 from tests.support.command_core import CommandCore, command_core, opening
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import violations
 from tests.support.ledger_model import in_domain
-from tests.support.ledger_model.asked import Command, StatusChange
+from tests.support.ledger_model.asked import Change, Command, StatusChange
 from tests.support.ledger_model.author import Author
 from tests.support.ledger_model.ledger import ModelLedger
 from tests.support.ledger_model.likeness import Names, difference, timeless
@@ -107,10 +109,10 @@ class Program:
         self.author.answered(asked)
 
     async def change(self) -> None:
-        """Set an account's status."""
+        """Set an account's status or limit."""
         asked = self.author.change("operator" if self.chance.random() < 0.9 else "app")
         expected = self.model.decide(asked, self.clock.now_us())
-        seen = await self._set_status(asked)
+        seen = await self._change(asked)
         other = difference(expected, seen)
         assert other is None, f"{asked}: {other}"
         self.author.answered([asked])
@@ -127,29 +129,32 @@ class Program:
             assert (account.version, account.revision) == (books.version(number), model.revision)
             assert account.status == model.status
 
-    async def _set_status(self, asked: StatusChange) -> Told:
-        command = ChangeStatus(
-            client=asked.client,
-            key=asked.key,
-            request_hash=repr(asked.body).encode(),
-            account=AccountId(self.names.account(asked.account)),
-            status=AccountStatus(asked.status),
-            expected_revision=asked.expected_revision,
-            reason="a program",
-            actor=Details(),
-        )
+    async def _change(self, asked: Change) -> Told:
+        account = AccountId(self.names.account(asked.account))
+        common: dict[str, Any] = {
+            "client": asked.client,
+            "key": asked.key,
+            "request_hash": repr(asked.body).encode(),
+            "expected_revision": asked.expected_revision,
+        }
+        command: AccountChange
+        if isinstance(asked, StatusChange):
+            command = change(account, AccountStatus(asked.status), **common)
+        else:
+            command = limit(account, asked.limit, **common)
         try:
-            stored = await self.core.change_status(command)
+            stored = await self.core.change(command)
         except PaycoreError as error:
             return ModelRefused(error.reason.value, self.names.figures(error.metadata))
-        account = stored.account
+        after = stored.account
         return Changed(
             asked.account,
-            account.status.value,
-            account.revision,
-            account.balance,
-            account.held,
-            account.version,
+            after.status.value,
+            after.revision,
+            after.balance,
+            after.held,
+            after.version,
+            after.overdraft_limit,
             stored.replayed,
         )
 

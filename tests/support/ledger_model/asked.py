@@ -85,5 +85,21 @@ class StatusChange:
         return ("STATUS", self.account, self.status)
 
 
+@dataclass(frozen=True)
+class LimitChange:
+    """An account to be let go `limit` below zero."""
+
+    client: str
+    key: str
+    account: int
+    limit: int
+    expected_revision: int | None = None
+
+    @property
+    def body(self) -> tuple[object, ...]:
+        return ("LIMIT", self.account, self.limit)
+
+
+Change = StatusChange | LimitChange
 Command = Payment | Following | Together
-Asked = Command | StatusChange
+Asked = Command | Change

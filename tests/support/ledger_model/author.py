@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from tests.support.ledger_model.asked import (
     Asked,
+    Change,
     Command,
     Following,
+    LimitChange,
     Payment,
     StatusChange,
     Together,
@@ -45,7 +47,7 @@ class Author:
     largest: int = HIGHEST
     asked: list[Command] = field(default_factory=list)
     """What was asked before and has been answered."""
-    changes: list[StatusChange] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     """The same of changes of accounts."""
     prefix: str = ""
     """Begins all keys, where programs share a ledger."""
@@ -169,23 +171,29 @@ class Author:
             return replace(earlier, amount=(earlier.amount or 0) + 1, currency="EUR")
         return replace(earlier, items=(*earlier.items[:-1], *earlier.items[:1]))
 
-    def change(self, client: str) -> StatusChange:
-        """An account frozen, closed or made active, now and then with a word on its revision."""
+    def change(self, client: str) -> Change:
+        """An account's status or limit, now and then with a word on its revision."""
         mine = [one for one in self.changes if one.client == client]
         if mine and self.chance.random() < 0.15:
             return self.chance.choice(mine)
         number = self.chance.choice([*self.books.accounts, NOBODY])
         account = self.books.accounts.get(number)
-        revision = None
+        key, revision = f"change/{self._key()}", None
         if account is not None and self.chance.random() < 0.3:
             revision = account.revision + self.chance.choice((0, 0, 1))
+        if self.chance.random() < 0.4:
+            used = 0
+            if account is not None:
+                used = self.books.held(number) - self.books.balance(number)
+            limits = (0, 25, 100, 300, max(0, used), max(0, used - 1))
+            return LimitChange(client, key, number, self.chance.choice(limits), revision)
         status = self._choose(("ACTIVE", 6), ("FROZEN", 3), ("CLOSED", 1))
-        return StatusChange(client, f"status/{self._key()}", number, status, revision)
+        return StatusChange(client, key, number, status, revision)
 
     def answered(self, asked: Sequence[Asked]) -> None:
         """Remember `asked`, which may be asked again from now on."""
         for one in asked:
-            if isinstance(one, StatusChange):
+            if isinstance(one, StatusChange | LimitChange):
                 self.changes.append(one)
             else:
                 self.asked.append(one)

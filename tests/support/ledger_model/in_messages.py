@@ -90,7 +90,9 @@ class Service:
             case asking.Following():
                 return await self._follow(transfers, asked)
             case asking.StatusChange():
-                return await caller.accounts.SetAccountStatus(self._change(asked), timeout=within)
+                return await caller.accounts.SetAccountStatus(self._status(asked), timeout=within)
+            case asking.LimitChange():
+                return await caller.accounts.SetOverdraftLimit(self._limit(asked), timeout=within)
             case _:
                 assert_never(asked)
 
@@ -153,7 +155,16 @@ class Service:
             "expected_credit_version": asked.expected_credit_version,
         }
 
-    def _change(self, asked: asking.StatusChange) -> accounts_pb2.SetAccountStatusRequest:
+    def _limit(self, asked: asking.LimitChange) -> accounts_pb2.SetOverdraftLimitRequest:
+        return accounts_pb2.SetOverdraftLimitRequest(
+            idempotency_key=asked.key,
+            account_id=self.names.account(asked.account),
+            overdraft_limit_minor_units=asked.limit,
+            expected_revision=asked.expected_revision,
+            reason="a program",
+        )
+
+    def _status(self, asked: asking.StatusChange) -> accounts_pb2.SetAccountStatusRequest:
         return accounts_pb2.SetAccountStatusRequest(
             idempotency_key=asked.key,
             account_id=self.names.account(asked.account),
@@ -164,7 +175,7 @@ class Service:
 
     def _answer(self, asked: asking.Asked, reply: Any, expected: telling.Told) -> telling.Told:
         key = (asked.client, asked.key)
-        if isinstance(asked, asking.StatusChange):
+        if isinstance(asked, asking.StatusChange | asking.LimitChange):
             account = reply.account
             self._check_first(key, _bytes(account), replayed=reply.replayed)
             return telling.Changed(
@@ -174,6 +185,7 @@ class Service:
                 account.balance_minor_units,
                 account.held_minor_units,
                 account.version,
+                account.overdraft_limit_minor_units,
                 reply.replayed,
             )
         group = isinstance(asked, asking.Together)

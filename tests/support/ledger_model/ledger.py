@@ -7,8 +7,10 @@ from typing import assert_never
 
 from tests.support.ledger_model.asked import (
     Asked,
+    Change,
     Command,
     Following,
+    LimitChange,
     Payment,
     StatusChange,
     Together,
@@ -61,13 +63,13 @@ class ModelLedger:
                     return Moved(follow(self.books, asked, now_us))
                 case Together():
                     return self._together(asked, now_us)
-                case StatusChange():
+                case StatusChange() | LimitChange():
                     return self._change(asked)
                 case _:
                     assert_never(asked)
         except NoError as no:
             del self.books.movements[before:]
-            if no.reason in REMEMBERED and not isinstance(asked, StatusChange):
+            if no.reason in REMEMBERED and not isinstance(asked, StatusChange | LimitChange):
                 return self._declined(asked, no)
             return Refused(no.reason, no.figures)
 
@@ -128,11 +130,12 @@ class ModelLedger:
             figures=no.figures,
         )
 
-    def _change(self, asked: StatusChange) -> Changed:
+    def _change(self, asked: Change) -> Changed:
         account = self.books.accounts.get(asked.account)
         if account is None:
             raise NoError("ACCOUNT_NOT_FOUND", id=asked.account)
-        need_grant(self.books, asked.client, "SET_STATUS", asked.account)
+        action = "SET_STATUS" if isinstance(asked, StatusChange) else "SET_OVERDRAFT"
+        need_grant(self.books, asked.client, action, asked.account)
         if asked.expected_revision not in (None, account.revision):
             raise NoError(
                 "VERSION_MISMATCH",
@@ -141,11 +144,25 @@ class ModelLedger:
                 actual=account.revision,
             )
         balance, held = self.books.balance(asked.account), self.books.held(asked.account)
-        if asked.status not in LEGAL_STATUS_MOVES[account.status]:
-            raise NoError("ILLEGAL_STATE")
-        if asked.status == "CLOSED" and (balance or held):
-            raise NoError("ILLEGAL_STATE")
-        account.status = asked.status
+        if isinstance(asked, StatusChange):
+            if asked.status not in LEGAL_STATUS_MOVES[account.status]:
+                raise NoError("ILLEGAL_STATE")
+            if asked.status == "CLOSED" and (balance or held):
+                raise NoError("ILLEGAL_STATE")
+            account.status = asked.status
+        else:
+            if account.outside:
+                raise NoError("ACCOUNT_KIND_MISMATCH")
+            if account.status == "CLOSED" or balance - held < -asked.limit:
+                raise NoError("ILLEGAL_STATE")
+            account.overdraft = asked.limit
         account.revision += 1
-        version = self.books.version(asked.account)
-        return Changed(asked.account, asked.status, account.revision, balance, held, version)
+        return Changed(
+            asked.account,
+            account.status,
+            account.revision,
+            balance,
+            held,
+            self.books.version(asked.account),
+            account.overdraft,
+        )

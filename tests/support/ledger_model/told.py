@@ -84,7 +84,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Changed:
-    """An account's status was set."""
+    """An account's status or limit was set: how it then stood."""
 
     account: int
     status: str
@@ -92,6 +92,7 @@ class Changed:
     balance: int
     held: int
     version: int
+    limit: int
     replayed: bool = False
 
 

@@ -16,7 +16,17 @@ OWN_ACTIONS = (
     "REFUND",
     "REVERSAL",
     "FEE",
+    "SET_OVERDRAFT",
     "READ",
+)
+
+OPERATOR_ACTIONS = (
+    "READ",
+    "SET_STATUS",
+    "SET_OVERDRAFT",
+    "REVERSAL",
+    "REVIEW",
+    "NET_SETTLEMENT",
 )
 
 GRANTS = frozenset(
@@ -25,7 +35,14 @@ GRANTS = frozenset(
         ModelGrant("loadtest", "STEP_UP_EXEMPT", "OWN"),
         *(
             ModelGrant("operator", one, "ALL")
-            for one in ("READ", "SET_STATUS", "REVERSAL", "REVIEW", "NET_SETTLEMENT")
+            for one in (
+                "READ",
+                "SET_STATUS",
+                "SET_OVERDRAFT",
+                "REVERSAL",
+                "REVIEW",
+                "NET_SETTLEMENT",
+            )
         ),
     }
 )

@@ -168,7 +168,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.waiting)
     @rule(chance=chances, client=st.sampled_from(("app", "operator")))
-    def change_status(self, chance: random.Random, client: str) -> None:
+    def change_account(self, chance: random.Random, client: str) -> None:
         self.author.chance = chance
         asked = self.author.change("operator" if chance.random() < 0.9 else client)
         told = self.model.decide(asked, self.now_us)
@@ -178,6 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 AccountId(self.names.account(asked.account)),
                 status=AccountStatus(told.status),
                 revision=told.revision,
+                overdraft_limit=Minor(told.limit),
             )
             self.tables.stored[(asked.client, asked.key)] = StoredOutcome(
                 b"status", None, None, Position(1, 1, 1)
