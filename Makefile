@@ -75,7 +75,8 @@ many: $(READY) ## 50 callers at once on 1,000 accounts, PAYMENTS in all (default
 .PHONY: properties
 properties: $(READY) ## Random programs against independent models, EXAMPLES each (default 5000)
 	@PAYCORE_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest \
-		tests/unit/domain tests/unit/command_service tests/unit/runtime $(ARGS)
+		tests/unit/domain tests/unit/command_service tests/unit/runtime \
+		tests/integration/command_service/test_programs.py tests/contract/test_programs.py $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)

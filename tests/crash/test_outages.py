@@ -9,14 +9,17 @@ import asyncio
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.local import LocalStack
 from paycore.client import PaycoreClient
 from tests.crash.conftest import CLIENT
-from tests.support.callers import Callers
+from tests.crash.copies import Effect, after_once, figures, insistently, one_of_each, without_mark
+from tests.support.callers import Callers, answered
 from tests.support.index_checks import assert_index_catches_up
 from tests.support.load import Load, assert_all_there_once
 from tests.support.seeds import rounds
@@ -79,6 +82,35 @@ async def test_the_whole_command_service_is_killed(
             await asyncio.to_thread(services.wait_part, "command")
             await load.until_answered(50)
     await check(load, services)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+async def test_one_key_through_ends_of_the_processes_has_one_effect(
+    services: LocalStack, callers: Callers, rng: random.Random, end: signal.Signals
+) -> None:
+    opener = callers.of(CLIENT)
+    effects = await one_of_each(opener)
+    before = [await figures(opener, effect.debited) for effect in effects]
+    everybody = [callers.another(CLIENT) for _ in range(10)]
+
+    async def copy(effect: Effect, n: int) -> Any:
+        # Some before the processes end, some while they are gone, some after.
+        await asyncio.sleep(rng.random() * 1.5)
+        return await insistently(effect.send, everybody[n % 10 :] + everybody[: n % 10])
+
+    copies = asyncio.gather(*(copy(effect, n) for effect in effects for n in range(100)))
+    await asyncio.sleep(0.2)
+    for victim in workers_of(services):
+        os.kill(victim, end)
+        await until_two_workers(services, without=victim)
+    replies = await copies
+    for place, effect in enumerate(effects):
+        mine = replies[place * 100 : place * 100 + 100]
+        # None, when the process that had the first was gone before it answered.
+        assert sum(not reply.replayed for reply in mine) <= 1, effect.name
+        assert len({without_mark(reply) for reply in mine}) == 1, effect.name
+        after = await answered(partial(figures, opener, effect.debited))
+        assert after == after_once(before[place], effect), effect.name
 
 
 async def test_the_projector_is_killed(

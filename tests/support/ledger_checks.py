@@ -13,8 +13,8 @@ CHECKS = {
     "no customer is below the floor": """
         SELECT id, balance FROM ledger.accounts
         WHERE kind = 'CUSTOMER' AND balance - held < -overdraft_limit""",
-    "no customer ever was below the floor": """
-        SELECT entry.transfer, entry.balance_after FROM ledger.entries AS entry
+    "no customer ever was below the floor, nor spent what was held": """
+        SELECT entry.transfer, entry.balance_after, entry.held_after FROM ledger.entries AS entry
         JOIN ledger.accounts AS account ON account.id = entry.account
         LEFT JOIN LATERAL (
           SELECT (before ->> 'overdraft_limit')::bigint AS then FROM ledger.audit
@@ -22,7 +22,8 @@ CHECKS = {
             AND (before ->> 'version')::bigint >= entry.version
           ORDER BY (before ->> 'version')::bigint, created_at_us LIMIT 1) AS limited ON true
         WHERE account.kind = 'CUSTOMER'
-          AND entry.balance_after < -coalesce(limited.then, account.overdraft_limit)""",
+          AND entry.balance_after - coalesce(entry.held_after, 0)
+            < -coalesce(limited.then, account.overdraft_limit)""",
     "an account's status and limit are what the audit says last": """
         SELECT account.id FROM ledger.accounts AS account
         LEFT JOIN LATERAL (
@@ -75,22 +76,85 @@ CHECKS = {
         LEFT JOIN ledger.accounts AS credit ON credit.id = credit_account
         WHERE debit.currency IS DISTINCT FROM transfer.currency
            OR credit.currency IS DISTINCT FROM transfer.currency""",
-    "every transfer and decline has one key, and every key its outcome": """
+    "every transfer, group and decline has one key, and every key its outcome": """
         SELECT coalesce(used.outcome_id, row.id) FROM (
-          SELECT id, client, 'TRANSFER' AS outcome FROM ledger.transfers
+          SELECT id, client, 'TRANSFER' AS outcome FROM ledger.transfers WHERE group_id IS NULL
+          UNION ALL SELECT id, client, 'GROUP' FROM ledger.transfer_groups
           UNION ALL SELECT id, client, 'DECLINE' FROM ledger.declines) AS row
         FULL JOIN (
-          SELECT * FROM ledger.idempotency_keys WHERE outcome IN ('TRANSFER', 'DECLINE')) AS used
+          SELECT * FROM ledger.idempotency_keys
+          WHERE outcome IN ('TRANSFER', 'GROUP', 'DECLINE')) AS used
         ON used.outcome_id = row.id AND used.client = row.client
            AND used.outcome::text = row.outcome
         WHERE row.id IS NULL OR used.outcome_id IS NULL""",
+    "a group names exactly its transfers": """
+        SELECT coalesce(row.group_id, told.group_id) FROM (
+          SELECT group_id, id FROM ledger.transfers WHERE group_id IS NOT NULL) AS row
+        FULL JOIN (
+          SELECT id AS group_id, unnest(transfers) AS id FROM ledger.transfer_groups) AS told
+        ON told.id = row.id AND told.group_id = row.group_id
+        WHERE row.id IS NULL OR told.id IS NULL""",
+    "what is held is what open holds still have": """
+        SELECT account.id, account.held, holds.remaining FROM ledger.accounts AS account
+        LEFT JOIN (
+          SELECT debit_account, sum(amount - coalesce(gone, 0)) AS remaining
+          FROM ledger.transfers AS hold
+          LEFT JOIN (
+            SELECT parent_id, sum(amount + coalesce(released, 0)) AS gone
+            FROM ledger.transfers WHERE parent_id IS NOT NULL GROUP BY parent_id) AS children
+          ON children.parent_id = hold.id
+          WHERE kind = 'HOLD' GROUP BY debit_account) AS holds
+        ON holds.debit_account = account.id
+        WHERE account.held <> coalesce(holds.remaining, 0)""",
+    "each debit starts from what the one before left held": """
+        SELECT id, debit_held_after, earlier, change FROM (
+          SELECT id, debit_held_after,
+                 coalesce(lag(debit_held_after)
+                   OVER (PARTITION BY debit_account ORDER BY debit_version), 0) AS earlier,
+                 CASE kind WHEN 'HOLD' THEN amount WHEN 'RELEASE' THEN -amount
+                           WHEN 'CAPTURE' THEN -amount - coalesce(released, 0) ELSE 0 END AS change
+          FROM ledger.transfers) AS chain
+        WHERE debit_held_after <> earlier + change OR debit_held_after < 0""",
+    "open holds are those that still have something": """
+        SELECT coalesce(open.id, hold.id), open.remaining, hold.remaining
+        FROM ledger.open_holds AS open
+        FULL JOIN (
+          SELECT hold.id, hold.debit_account, count(child.id) AS children,
+                 hold.amount - coalesce(sum(child.amount + coalesce(child.released, 0)), 0)
+                   AS remaining
+          FROM ledger.transfers AS hold
+          LEFT JOIN ledger.transfers AS child ON child.parent_id = hold.id
+          WHERE hold.kind = 'HOLD' GROUP BY hold.id, hold.debit_account, hold.amount) AS hold
+        ON hold.id = open.id
+        WHERE (open.id IS NULL) <> (coalesce(hold.remaining, 0) = 0)
+           OR open.remaining <> hold.remaining OR open.account <> hold.debit_account
+           OR open.sequence <> hold.children""",
+    "children follow their parent without gap, and never take more than it has": """
+        SELECT id, parent_sequence, place, parent_remaining, left_over FROM (
+          SELECT child.id, child.parent_sequence, child.parent_remaining, parent.id AS parent,
+                 row_number() OVER family AS place,
+                 parent.amount - sum(child.amount + coalesce(child.released, 0)) OVER family
+                   AS left_over,
+                 lag(child.parent_state) OVER family AS before
+          FROM ledger.transfers AS child
+          LEFT JOIN ledger.transfers AS parent ON parent.id = child.parent_id
+          WHERE child.parent_id IS NOT NULL
+          WINDOW family AS (PARTITION BY child.parent_id ORDER BY child.parent_sequence)) AS family
+        WHERE parent IS NULL OR parent_sequence <> place OR parent_remaining <> left_over
+           OR left_over < 0
+           OR before IN
+             ('CAPTURED', 'RELEASED', 'EXPIRED', 'REFUNDED', 'REVERSED', 'ROLLED_BACK')""",
+    "nothing was captured past its deadline": """
+        SELECT child.id FROM ledger.transfers AS child
+        JOIN ledger.transfers AS hold ON hold.id = child.parent_id
+        WHERE child.kind = 'CAPTURE' AND child.created_at_us >= hold.expires_at_us""",
     "no outcome has two keys": """
         SELECT outcome_id, count(*) FROM ledger.idempotency_keys
         WHERE outcome NOT IN ('ACCOUNT_STATUS', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER')
         GROUP BY outcome_id HAVING count(*) > 1""",
     "every transfer is in the journal once, where its key says": """
         SELECT coalesce(row.id, told.id) FROM ledger.transfers AS row
-        JOIN ledger.idempotency_keys AS used ON used.outcome_id = row.id
+        JOIN ledger.idempotency_keys AS used ON used.outcome_id = coalesce(row.group_id, row.id)
         FULL JOIN (
           SELECT unnest(transfers) AS id, xid, journal.id AS journal_id FROM ledger.journal) AS told
         ON told.id = row.id
@@ -127,6 +191,8 @@ TABLES = (
     "transfer_details",
     "authorizations",
     "idempotency_keys",
+    "transfer_groups",
+    "open_holds",
     "journal",
     "audit",
 )
