@@ -7,53 +7,67 @@ from collections.abc import Mapping
 from typing import Any
 
 from paycore.domain.limbs import LIMB_FIELDS, split
-from paycore.domain.transfers import TransferState
+from paycore.domain.transfers import TransferKind, TransferState, first_state
 from projector.batch import Document, DocumentKind
 
-_IMMUTABLE = 1
+_FIRST_VERSION = 1
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Row = Mapping[str, Any]
 """A row of one of the named queries, by column."""
 
+_OPTIONAL = (
+    "reference", "effective_at_us", "parent_id", "group_id",
+    "user_id", "device_id", "ip_address", "description",
+)  # fmt: skip
+_OPTIONAL_IF_POSTED = (
+    "credit_version", "credit_balance_after", "authorization_id", "parent_sequence",
+    "parent_remaining", "parent_state", "released", "expires_at_us", "review",
+)  # fmt: skip
 
-def transfer_document(
-    row: Row, accounts: Mapping[int, Row], journal_xid: int, journal_id: int
-) -> Document:
-    """The document of a posted transfer; `accounts` holds at least its two."""
-    fields = _movement(row, accounts, journal_xid, journal_id)
-    fields["state"] = TransferState.POSTED.value
+
+def transfer_document(row: Row, accounts: Mapping[int, Row], latest: Row | None) -> Document:
+    """The document of a posted transfer as it stands; `accounts` holds at least its two.
+
+    `latest` is the latest transfer that followed it, which says its state and what is left of it.
+    How many followed it is its version, so that a copy made earlier never replaces a later one.
+    """
+    fields = _movement(row, accounts)
     fields["debit_version"] = row["debit_version"]
-    fields["credit_version"] = row["credit_version"]
     fields["debit_balance_after"] = row["debit_balance_after"]
-    fields["credit_balance_after"] = row["credit_balance_after"]
+    fields["debit_held_after"] = row["debit_held_after"]
     fields["step_up"] = row["step_up"]
-    if row["authorization_id"] is not None:
-        fields["authorization_id"] = row["authorization_id"]
-    return _document(DocumentKind.TRANSFER, row["id"], _IMMUTABLE, fields)
+    _add_given(fields, row, _OPTIONAL_IF_POSTED)
+    if latest is not None:
+        fields["state"] = latest["parent_state"]
+        fields["remaining"] = latest["parent_remaining"]
+        version = _FIRST_VERSION + latest["parent_sequence"]
+    else:
+        state = first_state(TransferKind(row["kind"]))
+        fields["state"] = state.value
+        if state is TransferState.HELD:
+            fields["remaining"] = row["amount"]
+        version = _FIRST_VERSION
+    return _document(DocumentKind.TRANSFER, row["id"], version, fields)
 
 
-def decline_document(
-    row: Row, accounts: Mapping[int, Row], journal_xid: int, journal_id: int
-) -> Document:
+def decline_document(row: Row, accounts: Mapping[int, Row]) -> Document:
     """The document of a stored decline: a transfer that failed, with its reason and figures."""
-    fields = _movement(row, accounts, journal_xid, journal_id)
+    fields = _movement(row, accounts)
     fields["state"] = TransferState.FAILED.value
     fields["decline_reason"] = row["reason"]
     fields["decline_figures"] = json.loads(row["figures"])
-    return _document(DocumentKind.TRANSFER, row["id"], _IMMUTABLE, fields)
+    return _document(DocumentKind.TRANSFER, row["id"], _FIRST_VERSION, fields)
 
 
 def account_document(row: Row) -> Document:
     """The document of an account as it stands; each entry and each other change is a version."""
-    version = row["version"] + row["revision"] + 1
+    version = row["version"] + row["revision"] + _FIRST_VERSION
     return _document(DocumentKind.ACCOUNT, row["id"], version, dict(row.items()))
 
 
-def _movement(
-    row: Row, accounts: Mapping[int, Row], journal_xid: int, journal_id: int
-) -> dict[str, Any]:
+def _movement(row: Row, accounts: Mapping[int, Row]) -> dict[str, Any]:
     amount = row["amount"]
     created_at_us = row["created_at_us"]
     fields = {
@@ -68,8 +82,6 @@ def _movement(
         "client": row["client"],
         "created_at_us": created_at_us,
         "created_at": created_at_us // 1000,
-        "journal_xid": journal_xid,
-        "journal_id": journal_id,
     }
     debit = accounts.get(row["debit_account"])
     if debit is not None:
@@ -81,15 +93,17 @@ def _movement(
         fields["credit_owner"] = credit["owner"]
         fields["credit_institution"] = credit["institution"]
         fields["credit_opened_by"] = credit["opened_by"]
-    for name in (
-        "reference", "effective_at_us", "user_id", "device_id", "ip_address", "description",
-    ):  # fmt: skip
-        value = row[name]
-        if value is not None:
-            fields[name] = value
+    _add_given(fields, row, _OPTIONAL)
     if row["metadata"] is not None:
         fields["metadata"] = json.loads(row["metadata"])
     return fields
+
+
+def _add_given(fields: dict[str, Any], row: Row, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = row[name]
+        if value is not None:
+            fields[name] = value
 
 
 def _document(kind: DocumentKind, key: int, version: int, fields: dict[str, Any]) -> Document:

@@ -11,9 +11,10 @@ import database
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from projector.batch import Batch, Document
-from projector.documents import Row, account_document, decline_document, transfer_document
+from projector.documents import Row
 from projector.errors import EpochChangedError, LedgerIncompleteError
 from projector.metrics import WATERMARK_AGE_SECONDS
+from projector.pages import PageRows, changed_accounts, named, page_documents, parents
 from projector.watermark import Watermark
 
 MAX_JOURNAL_ROWS = 2_000
@@ -75,34 +76,34 @@ class JournalSource:
         )
 
     async def _documents(self, journal: Sequence[Row]) -> list[Document]:
-        transfers = await self._load("transfers", _named(journal, "transfers"))
-        declines = await self._load("declines", _named(journal, "declines"))
-        # An entry changes its account, so each account of a transfer is written again, as it
-        # stands now: its version tells which copy is the newer.
-        changed = {row["debit_account"] for row in transfers.values()}
-        changed.update(row["credit_account"] for row in transfers.values())
-        changed.update(_named(journal, "accounts"))
+        transfers = await self._load("transfers", named(journal, "transfers"))
+        transfers |= await self._load("transfers", parents(transfers))
+        latest_children = await self._latest_children(transfers)
+        declines = await self._load("declines", named(journal, "declines"))
+        changed = changed_accounts(journal, transfers)
         refused = {row["debit_account"] for row in declines.values()}
         refused.update(row["credit_account"] for row in declines.values())
         accounts = await self._load("accounts", changed, may_lack=refused - changed)
-        documents = []
-        for row in journal:
-            xid, journal_id = row["xid"], row["id"]
-            for key in row["transfers"]:
-                documents.append(transfer_document(transfers[key], accounts, xid, journal_id))
-            for key in row["declines"]:
-                documents.append(decline_document(declines[key], accounts, xid, journal_id))
-        documents.extend(account_document(accounts[key]) for key in sorted(changed))
-        return documents
+        return page_documents(journal, PageRows(transfers, declines, accounts, latest_children))
+
+    async def _latest_children(self, transfers: Mapping[int, Row]) -> Mapping[int, Row]:
+        if not transfers:
+            return {}
+        rows = await self._queries.load_latest_children(
+            self._connection, ids=sorted(transfers), above=min(transfers)
+        )
+        return {row["id"]: row for row in rows}
 
     async def _load(
         self, table: str, needed: Iterable[int], may_lack: Iterable[int] = ()
-    ) -> Mapping[int, Row]:
+    ) -> dict[int, Row]:
         keys = {*needed, *may_lack}
         if not keys:
             return {}
         load = getattr(self._queries, f"load_{table}")
-        rows = {row["id"]: row for row in await load(self._connection, ids=list(keys))}
+        rows: dict[int, Row] = {
+            row["id"]: row for row in await load(self._connection, ids=list(keys))
+        }
         lacking = keys - rows.keys() - {*may_lack}
         if lacking:
             raise LedgerIncompleteError(
@@ -110,7 +111,3 @@ class JournalSource:
                 f" the first with id {min(lacking)}"
             )
         return rows
-
-
-def _named(journal: Sequence[Row], column: str) -> list[int]:
-    return [key for row in journal for key in row[column]]

@@ -5,9 +5,9 @@
 - A transfer: whoever may READ one of its accounts, and the client that asked for it; for others it
   is TRANSFER_NOT_FOUND, as if there were none. A stored decline is the payer's business: of the
   accounts, only READ of the debited one shows it.
-- In a transfer, a balance is shown with READ of its account, and so is what a declined payment
-  found available; actor and metadata to the payer's
-  side only: with READ of the debited account, and to the client that sent them.
+- In a transfer, a balance is shown with READ of its account, and so is what is held on it and what
+  a declined payment found available; actor, metadata and the rule of a review to the payer's side
+  only: with READ of the debited account, and to the client that asked.
 """
 
 from __future__ import annotations
@@ -135,9 +135,11 @@ def _shown(record: TransferRecord, client: str, grants: Grants) -> TransferRecor
     hidden: dict[str, object] = {}
     if not reads_debit:
         hidden["debit_balance_after"] = None
+        hidden["debit_held_after"] = None
         hidden["decline_figures"] = shown_figures(record.decline_figures, payer_readable=False)
         if not is_own:
             hidden |= {"user_id": "", "device_id": "", "ip_address": "", "metadata": {}}
+            hidden["review"] = ""
     if not reads_credit:
         hidden["credit_balance_after"] = None
     return record._replace(**hidden)  # type: ignore[arg-type]  # names and types as above

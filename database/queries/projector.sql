@@ -42,17 +42,34 @@ ORDER BY page.xid, page.id;
 
 -- name: load_transfers(ids)
 SELECT transfers.id, kind::text, debit_account, credit_account, amount, currency,
-       debit_version, credit_version, debit_balance_after, credit_balance_after,
+       debit_version, credit_version, debit_balance_after, credit_balance_after, debit_held_after,
        client, reference, step_up::text, authorization_id, created_at_us, effective_at_us,
-       user_id, device_id, ip_address, description, metadata::text
+       parent_id, parent_sequence, parent_remaining, parent_state::text, released, expires_at_us,
+       group_id, review, user_id, device_id, ip_address, description, metadata::text
 FROM ledger.transfers
 LEFT JOIN ledger.transfer_details AS details ON details.id = transfers.id
 WHERE transfers.id = ANY (:ids::bigint[]);
 
+-- name: load_latest_children(ids, above)
+-- The latest that followed each of the transfers, where any did: few of a page, told by their first
+-- child in one search. A child's id is above its parent's: with `above` the lowest of `ids`, the
+-- months before it are left alone.
+SELECT first.parent_id AS id, latest.parent_sequence, latest.parent_remaining, latest.parent_state
+FROM ledger.transfers AS first
+CROSS JOIN LATERAL (
+  SELECT parent_sequence, parent_remaining, parent_state::text
+  FROM ledger.transfers
+  WHERE parent_id = first.parent_id
+  ORDER BY parent_sequence DESC
+  LIMIT 1
+) AS latest
+WHERE first.parent_id = ANY (:ids::bigint[]) AND first.parent_sequence = 1
+  AND first.id > :above::bigint;
+
 -- name: load_declines(ids)
 SELECT declines.id, kind::text, debit_account, credit_account, amount, currency,
        client, reference, reason, figures::text, created_at_us, effective_at_us,
-       user_id, device_id, ip_address, description, metadata::text
+       parent_id, group_id, user_id, device_id, ip_address, description, metadata::text
 FROM ledger.declines
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
 WHERE declines.id = ANY (:ids::bigint[]);

@@ -26,11 +26,11 @@ LEFT JOIN LATERAL (
 SELECT xid, id AS journal_id FROM ledger.journal ORDER BY xid DESC, id DESC LIMIT 1
 
 -- name: totals(before_us)
--- Count and sum of what was posted and what was declined, per currency, up to a time.
-SELECT 'POSTED' AS state, currency, count(*) AS items, sum(amount) AS total
+-- Count and sum of what was posted, by kind, and of what was declined, per currency, up to a time.
+SELECT kind::text AS state, currency, count(*) AS items, sum(amount) AS total
 FROM ledger.transfers
 WHERE created_at_us < :before_us::bigint
-GROUP BY currency
+GROUP BY kind, currency
 UNION ALL
 SELECT 'FAILED', currency, count(*), sum(amount)
 FROM ledger.declines

@@ -13,6 +13,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, Transport
 from operations.verify.report import Total
 from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.position import Position
+from paycore.domain.transfers import TransferKind, TransferState
 
 SINK = "elasticsearch"
 POLL_S = 0.1
@@ -20,6 +21,14 @@ REQUEST_TIMEOUT_S = 30.0
 MAX_CURRENCIES = 500
 PASSING = frozenset({429, 503})
 """Answers of a node that is busy, or whose shards are not up yet: asked again within the wait."""
+
+_DECLINED = {"term": {"state": TransferState.FAILED.value}}
+_BY_CURRENCY: dict[str, Any] = {
+    "currencies": {
+        "terms": {"field": "currency", "size": MAX_CURRENCIES},
+        "aggs": {field: {"sum": {"field": field}} for field in LIMB_FIELDS},
+    }
+}
 
 
 class IndexBehindError(Exception):
@@ -75,28 +84,36 @@ class Index:
             await asyncio.sleep(POLL_S)
 
     async def totals(self, before_us: int) -> list[Total]:
-        """Count and exact sum per state and currency of what was recorded before a time."""
+        """Count and exact sum, per kind and currency, of what was recorded before a time.
+
+        Declines are told as FAILED, whatever their kind. The state of a transfer changes as others
+        follow it; its kind does not.
+        """
         reply = await self._client.search(
             index=f"{self._address.prefix}-transfers",
             size=0,
             track_total_hits=True,
             query={"range": {"created_at_us": {"lt": before_us}}},
             aggs={
-                "states": {
-                    "terms": {"field": "state"},
+                "posted": {
+                    "filter": {"bool": {"must_not": [_DECLINED]}},
                     "aggs": {
-                        "currencies": {
-                            "terms": {"field": "currency", "size": MAX_CURRENCIES},
-                            "aggs": {field: {"sum": {"field": field}} for field in LIMB_FIELDS},
+                        "kinds": {
+                            "terms": {"field": "kind", "size": len(TransferKind)},
+                            "aggs": _BY_CURRENCY,
                         }
                     },
-                }
+                },
+                "declined": {"filter": _DECLINED, "aggs": _BY_CURRENCY},
             },
         )
+        found = reply["aggregations"]
+        groups = [(kind["key"], kind) for kind in found["posted"]["kinds"]["buckets"]]
+        groups.append((TransferState.FAILED.value, found["declined"]))
         totals = [
-            Total(state["key"], currency["key"], currency["doc_count"], _joined(currency))
-            for state in reply["aggregations"]["states"]["buckets"]
-            for currency in state["currencies"]["buckets"]
+            Total(name, currency["key"], currency["doc_count"], _joined(currency))
+            for name, group in groups
+            for currency in group["currencies"]["buckets"]
         ]
         return sorted(totals, key=lambda total: (total.state, total.currency))
 

@@ -9,11 +9,16 @@ from paycore.client import Freshness, Transfer
 
 
 def history_table(account: int, transfers: list[Transfer], *, with_notes: bool = True) -> Table:
-    """One line a transfer, from the side of `account`; notes are references and descriptions."""
+    """One line a transfer, from the side of `account`.
+
+    Notes are references and descriptions, and which transfer it follows. What moves nothing, as a
+    hold, has no sign.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("entry", justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     table.add_column("with account", justify="right", no_wrap=True)
     # An account has one currency, and so has all of its history.
     currency = f" {transfers[0].amount.currency}" if transfers else ""
@@ -32,24 +37,40 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
     pays = transfer.debit_account == account
     currency = transfer.amount.currency
     amount = format_amount(transfer.amount.minor_units, currency)
-    if transfer.decline is not None:
-        style, balance, entry = "dim", None, 0
-        note = transfer.decline.reason.lower().replace("_", " ")
-    elif pays:
-        style, balance, entry = "red", transfer.debit_balance_after, transfer.debit_version
-        note = transfer.reference or transfer.description
+    if pays:
+        style, sign = "red", "-"
+        balance, entry = transfer.debit_balance_after, transfer.debit_version
     else:
-        style, balance, entry = "green", transfer.credit_balance_after, transfer.credit_version
-        note = transfer.reference or transfer.description
+        style, sign = "green", "+"
+        balance, entry = transfer.credit_balance_after, transfer.credit_version
+    if transfer.decline is not None:
+        style = "dim"
+    elif not transfer.credit_version:
+        style, sign = "dim", ""
     return (
         f"{transfer.created_at:%m-%d %H:%M:%S}",
         str(entry) if entry else "",
-        transfer.kind.value.lower(),
+        _words(transfer.kind.value),
+        _words(transfer.state.value),
         str(transfer.credit_account if pays else transfer.debit_account),
-        f"[{style}]{'-' if pays else '+'}{amount}[/]",
+        f"[{style}]{sign}{amount}[/]",
         "" if balance is None else format_amount(balance, currency),
-        note,
+        _note(transfer),
     )
+
+
+def _note(transfer: Transfer) -> str:
+    said = (
+        transfer.reference or transfer.description
+        if transfer.decline is None
+        else _words(transfer.decline.reason)
+    )
+    follows = f"follows {transfer.parent_id}" if transfer.parent_id else ""
+    return ", ".join(part for part in (follows, said) if part)
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", " ")
 
 
 def freshness_line(freshness: Freshness, *, more: bool = False) -> str:

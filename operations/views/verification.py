@@ -25,7 +25,7 @@ def report_text(report: Report, took_s: float) -> RenderableType:
         table.add_row("[yellow]-[/]", f"[yellow]left out: {left_out}[/]", "", "")
     lines: list[RenderableType] = [table]
     for total in report.totals:
-        word = "posted" if total.state == "POSTED" else "declined"
+        word = "declined" if total.state == "FAILED" else total.state.lower().replace("_", " ")
         money = format_money(total.total, total.currency)
         lines.append(f"[dim]{word}: {total.items:,} transfers of {money}[/]")
     broken = sum(not check.held for check in report.checks)

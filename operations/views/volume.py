@@ -19,21 +19,32 @@ KIND_STYLES = {
     TransferKind.TRANSFER: "cyan",
     TransferKind.DEPOSIT: "green",
     TransferKind.WITHDRAWAL: "yellow",
+    TransferKind.CAPTURE: "blue",
+    TransferKind.REFUND: "magenta",
+    TransferKind.REVERSAL: "red",
+    TransferKind.FEE: "bright_black",
+    TransferKind.NET_SETTLEMENT: "white",
+    TransferKind.HOLD: "bright_cyan",
+    TransferKind.RELEASE: "bright_green",
 }
 
 
 def volume_chart(buckets: Iterable[VolumeBucket], interval: Interval) -> RenderableType:
     """A bar for each interval, a chart for each currency; bars are divided by kind."""
     by_currency: dict[str, dict[datetime, list[VolumeBucket]]] = defaultdict(dict)
+    kinds = set()
     for bucket in buckets:
         by_currency[bucket.currency].setdefault(bucket.start, []).append(bucket)
+        kinds.add(bucket.kind)
     if not by_currency:
         return Text("nothing moved in this time", style="dim")
     charts: list[RenderableType] = []
     for currency, intervals in sorted(by_currency.items()):
         charts.append(_chart(currency, intervals, interval))
     legend = Text("  ").join(
-        Text.assemble(("■ ", style), kind.value.lower()) for kind, style in KIND_STYLES.items()
+        Text.assemble(("■ ", style), kind.value.lower().replace("_", " "))
+        for kind, style in KIND_STYLES.items()
+        if kind in kinds
     )
     return Group(*charts, legend)
 

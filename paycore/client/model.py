@@ -146,7 +146,8 @@ class Decline:
 class Transfer:
     """One movement of money, or (state FAILED) the record of a refusal, which moved none.
 
-    A balance is None where the caller may not read the account; versions are 0 in a refusal.
+    A balance, and what is held, is None where the caller may not read the account; versions are 0
+    in a refusal, and so is `credit_version` of what moves nothing. Figures are in minor units.
     """
 
     id: int
@@ -169,6 +170,23 @@ class Transfer:
     metadata: Mapping[str, str]
     actor: Actor | None
     decline: Decline | None
+    debit_held_after: int | None = None
+    remaining: int | None = None
+    """What is left to be captured (a hold) or refunded; None where nothing followed a payment."""
+    parent_id: int | None = None
+    """The transfer that this one captures, releases, refunds or reverses."""
+    parent_sequence: int | None = None
+    """Its place, from 1, among all that followed its parent."""
+    parent_remaining: int | None = None
+    parent_state: TransferState | None = None
+    """The state in which it put its parent."""
+    released: int | None = None
+    """What a capture that ended its hold set free."""
+    expires_at: datetime | None = None
+    """From when on a hold cannot be captured."""
+    group_id: int | None = None
+    review_rule: str = ""
+    """The rule for which a payment was held for review."""
 
 
 @dataclass(frozen=True, slots=True)

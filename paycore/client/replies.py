@@ -91,6 +91,12 @@ def _actor(message: actor_pb2.Actor) -> model.Actor:
     return model.Actor(message.user_id, message.device_id, message.ip_address)
 
 
+def _figure(message: transfer_pb2.Transfer, field: str) -> int | None:
+    # The stubs list the literals that HasField takes.
+    value: int = getattr(message, field)
+    return value if message.HasField(field) else None  # type: ignore[arg-type]
+
+
 def transfer(message: transfer_pb2.Transfer) -> model.Transfer:
     failed = message.state == transfer_pb2.TRANSFER_STATE_FAILED
     no_basis = message.step_up_basis == transfer_pb2.STEP_UP_BASIS_UNSPECIFIED
@@ -103,12 +109,8 @@ def transfer(message: transfer_pb2.Transfer) -> model.Transfer:
         amount=money(message.amount),
         debit_version=message.debit_version,
         credit_version=message.credit_version,
-        debit_balance_after=(
-            message.debit_balance_after if message.HasField("debit_balance_after") else None
-        ),
-        credit_balance_after=(
-            message.credit_balance_after if message.HasField("credit_balance_after") else None
-        ),
+        debit_balance_after=_figure(message, "debit_balance_after"),
+        credit_balance_after=_figure(message, "credit_balance_after"),
         client=message.client,
         reference=message.reference,
         # A refusal was let through on no ground.
@@ -128,6 +130,20 @@ def transfer(message: transfer_pb2.Transfer) -> model.Transfer:
             if message.HasField("decline")
             else None
         ),
+        debit_held_after=_figure(message, "debit_held_after"),
+        remaining=_figure(message, "remaining_minor_units"),
+        parent_id=message.parent_id or None,
+        parent_sequence=message.parent_sequence or None,
+        parent_remaining=_figure(message, "parent_remaining_minor_units"),
+        parent_state=(
+            _named(_TRANSFER_STATES, message.parent_state)
+            if message.parent_state != transfer_pb2.TRANSFER_STATE_UNSPECIFIED
+            else None
+        ),
+        released=_figure(message, "released_minor_units"),
+        expires_at=instant(message.expire_time) if message.HasField("expire_time") else None,
+        group_id=message.group_id or None,
+        review_rule=message.review_rule,
     )
 
 

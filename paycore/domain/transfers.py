@@ -47,6 +47,11 @@ class TransferState(StrEnum):
     ROLLED_BACK = "ROLLED_BACK"
 
 
+def first_state(kind: TransferKind) -> TransferState:
+    """The state in which a transfer of `kind` is posted, before anything follows it."""
+    return TransferState.HELD if kind is TransferKind.HOLD else TransferState.POSTED
+
+
 class StepUpBasis(StrEnum):
     """On what ground a transfer was let through, recorded with it."""
 
@@ -197,9 +202,7 @@ class Transfer(NamedTuple):
     @property
     def state(self) -> TransferState:
         """The state that it was posted in; what became of it later its latest child says."""
-        if self.kind is TransferKind.HOLD:
-            return TransferState.HELD
-        return TransferState.POSTED
+        return first_state(self.kind)
 
 
 class Decline(NamedTuple):

@@ -67,7 +67,9 @@ class TransferVolumeRequest(_message.Message):
         """Exclusive. Required."""
 
     @_builtins.property
-    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_transfer_pb2.TransferKind.ValueType]: ...
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_transfer_pb2.TransferKind.ValueType]:
+        """All that move money when empty; HOLD and RELEASE are counted only when named."""
+
     def __init__(
         self,
         *,

@@ -61,7 +61,7 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TopCounterparties(self, request, context):
-        """With whom an account exchanges most.
+        """With whom an account exchanges most, in money that moved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class AnalyticsServiceStub:
     TransferVolume: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.TransferVolumeRequest, _analytics_service_pb2.TransferVolumeResponse]
     """Count and sum per interval, currency and kind."""
     TopCounterparties: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.TopCounterpartiesRequest, _analytics_service_pb2.TopCounterpartiesResponse]
-    """With whom an account exchanges most."""
+    """With whom an account exchanges most, in money that moved."""
 
 @_typing.type_check_only
 class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
@@ -50,7 +50,7 @@ class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
     TransferVolume: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.TransferVolumeRequest, _analytics_service_pb2.TransferVolumeResponse]  # type: ignore[assignment]
     """Count and sum per interval, currency and kind."""
     TopCounterparties: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.TopCounterpartiesRequest, _analytics_service_pb2.TopCounterpartiesResponse]  # type: ignore[assignment]
-    """With whom an account exchanges most."""
+    """With whom an account exchanges most, in money that moved."""
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers how much. Served by the query service from the index; sums are exact integers and always
@@ -71,6 +71,6 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.TopCounterpartiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_analytics_service_pb2.TopCounterpartiesResponse, _abc.Awaitable[_analytics_service_pb2.TopCounterpartiesResponse]]:
-        """With whom an account exchanges most."""
+        """With whom an account exchanges most, in money that moved."""
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

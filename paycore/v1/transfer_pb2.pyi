@@ -296,7 +296,9 @@ class Transfer(_message.Message):
     not read the account.
     """
     remaining_minor_units: _builtins.int
-    """What is left of this transfer, to be captured (a hold) or refunded, in minor units."""
+    """What is left of this transfer, to be captured (a hold) or refunded, in minor units. Absent on
+    one that is no hold and that nothing has followed: all of it is.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property

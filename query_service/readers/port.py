@@ -85,7 +85,10 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class VolumeFilter:
-    """Posted transfers in [start, end) microseconds, in intervals aligned to UTC."""
+    """Posted transfers in [start, end) microseconds, in intervals aligned to UTC.
+
+    Without `kinds`, of all that move money: holds and releases only where asked for.
+    """
 
     start_us: int
     end_us: int
@@ -96,7 +99,7 @@ class VolumeFilter:
 
 @dataclass(frozen=True, slots=True)
 class CounterpartyFilter:
-    """Posted transfers of `account` in [start, end) microseconds; the `limit` largest."""
+    """Money that `account` moved in [start, end) microseconds; the `limit` largest."""
 
     account: AccountId
     start_us: int | None

@@ -33,9 +33,23 @@ class TransferRecord(NamedTuple):
     debit_version: int
     """Zero in a decline, like `credit_version`."""
     credit_version: int
+    """Zero for what moves nothing, too."""
     debit_balance_after: Minor | None
     """None in a decline, and where the viewer may not read the account."""
     credit_balance_after: Minor | None
+    debit_held_after: Minor | None
+    remaining: Minor | None
+    """What is left to be captured or refunded; None where nothing followed, but of a hold."""
+    parent_id: int
+    """Zero for none, like `parent_sequence` and `group_id`."""
+    parent_sequence: int
+    parent_remaining: Minor | None
+    parent_state: TransferState | None
+    released: Minor | None
+    expires_at_us: int | None
+    group_id: int
+    review: str
+    """The rule for which a payment was held; empty where the viewer is not of the payer's side."""
     client: str
     reference: str
     step_up: StepUpBasis | None

@@ -23,7 +23,7 @@ _BASES = {
 
 
 def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
-    """A transfer or a stored decline; None among its balances stays absent."""
+    """A transfer or a stored decline; None among its figures stays absent."""
     message = transfer_pb2.Transfer(
         id=record.id,
         kind=_KINDS[record.kind],
@@ -35,6 +35,14 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
         credit_version=record.credit_version,
         debit_balance_after=record.debit_balance_after,
         credit_balance_after=record.credit_balance_after,
+        debit_held_after=record.debit_held_after,
+        remaining_minor_units=record.remaining,
+        parent_id=record.parent_id,
+        parent_sequence=record.parent_sequence,
+        parent_remaining_minor_units=record.parent_remaining,
+        released_minor_units=record.released,
+        group_id=record.group_id,
+        review_rule=record.review,
         client=record.client,
         reference=record.reference,
         authorization_id=record.authorization_id,
@@ -44,6 +52,10 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
     )
     if record.step_up is not None:
         message.step_up_basis = _BASES[record.step_up]
+    if record.parent_state is not None:
+        message.parent_state = _STATES[record.parent_state]
+    if record.expires_at_us is not None:
+        message.expire_time.CopyFrom(timestamp(record.expires_at_us))
     if record.effective_at_us is not None:
         message.effective_time.CopyFrom(timestamp(record.effective_at_us))
     if record.user_id or record.device_id or record.ip_address:

@@ -21,6 +21,7 @@ def transfer(source: Mapping[str, Any]) -> TransferRecord:
     """The record of a document of the transfers index."""
     get = source.get
     step_up = get("step_up")
+    parent_state = get("parent_state")
     return TransferRecord(
         id=TransferId(source["id"]),
         kind=TransferKind(source["kind"]),
@@ -35,6 +36,16 @@ def transfer(source: Mapping[str, Any]) -> TransferRecord:
         credit_version=get("credit_version") or 0,
         debit_balance_after=get("debit_balance_after"),
         credit_balance_after=get("credit_balance_after"),
+        debit_held_after=get("debit_held_after"),
+        remaining=get("remaining"),
+        parent_id=get("parent_id") or 0,
+        parent_sequence=get("parent_sequence") or 0,
+        parent_remaining=get("parent_remaining"),
+        parent_state=None if parent_state is None else TransferState(parent_state),
+        released=get("released"),
+        expires_at_us=get("expires_at_us"),
+        group_id=get("group_id") or 0,
+        review=get("review") or "",
         client=source["client"],
         reference=get("reference") or "",
         step_up=None if step_up is None else StepUpBasis(step_up),

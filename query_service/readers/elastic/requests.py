@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from paycore.domain.limbs import LIMB_FIELDS
-from paycore.domain.transfers import TransferState
+from paycore.domain.transfers import TransferKind, TransferState
 from query_service.readers.port import (
     CounterpartyFilter,
     PageKey,
@@ -21,8 +21,11 @@ BUCKETS_A_PAGE = 2_000
 """Small enough that reading one page holds up other calls by a few milliseconds only."""
 
 _DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
-_MOVED: Body = {"bool": {"must_not": [_DECLINED]}}
+_POSTED: Body = {"bool": {"must_not": [_DECLINED]}}
 """Declines are few: leaving them out costs next to nothing, looking for all others much."""
+
+_MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
+_MOVED: Body = {"bool": {"must_not": [_DECLINED, _MOVES_NOTHING]}}
 
 _LIMB_SUMS: Body = {limb: {"sum": {"field": limb}} for limb in LIMB_FIELDS}
 
@@ -42,7 +45,8 @@ def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
 
 def volume(wanted: VolumeFilter, viewer: Viewer, after: Mapping[str, Any] | None) -> Body:
     """One page of totals by interval, currency and kind over what `viewer` may see."""
-    filters = [_MOVED, *_created(wanted.start_us, wanted.end_us), *_visible(viewer)]
+    counted = _POSTED if wanted.kinds else _MOVED
+    filters = [counted, *_created(wanted.start_us, wanted.end_us), *_visible(viewer)]
     if wanted.currency is not None:
         filters.append({"term": {"currency": wanted.currency}})
     filters += _kinds(wanted.kinds)
@@ -90,7 +94,7 @@ def _listed(wanted: TransferFilter) -> list[Body]:
         to_account = {"term": {"credit_account": wanted.account}}
         filters.append({"bool": {"must_not": [{"bool": {"filter": [_DECLINED, to_account]}}]}})
     else:
-        filters.append(_MOVED)
+        filters.append(_POSTED)
     if wanted.counterparty is not None:
         filters.append({"term": {"accounts": wanted.counterparty}})
     if wanted.reference is not None:

@@ -144,6 +144,7 @@ EXPECTED = {
     "projector.load_accounts": ACCOUNTS,
     "projector.load_checkpoint": NOTHING,
     "projector.load_declines": DECLINES | DETAILS,
+    "projector.load_latest_children": by("ledger.transfers", "parent_id", "parent_sequence"),
     "projector.load_transfers": TRANSFERS | DETAILS,
     "projector.read_epoch": NOTHING,
     "projector.read_journal": JOURNAL | first("ledger.journal", "xid", "id"),

@@ -67,8 +67,8 @@ async def test_a_changed_document_is_found(
     check = await compare(endpoints, address)
     await elasticsearch.index(index=index, id=str(PAID), document=stored, refresh=True)
     assert check.first_violation == {
-        "state": "POSTED", "currency": "EUR",
-        "ledger_count": 3, "ledger_sum": 1500, "index_count": 3, "index_sum": 1501,
+        "state": "TRANSFER", "currency": "EUR",
+        "ledger_count": 2, "ledger_sum": 500, "index_count": 2, "index_sum": 501,
     }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ async def test_a_missing_document_is_found(
     await elasticsearch.index(index=index, id=str(PAID), document=stored, refresh=True)
     assert not check.held
     assert check.first_violation is not None
-    assert check.first_violation["index_count"] == 2
+    assert check.first_violation["index_count"] == 1
 
 
 async def test_an_index_that_does_not_catch_up_is_a_violation(

@@ -20,6 +20,7 @@ from projector.settings import ProjectorSettings
 from projector.sinks.elastic import ElasticSink
 from tests.integration.projector.index import TestIndex
 from tests.integration.projector.ledger import TestLedger
+from tests.support.command_core import CommandCore, command_core
 from tests.support.databases import OwnDatabase
 
 
@@ -37,6 +38,13 @@ async def ledger(database: OwnDatabase) -> AsyncIterator[TestLedger]:
 
 
 @pytest.fixture
+async def core(database: OwnDatabase) -> AsyncIterator[CommandCore]:
+    """Posts into the test's database what needs more than rows."""
+    async with command_core(database.dsn("command")) as core:
+        yield core
+
+
+@pytest.fixture
 async def index(endpoints: Endpoints, name: str) -> AsyncIterator[TestIndex]:
     client = AsyncElasticsearch(
         endpoints.elasticsearch_url,
@@ -45,8 +53,8 @@ async def index(endpoints: Endpoints, name: str) -> AsyncIterator[TestIndex]:
     )
     index = TestIndex(client, name)
     yield index
-    for made in (f"{name}-transfers-v1", f"{name}-accounts-v1", f"{name}-positions"):
-        await client.options(ignore_status=404).indices.delete(index=made)
+    for made in await client.indices.get(index=f"{name}-*"):
+        await client.indices.delete(index=made)
     await client.close()
 
 

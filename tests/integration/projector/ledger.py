@@ -43,8 +43,8 @@ class TestLedger:
         accounts = [next(_ids) for _ in range(count)]
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.executemany(
-                "INSERT INTO ledger.accounts (id, balance, created_at_us, kind, currency, owner,"
-                " institution, opened_by) VALUES ($1, 0, $2, 'EXTERNAL', $3, $4, $5, 'app')",
+                "INSERT INTO ledger.accounts (id, created_at_us, kind, currency, owner,"
+                " institution, opened_by) VALUES ($1, $2, 'EXTERNAL', $3, $4, $5, 'app')",
                 [
                     (key, _clock.now_us(), CURRENCY, f"owner-{key}", f"bank-{key % 3}")
                     for key in accounts
@@ -106,15 +106,14 @@ class TestLedger:
 
     async def _entry(self, connection: asyncpg.Connection, payment: Payment) -> int:
         key = next(_ids)
-        change = {payment.debit: -payment.amount, payment.credit: payment.amount}
-        after = {}
-        for account in sorted(change):
-            after[account] = await connection.fetchrow(
-                "UPDATE ledger.accounts SET balance = balance + $2, version = version + 1"
-                " WHERE id = $1 RETURNING balance, version",
-                account,
-                change[account],
-            )
+        rows = await connection.fetch(
+            "SELECT id, balance, version, last_entry_us FROM ledger.accounts"
+            " WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+            [payment.debit, payment.credit],
+        )
+        before = {row["id"]: row for row in rows}
+        debit, credit = before[payment.debit], before[payment.credit]
+        created_at_us = 1 + max(_clock.now_us(), debit["last_entry_us"], credit["last_entry_us"])
         await connection.execute(
             "INSERT INTO ledger.transfers (id, debit_account, credit_account, amount,"
             " debit_version, credit_version, debit_balance_after, credit_balance_after,"
@@ -122,9 +121,9 @@ class TestLedger:
             " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 'TRANSFER', 'BELOW_THRESHOLD', $10,"
             " 'app', $11)",
             key, payment.debit, payment.credit, payment.amount,
-            after[payment.debit]["version"], after[payment.credit]["version"],
-            after[payment.debit]["balance"], after[payment.credit]["balance"],
-            _clock.now_us(), CURRENCY, payment.reference,
+            debit["version"] + 1, credit["version"] + 1,
+            debit["balance"] - payment.amount, credit["balance"] + payment.amount,
+            created_at_us, CURRENCY, payment.reference,
         )  # fmt: skip
         if payment.details is not None:
             metadata = payment.details.get("metadata")

@@ -7,14 +7,21 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 from projector.batch import Document
 from projector.documents import account_document, decline_document, transfer_document
 
-KINDS = ("TRANSFER", "DEPOSIT", "WITHDRAWAL")
+KINDS = (
+    "TRANSFER", "DEPOSIT", "WITHDRAWAL", "HOLD", "CAPTURE", "RELEASE", "REFUND", "REVERSAL", "FEE",
+    "NET_SETTLEMENT",
+)  # fmt: skip
+MOVES_NOTHING = ("HOLD", "RELEASE")
+NO_CHILD: dict[str, object] = dict.fromkeys(
+    ("parent_id", "parent_sequence", "parent_remaining", "parent_state", "released")
+)
 INSTITUTIONS = ("north", "south", "west")
 CLIENTS = ("app", "loadtest", "elsewhere")
 CURRENCIES = ("EUR", "JPY")
@@ -69,6 +76,14 @@ class TransferRow:
     declined: bool = False
     debit_balance_after: int = 0
     credit_balance_after: int = 0
+    debit_held_after: int = 0
+    expires_at_us: int | None = None
+    group_id: int | None = None
+    review: str | None = None
+    following: Mapping[str, object] = field(default_factory=lambda: NO_CHILD)
+    """As a child: its columns from `parent_id` to `released`."""
+    latest: Mapping[str, object] | None = None
+    """As a parent: what its latest child says of it."""
     metadata: dict[str, str] | None = None
     user_id: str | None = None
     description: str | None = None
@@ -85,6 +100,8 @@ class TransferRow:
             "client": self.client,
             "reference": self.reference,
             "effective_at_us": None,
+            "group_id": self.group_id,
+            **self.following,
             "user_id": self.user_id,
             "device_id": None,
             "ip_address": None,
@@ -101,16 +118,24 @@ class TransferRow:
         }
         if self.declined:
             row |= {"reason": "INSUFFICIENT_FUNDS", "figures": '{"available": "3"}'}
-            return decline_document(row, sides, 1, 1)
+            return decline_document(row, sides)
         row |= {
             "debit_version": 1,
-            "credit_version": 1,
+            "credit_version": 1 if self.moves else None,
             "debit_balance_after": self.debit_balance_after,
-            "credit_balance_after": self.credit_balance_after,
+            "credit_balance_after": self.credit_balance_after if self.moves else None,
+            "debit_held_after": self.debit_held_after,
+            "expires_at_us": self.expires_at_us,
+            "review": self.review,
             "step_up": "BELOW_THRESHOLD",
             "authorization_id": None,
         }
-        return transfer_document(row, sides, 1, 1)
+        return transfer_document(row, sides, self.latest)
+
+    @property
+    def moves(self) -> bool:
+        """Whether money went from one account to the other."""
+        return not self.declined and self.kind not in MOVES_NOTHING
 
     def touches(self, account: int) -> bool:
         return account in (self.debit.id, self.credit.id)
@@ -209,12 +234,14 @@ def volume(
     start_us: int,
     end_us: int,
     interval_us: int,
+    kinds: tuple[str, ...] = (),
     may_see: Callable[[TransferRow], bool] = lambda _: True,
 ) -> dict[tuple[int, str, str], tuple[int, int]]:
-    """(count, sum) by (interval's start, currency, kind) over posted transfers."""
+    """(count, sum) by (interval's start, currency, kind) of `kinds`, or of all that moves money."""
     totals: dict[tuple[int, str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
     for t in transfers:
-        if not t.declined and start_us <= t.created_at_us < end_us and may_see(t):
+        counts = (not t.declined and t.kind in kinds) if kinds else t.moves
+        if counts and start_us <= t.created_at_us < end_us and may_see(t):
             key = (t.created_at_us // interval_us * interval_us, t.debit.currency, t.kind)
             number, total = totals[key]
             totals[key] = (number + 1, total + t.amount)
@@ -227,7 +254,7 @@ def counterparties(
     """(account, count, sent, received), most money first."""
     totals: dict[int, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     for t in transfers:
-        if t.declined or not t.touches(account):
+        if not t.moves or not t.touches(account):
             continue
         sends = t.debit.id == account
         other = t.credit.id if sends else t.debit.id

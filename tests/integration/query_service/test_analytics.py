@@ -14,6 +14,7 @@ from tests.integration.query_service.calls import Caller, at, named, refused, us
 from tests.integration.query_service.conftest import ERA_US, Index
 from tests.integration.query_service.ledger_model import (
     MINUTE_US,
+    AccountRow,
     Ledger,
     TransferRow,
     counterparties,
@@ -78,16 +79,47 @@ async def test_volume_of_one_currency_and_some_kinds(
     ledger.move_at_random(300)
     await index.add(ledger.documents())
     start_us, end_us = ledger.start_us, ledger.start_us + ledger.duration_us
-    reply = await analyst.volume(start_us, end_us, interval=HOUR, currency="JPY", kinds=[1, 2])
-    expected = volume(
-        ledger.transfers,
-        start_us=start_us,
-        end_us=end_us,
-        interval_us=60 * MINUTE_US,
-        may_see=lambda t: t.debit.currency == "JPY" and t.kind in ("TRANSFER", "DEPOSIT"),
-    )
-    assert expected
-    assert totals(reply) == expected
+    for kinds in (("TRANSFER", "DEPOSIT"), ("HOLD", "REFUND", "RELEASE"), ("HOLD",)):
+        numbers = [TransferKind.Value(f"TRANSFER_KIND_{kind}") for kind in kinds]
+        reply = await analyst.volume(start_us, end_us, interval=HOUR, currency="JPY", kinds=numbers)
+        expected = volume(
+            ledger.transfers,
+            start_us=start_us,
+            end_us=end_us,
+            interval_us=60 * MINUTE_US,
+            kinds=kinds,
+            may_see=lambda t: t.debit.currency == "JPY",
+        )
+        assert expected
+        assert totals(reply) == expected
+
+
+async def test_what_is_held_or_freed_has_not_moved_and_what_is_given_back_has(
+    ledger: Ledger, index: Index, analyst: Caller
+) -> None:
+    payer, payee = (ledger.open_account(currency="EUR") for _ in range(2))
+
+    def move(debit: AccountRow, credit: AccountRow, kind: str, amount: int) -> None:
+        ledger.move(
+            debit, credit, kind=kind, amount=amount, declined=False, created_at_us=ledger.start_us
+        )
+
+    move(payer, payee, "HOLD", 1_000)
+    move(payer, payee, "CAPTURE", 600)
+    move(payer, payee, "RELEASE", 400)
+    move(payee, payer, "REFUND", 250)
+    move(payer, payee, "TRANSFER", 70)
+    move(payee, payer, "REVERSAL", 70)
+    await index.add(ledger.documents())
+    reply = await analyst.volume(ledger.start_us, ledger.start_us + 1, interval=DAY)
+    assert {kind: total for (_, _, kind), (_, total) in totals(reply).items()} == {
+        "CAPTURE": 600, "REFUND": 250, "TRANSFER": 70, "REVERSAL": 70,
+    }  # fmt: skip
+    [other] = (await analyst.counterparties(payer.id)).counterparties
+    assert (other.account_id, other.count) == (payee.id, 4)
+    assert (other.sent.minor_units, other.received.minor_units) == (670, 320)
+    [other] = (await analyst.counterparties(payee.id)).counterparties
+    assert (other.sent.minor_units, other.received.minor_units) == (320, 670)
 
 
 async def test_sums_stay_exact_far_beyond_doubles_and_int64(
@@ -174,9 +206,9 @@ async def test_counterparties_beyond_one_page_of_the_aggregation_all_count(
     hub = ledger.open_account(currency="EUR")
     others = [ledger.open_account(currency="EUR") for _ in range(2_300)]
     for place, other in enumerate(others):
-        ledger.move(other, hub, amount=1_000 + place % 7, declined=False)
+        ledger.move(other, hub, kind="TRANSFER", amount=1_000 + place % 7, declined=False)
     # The last by id receives most: whoever stops early does not find it.
-    ledger.move(hub, others[-1], amount=5_000, declined=False)
+    ledger.move(hub, others[-1], kind="TRANSFER", amount=5_000, declined=False)
     await index.add(ledger.documents())
     reply = await analyst.counterparties(hub.id, limit=3)
     shown = [

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from paycore.domain.errors import Reason
-from paycore.v1.transfer_pb2 import TransferKind
+from paycore.v1.transfer_pb2 import TransferKind, TransferState
 from tests.integration.query_service.calls import Caller, at, named, refused
 from tests.integration.query_service.conftest import Index
 from tests.integration.query_service.ledger_model import KINDS, Ledger, TransferRow, listed
@@ -141,6 +141,62 @@ async def test_the_fields_of_a_transfer_are_those_of_the_ledger(
     assert (by_id.reference, by_id.description, by_id.actor.user_id) == ("rent", "for May", "u-1")
     assert not by_id.HasField("decline")
     assert not by_id.HasField("effective_time")
+
+
+async def test_a_hold_and_what_follows_it_say_how_they_stand(
+    ledger: Ledger, index: Index, analyst: Caller
+) -> None:
+    payer, payee = (ledger.open_account(currency="EUR") for _ in range(2))
+    latest = {"parent_sequence": 2, "parent_remaining": 0, "parent_state": "CAPTURED"}
+    hold = ledger.move(
+        payer,
+        payee,
+        declined=False,
+        kind="HOLD",
+        created_at_us=ledger.start_us,
+        debit_held_after=900,
+        expires_at_us=ledger.start_us + 7_000_001,
+        group_id=77,
+        latest=latest,
+    )
+    capture = ledger.move(
+        payer,
+        payee,
+        declined=False,
+        kind="CAPTURE",
+        created_at_us=ledger.start_us + 1,
+        following={**latest, "parent_id": hold.id, "released": 30},
+    )
+    await index.add(ledger.documents())
+    by_id = [(await analyst.transfer(one.id)).transfer for one in (capture, hold)]
+    assert by_id == await analyst.walk(payer.id) == await analyst.walk(payee.id)
+    child, parent = by_id
+    assert TransferState.Name(parent.state) == "TRANSFER_STATE_CAPTURED"
+    assert (parent.HasField("remaining_minor_units"), parent.remaining_minor_units) == (True, 0)
+    assert (parent.debit_held_after, parent.group_id) == (900, 77)
+    assert parent.expire_time == at(ledger.start_us + 7_000_001)
+    assert (parent.debit_version, parent.credit_version) == (1, 0)
+    assert not parent.HasField("credit_balance_after")
+    assert (parent.parent_id, parent.parent_state) == (0, 0)
+    assert TransferState.Name(child.state) == "TRANSFER_STATE_POSTED"
+    assert TransferState.Name(child.parent_state) == "TRANSFER_STATE_CAPTURED"
+    assert (child.parent_id, child.parent_sequence) == (hold.id, 2)
+    assert child.HasField("parent_remaining_minor_units")
+    assert (child.parent_remaining_minor_units, child.released_minor_units) == (0, 30)
+    assert not child.HasField("remaining_minor_units")
+    assert not child.HasField("expire_time")
+
+
+async def test_a_decline_names_what_it_was_to_follow(
+    ledger: Ledger, index: Index, analyst: Caller
+) -> None:
+    payer, payee = (ledger.open_account(currency="EUR") for _ in range(2))
+    declined = ledger.move(
+        payer, payee, declined=True, kind="CAPTURE", group_id=8, following={"parent_id": 9}
+    )
+    await index.add(ledger.documents())
+    shown = (await analyst.transfer(declined.id)).transfer
+    assert (shown.parent_id, shown.group_id, shown.parent_sequence) == (9, 8, 0)
 
 
 async def test_a_stored_decline_is_listed_for_its_payer_only_and_only_when_asked(

@@ -45,7 +45,13 @@ async def scene(ledger: Ledger, index: Index) -> Scene:
 
     payer, payee = account("app"), account("loadtest")
     foreign, abroad = account("elsewhere"), account("elsewhere")
-    private = {"user_id": "u-9", "metadata": {"order": "17"}, "description": "for May"}
+    private = {
+        "user_id": "u-9",
+        "metadata": {"order": "17"},
+        "description": "for May",
+        "kind": "TRANSFER",
+        "debit_held_after": 20,
+    }
     common = {"client": "app", "declined": False, **private}
     scene = Scene(
         payer,
@@ -67,6 +73,7 @@ async def test_the_payers_side_sees_all_but_the_payees_balance(
 ) -> None:
     shown = (await Caller.on(connect("app")).transfer(scene.paid.id)).transfer
     assert shown.debit_balance_after == scene.paid.debit_balance_after
+    assert shown.debit_held_after == 20
     assert not shown.HasField("credit_balance_after")
     assert (shown.actor.user_id, dict(shown.metadata)) == ("u-9", {"order": "17"})
 
@@ -80,6 +87,7 @@ async def test_the_payees_side_sees_neither_the_payers_balance_nor_who_acted(
     assert by_id == on_page
     assert by_id.credit_balance_after == scene.paid.credit_balance_after
     assert not by_id.HasField("debit_balance_after")
+    assert not by_id.HasField("debit_held_after")
     assert not by_id.HasField("actor")
     assert dict(by_id.metadata) == {}
     assert by_id.description == "for May"
@@ -116,8 +124,27 @@ async def test_a_client_sees_what_it_asked_for_without_the_balances(
 ) -> None:
     shown = (await Caller.on(connect("loadtest")).transfer(scene.asked.id)).transfer
     assert not shown.HasField("debit_balance_after")
+    assert not shown.HasField("debit_held_after")
     assert not shown.HasField("credit_balance_after")
     assert shown.actor.user_id == "u-9"
+
+
+async def test_why_a_payment_is_held_is_the_payers_business(
+    ledger: Ledger, index: Index, connect: Connect
+) -> None:
+    def account(opened_by: str) -> AccountRow:
+        return ledger.open_account(currency="EUR", institution="west", opened_by=opened_by)
+
+    held = {"kind": "HOLD", "declined": False, "review": "new-payee", "debit_held_after": 5}
+    ours = ledger.move(account("app"), account("loadtest"), client="app", **held)
+    asked = ledger.move(account("app"), account("elsewhere"), client="loadtest", **held)
+    await index.add(ledger.documents())
+    app, loadtest = Caller.on(connect("app")), Caller.on(connect("loadtest"))
+    assert (await app.transfer(ours.id)).transfer.review_rule == "new-payee"
+    assert (await loadtest.transfer(asked.id)).transfer.review_rule == "new-payee"
+    to_payee = (await loadtest.transfer(ours.id)).transfer
+    assert (to_payee.review_rule, to_payee.HasField("debit_held_after")) == ("", False)
+    assert to_payee.remaining_minor_units == ours.amount
 
 
 async def test_an_account_needs_a_grant_to_read_it(scene: Scene, connect: Connect) -> None:

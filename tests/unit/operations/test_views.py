@@ -2,13 +2,23 @@
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from typing import Any
 
 from rich.console import Console, RenderableType
 
 from operations.verify import Check, Report
+from operations.views.history import history_table
 from operations.views.verification import report_text
 from operations.views.volume import BAR_WIDTH, volume_chart
-from paycore.client import Interval, TransferKind, VolumeBucket
+from paycore.client import (
+    Decline,
+    Interval,
+    Money,
+    Transfer,
+    TransferKind,
+    TransferState,
+    VolumeBucket,
+)
 from paycore.domain.position import Position
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -23,6 +33,75 @@ def rendered(what: RenderableType) -> str:
 
 def bucket(minute: int, kind: TransferKind, total: int, count: int = 1) -> VolumeBucket:
     return VolumeBucket(START + timedelta(minutes=minute), kind, "EUR", count, total)
+
+
+def transfer(kind: TransferKind, state: TransferState, **fields: Any) -> Transfer:
+    """A transfer from account 11, which has 7.50 after it, to account 12, which has 2.50."""
+    values: dict[str, Any] = {
+        "id": 99,
+        "kind": kind,
+        "state": state,
+        "debit_account": 11,
+        "credit_account": 12,
+        "amount": Money(125, "EUR"),
+        "debit_version": 4,
+        "credit_version": 5,
+        "debit_balance_after": 750,
+        "credit_balance_after": 250,
+        "client": "app",
+        "reference": "",
+        "step_up_basis": None,
+        "authorization_id": None,
+        "created_at": START,
+        "effective_at": None,
+        "description": "",
+        "metadata": {},
+        "actor": None,
+        "decline": None,
+    }
+    return Transfer(**{**values, **fields})
+
+
+def line(account: int, shown: Transfer) -> list[str]:
+    """The words of a table of one transfer, but for its time; a long note takes several lines."""
+    lines = rendered(history_table(account, [shown])).splitlines()[1:]
+    return " ".join(lines).split()[2:]
+
+
+def test_a_line_tells_kind_and_state_from_either_side() -> None:
+    refunded = transfer(TransferKind.TRANSFER, TransferState.PARTIALLY_REFUNDED, reference="r-1")
+    kind, state = ["transfer"], ["partially", "refunded"]
+    assert line(11, refunded) == ["4", *kind, *state, "12", "-1.25", "7.50", "r-1"]
+    assert line(12, refunded) == ["5", *kind, *state, "11", "+1.25", "2.50", "r-1"]
+
+
+def test_what_moves_nothing_has_no_sign_and_no_entry_of_the_payee() -> None:
+    nothing = {"credit_version": 0, "credit_balance_after": None}
+    hold = transfer(TransferKind.HOLD, TransferState.HELD, **nothing)
+    assert line(11, hold) == ["4", "hold", "held", "12", "1.25", "7.50"]
+    assert line(12, hold) == ["hold", "held", "11", "1.25"]
+
+
+def test_a_child_names_what_it_follows() -> None:
+    capture = transfer(
+        TransferKind.CAPTURE, TransferState.POSTED, parent_id=98, description="shoes"
+    )
+    shown = line(12, capture)
+    assert shown == ["5", "capture", "posted", "11", "+1.25", "2.50", "follows", "98,", "shoes"]
+
+
+def test_a_decline_tells_its_reason() -> None:
+    declined = transfer(
+        TransferKind.CAPTURE,
+        TransferState.FAILED,
+        debit_version=0,
+        credit_version=0,
+        debit_balance_after=None,
+        parent_id=98,
+        decline=Decline("HOLD_NOT_OPEN", {}),
+    )
+    shown = " ".join(line(11, declined))
+    assert shown == "capture failed 12 -1.25 follows 98, hold not open"
 
 
 def test_bars_are_in_proportion_and_the_largest_fills_the_width() -> None:
@@ -55,6 +134,14 @@ def test_the_smallest_interval_is_still_seen() -> None:
 def test_sums_beyond_int64_are_shown_exactly() -> None:
     chart = rendered(volume_chart([bucket(0, TransferKind.TRANSFER, 10**20 + 1)], Interval.DAY))
     assert "1,000,000,000,000,000,000.01 EUR" in chart
+
+
+def test_every_kind_has_its_place_in_a_bar() -> None:
+    buckets = [bucket(0, kind, 100) for kind in TransferKind]
+    chart = rendered(volume_chart(buckets, Interval.MINUTE))
+    assert f"{len(TransferKind):,}.00 EUR" in chart
+    assert all(kind.value.lower().replace("_", " ") in chart for kind in TransferKind)
+    assert "refund" not in rendered(volume_chart(buckets[:1], Interval.MINUTE))
 
 
 def test_nothing_is_said_to_be_nothing() -> None:
