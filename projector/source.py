@@ -20,6 +20,10 @@ from projector.watermark import Watermark
 MAX_JOURNAL_ROWS = 2_000
 """Bound on journal rows in a page; a row may name a single transfer."""
 
+CLOCKS_APART = 86_400_000 << 22
+"""How far an id may lie below that of an earlier transfer, made by another process: a day, in units
+of Snowflake ids."""
+
 
 class JournalSource:
     """The journal of one ledger, on a connection of its own."""
@@ -90,7 +94,7 @@ class JournalSource:
         if not transfers:
             return {}
         rows = await self._queries.load_latest_children(
-            self._connection, ids=sorted(transfers), above=min(transfers)
+            self._connection, ids=sorted(transfers), above=min(transfers) - CLOCKS_APART
         )
         return {row["id"]: row for row in rows}
 

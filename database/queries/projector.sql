@@ -52,8 +52,8 @@ WHERE transfers.id = ANY (:ids::bigint[]);
 
 -- name: load_latest_children(ids, above)
 -- The latest that followed each of the transfers, where any did: few of a page, told by their first
--- child in one search. A child's id is above its parent's: with `above` the lowest of `ids`, the
--- months before it are left alone.
+-- child in one search. A child's id may lie below its parent's only as far as clocks of processes
+-- differ: `above` is that much below the lowest of `ids`, and the months before it are left alone.
 SELECT first.parent_id AS id, latest.parent_sequence, latest.parent_remaining, latest.parent_state
 FROM ledger.transfers AS first
 CROSS JOIN LATERAL (

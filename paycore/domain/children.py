@@ -29,6 +29,10 @@ from paycore.domain.transfers import (
 )
 
 
+_PARTIAL = frozenset({TransferKind.CAPTURE, TransferKind.REFUND})
+"""Kinds that may take less than is left. The others are whole."""
+
+
 class _Step(NamedTuple):
     """What one child does to its parent; amounts in minor units."""
 
@@ -48,7 +52,9 @@ def decide_child(draft: Draft, command: ChildCommand) -> Posted | Declined:
     created_at_us = draft.entry_time_us(debit, credit)
     if command.released_as is TransferState.EXPIRED:
         _check_expired(parent, created_at_us)
-    amount = parent.remaining if command.amount is None else command.amount
+    amount = parent.remaining
+    if command.amount is not None and command.kind in _PARTIAL:
+        amount = command.amount
     outcome: Posted | Declined
     refusal = _refusal(command, parent, amount, debit, credit, created_at_us)
     if refusal is not None:
