@@ -28,7 +28,6 @@ from paycore.domain.transfers import (
     TransferState,
 )
 
-
 _PARTIAL = frozenset({TransferKind.CAPTURE, TransferKind.REFUND})
 """Kinds that may take less than is left. The others are whole."""
 

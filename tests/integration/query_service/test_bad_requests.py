@@ -68,7 +68,7 @@ BAD: list[tuple[Any, set[str]]] = [
     (VOLUME(currency="eur", **TIMES), {"currency"}),
     (VOLUME(currency="ZZZ", **TIMES), {"currency"}),
     (VOLUME(currency="EUR ", **TIMES), {"currency"}),
-    (VOLUME(kinds=[7], **TIMES), {"kinds[0]"}),
+    (VOLUME(kinds=[99], **TIMES), {"kinds[0]"}),
     (VOLUME(min_position="x", **TIMES), {"min_position"}),
     (TOP(), {"account_id"}),
     (TOP(account_id=1, limit=101), {"limit"}),
