@@ -14,7 +14,7 @@ SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL jit = off
 
 -- name: snapshot()$
-SELECT pg_current_snapshot()::text
+SELECT pg_current_snapshot()
 
 -- name: snapshot_position()^
 -- The last journal row below the watermark: everything up to it is in this snapshot. `complete`

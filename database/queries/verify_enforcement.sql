@@ -105,7 +105,7 @@ SELECT 'partitions' AS finding,
        (SELECT to_jsonb(bad) FROM bad ORDER BY partition LIMIT 1) AS first_violation
 
 -- name: check_constraints(tables, names)
--- The constraints of the tables are there and were checked against every row.
+-- The constraints and unique indexes are there, and hold for every row.
 WITH wanted AS (
   SELECT wanted."table", name FROM unnest(:tables::text[], :names::text[]) AS wanted ("table", name)
 ), bad AS (
@@ -116,6 +116,12 @@ WITH wanted AS (
   LEFT JOIN pg_catalog.pg_constraint AS found
     ON found.conrelid = relation.oid AND found.conname = wanted.name
   WHERE found.convalidated IS NOT TRUE
+    AND NOT EXISTS (
+      SELECT
+      FROM pg_catalog.pg_index AS by_index
+      JOIN pg_catalog.pg_class AS named ON named.oid = by_index.indexrelid
+      WHERE by_index.indrelid = relation.oid AND named.relname = wanted.name
+        AND by_index.indisunique AND by_index.indisvalid)
 )
 SELECT 'constraints' AS finding,
        (SELECT count(*) FROM wanted) AS examined,

@@ -3,7 +3,7 @@
 -- does not see are the last of their account, whatever their ids.
 
 -- name: last_verification(epoch)^
-SELECT id, xid, journal_id, snapshot::text AS snapshot
+SELECT id, xid, journal_id, snapshot
 FROM ledger.verifications
 WHERE epoch = :epoch::bigint
 ORDER BY id DESC
@@ -14,7 +14,7 @@ SET TRANSACTION READ WRITE
 
 -- name: record(epoch, xid, journal_id, snapshot, since, checks)!
 INSERT INTO ledger.verifications (epoch, xid, journal_id, snapshot, since, checks)
-VALUES (:epoch::bigint, :xid::xid8, :journal_id::bigint, :snapshot::text::pg_snapshot,
+VALUES (:epoch::bigint, :xid::xid8, :journal_id::bigint, :snapshot::pg_snapshot,
         :since::bigint, :checks::jsonb)
 
 -- name: find_fresh(since, xid, journal_id, settled_us)^
@@ -24,8 +24,8 @@ VALUES (:epoch::bigint, :xid::xid8, :journal_id::bigint, :snapshot::text::pg_sna
 WITH fresh AS MATERIALIZED (
   SELECT xid, id, created_at_us, transfers, declines
   FROM ledger.journal
-  WHERE xid >= pg_snapshot_xmin(:since::text::pg_snapshot)
-    AND NOT pg_visible_in_snapshot(xid, :since::text::pg_snapshot)
+  WHERE xid >= pg_snapshot_xmin(:since::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(xid, :since::pg_snapshot)
 ), items AS (
   SELECT unnest(transfers || declines) AS id FROM fresh
 ), bounds AS (
@@ -33,7 +33,7 @@ WITH fresh AS MATERIALIZED (
 ), before AS (
   SELECT xid, created_at_us
   FROM ledger.journal
-  WHERE xid <= :xid::text::xid8
+  WHERE xid <= :xid::xid8
   ORDER BY xid DESC, id DESC
   LIMIT 1
 )
@@ -65,8 +65,8 @@ WITH fresh AS MATERIALIZED (
   FROM (
     SELECT unnest(transfers) AS item
     FROM ledger.journal
-    WHERE xid >= pg_snapshot_xmin(:since::text::pg_snapshot)
-      AND NOT pg_visible_in_snapshot(xid, :since::text::pg_snapshot)
+    WHERE xid >= pg_snapshot_xmin(:since::pg_snapshot)
+      AND NOT pg_visible_in_snapshot(xid, :since::pg_snapshot)
   ) AS listed
 ), moved AS MATERIALIZED (
   SELECT one.*
@@ -236,10 +236,10 @@ SELECT 'accounts', (SELECT count(*) FROM judged WHERE last), (SELECT count(*) FR
 -- and the keys that give their positions.
 WITH near AS (
   SELECT xid, id, transfers, declines, accounts,
-         xid >= pg_snapshot_xmin(:since::text::pg_snapshot)
-           AND NOT pg_visible_in_snapshot(xid, :since::text::pg_snapshot) AS fresh
+         xid >= pg_snapshot_xmin(:since::pg_snapshot)
+           AND NOT pg_visible_in_snapshot(xid, :since::pg_snapshot) AS fresh
   FROM ledger.journal
-  WHERE xid >= :overlap::text::xid8
+  WHERE xid >= :overlap::xid8
 ), listed AS MATERIALIZED (
   SELECT unnest(transfers) AS id, 'TRANSFER'::ledger.outcome_kind AS outcome, fresh, xid,
          id AS journal_id
@@ -251,8 +251,8 @@ WITH near AS (
 ), keyed AS MATERIALIZED (
   SELECT used.outcome_id AS id, used.outcome, used.client, used.key, used.journal_xid AS xid,
          used.journal_id,
-         used.journal_xid >= pg_snapshot_xmin(:since::text::pg_snapshot)
-           AND NOT pg_visible_in_snapshot(used.journal_xid, :since::text::pg_snapshot) AS fresh
+         used.journal_xid >= pg_snapshot_xmin(:since::pg_snapshot)
+           AND NOT pg_visible_in_snapshot(used.journal_xid, :since::pg_snapshot) AS fresh
   FROM ledger.idempotency_keys AS used
   WHERE used.journal_id >= :from_journal::bigint
 ), stored AS (

@@ -220,7 +220,9 @@ WITH authorized AS (
   FULL JOIN approvals AS approval ON approval.transfer_id = moved.id
   LEFT JOIN ledger.accounts AS payer ON payer.id = moved.debit_account
   LEFT JOIN ledger.idempotency_keys AS used
-    ON used.client = approval.client AND used.key = approval.idempotency_key
+    ON ledger.key_locator(used.client, used.key)
+      = ledger.key_locator(approval.client, approval.idempotency_key)
+    AND used.client = approval.client AND used.key = approval.idempotency_key
     AND used.outcome = 'TRANSFER' AND used.outcome_id = approval.transfer_id
   WHERE moved.id IS NULL
      OR approval.id IS NULL

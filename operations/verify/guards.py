@@ -86,10 +86,12 @@ CONSTRAINTS: Mapping[str, Sequence[str]] = {
         "transfers_versions_positive",
     ),
     "journal": ("journal_pkey",),
+    "idempotency_keys": ("idempotency_keys_once",),
     "declines": ("declines_pkey",),
     "transfer_groups": ("transfer_groups_pkey", "transfer_groups_size"),
     "authorizations": ("authorizations_pkey", "authorizations_transfer_id_key"),
 }
+"""Constraints, and unique indexes that stand for one, by table."""
 
 
 def enforcement() -> dict[str, dict[str, list[str]]]:

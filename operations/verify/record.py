@@ -8,11 +8,15 @@ from typing import Any
 import asyncpg
 
 from operations.verify.report import Report
-from operations.verify.scope import Scope
+from operations.verify.scope import Scope, Snapshot
 
 
 async def record(
-    connection: asyncpg.Connection, queries: Any, report: Report, scope: Scope, snapshot: str
+    connection: asyncpg.Connection,
+    queries: Any,
+    report: Report,
+    scope: Scope,
+    snapshot: Snapshot,
 ) -> None:
     """Write down that everything which `snapshot` could see was verified."""
     async with connection.transaction():

@@ -17,6 +17,11 @@ SETTLED_AFTER_US = 60_000_000
 """Longer than a posting transaction can last: nothing is recorded that far back any more."""
 
 
+Snapshot = tuple[int, int, tuple[int, ...]]
+"""A pg_snapshot: all transactions below the first number had ended, none from the second on, and of
+those between not the ones listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Last:
     """Since the last verification that found the ledger whole."""
@@ -42,7 +47,7 @@ class Scope:
 
     low: int
     transfers: int
-    snapshot: str | None = None
+    snapshot: Snapshot | None = None
     """What this PostgreSQL snapshot could see was verified before."""
     verification: int | None = None
     """The record of that verification, where there is one."""
@@ -74,7 +79,7 @@ async def find_scope(
             raise UsageError(
                 f"the position is of epoch {position.epoch}, the ledger is in epoch {now.epoch}"
             )
-        snapshot = f"{position.xid + 1}:{position.xid + 1}:"
+        snapshot: Snapshot = (position.xid + 1, position.xid + 1, ())
     else:
         last = await queries.last_verification(connection, epoch=now.epoch)
         if last is None:
@@ -84,7 +89,7 @@ async def find_scope(
     fresh = await queries.find_fresh(
         connection,
         since=snapshot,
-        xid=str(position.xid),
+        xid=position.xid,
         journal_id=position.journal_id,
         settled_us=SETTLED_AFTER_US,
     )

@@ -107,7 +107,7 @@ class _Planner:
             since=scope.snapshot,
             low=scope.low,
             from_journal=scope.from_journal,
-            overlap=str(scope.overlap_xid),
+            overlap=scope.overlap_xid,
         )
 
     def by_ids(self, low: int, high: int, rows: int, from_journal: int) -> None:

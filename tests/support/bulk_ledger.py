@@ -31,8 +31,8 @@ WITH opened AS (
   INSERT INTO ledger.accounts
     (id, kind, currency, owner, institution, opened_by, created_at_us)
   SELECT $1::bigint + n,
-         (CASE WHEN n = 0 THEN 'EXTERNAL' ELSE 'CUSTOMER' END)::ledger.account_kind, 'EUR', 'someone',
-         'bank', 'bulk', $3::bigint
+         (CASE WHEN n = 0 THEN 'EXTERNAL' ELSE 'CUSTOMER' END)::ledger.account_kind, 'EUR',
+         'someone', 'bank', 'bulk', $3::bigint
   FROM generate_series(0, $2::int) AS n
 ), remembered AS (
   INSERT INTO ledger.idempotency_keys
