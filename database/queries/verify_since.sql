@@ -142,7 +142,17 @@ WITH fresh AS MATERIALIZED (
   WINDOW run AS (PARTITION BY account, run ORDER BY version, transfer ROWS UNBOUNDED PRECEDING)
 ), changes AS (
   SELECT substr(subject, 9)::bigint AS account,
-         coalesce((after ->> 'version')::bigint, 0) AS version,
+         coalesce((after ->> 'version')::bigint, (
+           SELECT max(version)
+           FROM (
+             SELECT debit_version AS version FROM ledger.transfers
+             WHERE debit_account = substr(subject, 9)::bigint
+               AND created_at_us <= audit.created_at_us
+             UNION ALL
+             SELECT credit_version FROM ledger.transfers
+             WHERE credit_account = substr(subject, 9)::bigint
+               AND created_at_us <= audit.created_at_us
+           ) AS earlier), 0) AS version,
          (before ->> 'overdraft_limit')::numeric AS limit_before,
          (after ->> 'overdraft_limit')::numeric AS limit_after,
          row_number() OVER (PARTITION BY subject ORDER BY (after ->> 'revision')::bigint, id)
