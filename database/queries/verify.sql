@@ -6,7 +6,9 @@ SELECT pg_export_snapshot()
 
 -- name: prepare()#
 -- Sorts and hashes spill to disk beyond this. Each plan fits its own slice; a session keeps to one
--- core, so that payments keep the others.
+-- core, so that payments keep the others; and may wait as long as the other has work. It stops no
+-- reader of the journal meanwhile: it has no transaction id.
+SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL work_mem = '64MB';
 SET LOCAL hash_mem_multiplier = 1;
 SET LOCAL plan_cache_mode = force_custom_plan;

@@ -12,7 +12,7 @@ from paycore.domain.rules import LEGAL_CHILDREN
 _MIGRATIONS = Path(database.__file__).parent / "migrations" / "versions"
 
 _FUNCTION = re.compile(
-    r"CREATE (?:OR REPLACE )?FUNCTION ledger\.(\w+)\(.*?\nAS \$\$(.*?)\$\$", re.DOTALL
+    r"CREATE (?:OR REPLACE )?FUNCTION ledger\.(\w+)\([^;]*?\nAS \$\$(.*?)\$\$", re.DOTALL
 )
 
 _REFUSE = "FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change()"

@@ -6,6 +6,7 @@ from operations.verify import verify_ledger
 from operations.verify.rules import RULES
 from operations.verify.scope import Last
 from paycore.domain.accounts import AccountId
+from paycore.domain.money import Minor
 from paycore.domain.transfers import (
     ChildCommand,
     Declined,
@@ -27,7 +28,7 @@ def following(of: Transfer, kind: TransferKind, amount: int, **changes: Any) -> 
     command = ChildCommand(
         CLIENT, f"{kind}-{of.id}-{amount}", b"hash", kind, of.id, debit, credit, of.currency
     )
-    return command._replace(amount=amount or None, **changes)
+    return command._replace(amount=Minor(amount) if amount else None, **changes)
 
 
 def item(debit: AccountId, credit: AccountId, amount: int) -> TransferCommand:
