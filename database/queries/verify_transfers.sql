@@ -69,7 +69,7 @@ WITH heads AS MATERIALIZED (
   WINDOW family AS (PARTITION BY child.parent_id ORDER BY child.parent_sequence)
 ), parents AS (
   SELECT moved.id, moved.kind, moved.currency, moved.debit_account, moved.credit_account,
-         moved.amount, moved.expires_at_us, moved.review
+         moved.amount, moved.created_at_us, moved.expires_at_us, moved.review
   FROM heads
   JOIN ledger.transfers AS moved ON moved.id = heads.id
   WHERE moved.id BETWEEN :first::bigint AND :last::bigint
@@ -80,7 +80,7 @@ WITH heads AS MATERIALIZED (
          step.latest, CASE
     WHEN parent.id IS NULL THEN 'its parent does not exist'
     WHEN legal.child IS NULL THEN 'its kind cannot follow its parent''s'
-    WHEN step.id <= parent.id THEN 'it is older than its parent'
+    WHEN step.created_at_us <= parent.created_at_us THEN 'it is older than its parent'
     WHEN parent.currency <> step.currency THEN 'its currency is not its parent''s'
     WHEN (parent.debit_account, parent.credit_account) IS DISTINCT FROM (
       CASE WHEN step.kind IN ('CAPTURE', 'RELEASE')
