@@ -11,16 +11,13 @@ from paycore.domain.rules import LEGAL_CHILDREN
 
 _MIGRATIONS = Path(database.__file__).parent / "migrations" / "versions"
 
+_SCHEMA = Path(database.__file__).parent / "schema.sql"
+
 _FUNCTION = re.compile(
     r"CREATE (?:OR REPLACE )?FUNCTION ledger\.(\w+)\([^;]*?\nAS \$\$(.*?)\$\$", re.DOTALL
 )
 
-_REFUSE = "FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change()"
-
-APPEND_ONLY = (
-    "append_only",
-    f"CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON % {_REFUSE}",
-)
+_TRIGGER = re.compile(r"^CREATE TRIGGER (\w+) ([^;]*?)\sON\s+ledger\.(\w+)\s([^;]*);", re.MULTILINE)
 
 WRITERS: Mapping[str, str] = {
     "transfers": "paycore_command",
@@ -28,44 +25,12 @@ WRITERS: Mapping[str, str] = {
     "authorizations": "paycore_command",
     "idempotency_keys": "paycore_command",
     "journal": "paycore_command",
-    "audit": "paycore_command",
+    "audit": "paycore_owner",
     "transfer_groups": "paycore_command",
+    "external_identifiers": "paycore_command",
     "verifications": "paycore_audit",
 }
 """The tables in which rows are only ever added, and who alone may add them."""
-
-TRIGGERS: Mapping[str, Sequence[tuple[str, str]]] = {
-    **dict.fromkeys(WRITERS, (APPEND_ONLY,)),
-    "transfers": (
-        APPEND_ONLY,
-        (
-            "apply_transfers",
-            "CREATE TRIGGER apply_transfers AFTER INSERT ON % REFERENCING NEW TABLE AS inserted"
-            " FOR EACH STATEMENT EXECUTE FUNCTION ledger.apply_transfers()",
-        ),
-    ),
-    "accounts": (
-        ("never_deleted", f"CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON % {_REFUSE}"),
-        (
-            "immutable",
-            "CREATE TRIGGER immutable BEFORE UPDATE OF id, kind, currency, owner, institution,"
-            f" opened_by, created_at_us ON % {_REFUSE}",
-        ),
-        (
-            "only_by_transfers",
-            "CREATE TRIGGER only_by_transfers BEFORE UPDATE OF balance, held, version,"
-            " last_entry_us ON % FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0))"
-            " EXECUTE FUNCTION ledger.refuse_change()",
-        ),
-        (
-            "born_at_zero",
-            "CREATE TRIGGER born_at_zero BEFORE INSERT ON % FOR EACH ROW WHEN (((new.balance <> 0)"
-            " OR (new.held <> 0) OR (new.version <> 0) OR (new.last_entry_us <> 0)))"
-            " EXECUTE FUNCTION ledger.refuse_change()",
-        ),
-    ),
-}
-"""Name and definition of the triggers that each table must have, with % in place of its name."""
 
 CONSTRAINTS: Mapping[str, Sequence[str]] = {
     "accounts": (
@@ -96,7 +61,7 @@ CONSTRAINTS: Mapping[str, Sequence[str]] = {
 
 def enforcement() -> dict[str, dict[str, list[str]]]:
     """Names of the queries of verify_enforcement.sql, with their values."""
-    triggers = [(table, *trigger) for table, all_of in TRIGGERS.items() for trigger in all_of]
+    triggers = declared_triggers()
     constraints = [(table, name) for table, all_of in CONSTRAINTS.items() for name in all_of]
     functions = declared_functions()
     legal = [(str(parent), str(child)) for child, of in LEGAL_CHILDREN.items() for parent in of]
@@ -108,6 +73,15 @@ def enforcement() -> dict[str, dict[str, list[str]]]:
         "check_legal_children": _columns(legal, "parents", "children"),
         "check_rights": _columns(list(WRITERS.items()), "history", "writers"),
     }
+
+
+def declared_triggers() -> list[tuple[str, str, str]]:
+    """Table, name and definition of the ledger's triggers, with % in place of the table's name."""
+    schema = _SCHEMA.read_text(encoding="utf-8")
+    return [
+        (table, name, " ".join(f"CREATE TRIGGER {name} {when} ON % {what}".split()))
+        for name, when, table, what in _TRIGGER.findall(schema)
+    ]
 
 
 def declared_functions() -> dict[str, str]:

@@ -452,7 +452,7 @@ async def test_a_key_used_twice_is_found_where_no_index_forbids_it(ledger: Small
 
 
 async def test_an_account_changed_may_be_journalled_again(ledger: SmallLedger) -> None:
-    await ledger.run(account(BOB, "revision = 1"))
+    await ledger.tamper(account(BOB, "revision = 1"))
     await ledger.run(
         f"INSERT INTO ledger.journal (id, created_at_us, accounts) VALUES (106, 1, '{{{BOB}}}')"
     )

@@ -3,7 +3,7 @@
 from typer.testing import CliRunner
 
 from operations.cli.app import app
-from operations.verify.guards import TRIGGERS, WRITERS, declared_functions, enforcement
+from operations.verify.guards import WRITERS, declared_functions, declared_triggers, enforcement
 from operations.verify.rules import RULES
 from operations.verify.tally import Finding, Tally
 from paycore.domain.position import Position
@@ -26,8 +26,14 @@ def test_a_function_is_expected_to_be_as_it_was_last_defined() -> None:
 
 
 def test_every_table_that_only_grows_has_its_guard() -> None:
+    triggers = {(table, name): definition for table, name, definition in declared_triggers()}
     for table in WRITERS:
-        assert "append_only" in {name for name, _ in TRIGGERS[table]}
+        assert triggers[table, "append_only"] == (
+            "CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON %"
+            " FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change()"
+        )
+    assert ("transfers", "apply_transfers") in triggers
+    assert ("accounts", "only_by_transfers") in triggers
 
 
 def test_every_rule_about_the_tables_is_reported() -> None:

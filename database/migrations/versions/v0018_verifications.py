@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0016"
-down_revision = "0015"
+revision = "0018"
+down_revision = "0017"
 
 
 def upgrade() -> None:

@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file_outside_transaction
 
-revision = "0017"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 
 
 def upgrade() -> None:
