@@ -2,10 +2,9 @@
 -- An account's entries are written one after the other under its lock, so that those which a snapshot
 -- does not see are the last of their account, whatever their ids.
 
--- name: last_verification(epoch)^
-SELECT id, xid, journal_id, snapshot
+-- name: last_verification()^
+SELECT id, epoch, xid, journal_id, snapshot
 FROM ledger.verifications
-WHERE epoch = :epoch::bigint
 ORDER BY id DESC
 LIMIT 1
 

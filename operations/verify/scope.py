@@ -81,8 +81,8 @@ async def find_scope(
             )
         snapshot: Snapshot = (position.xid + 1, position.xid + 1, ())
     else:
-        last = await queries.last_verification(connection, epoch=now.epoch)
-        if last is None:
+        last = await queries.last_verification(connection)
+        if last is None or last["epoch"] != now.epoch:
             raise UsageError("nothing has been verified yet: run it once without --since-last")
         verification, snapshot = last["id"], last["snapshot"]
         position = Position(now.epoch, int(last["xid"]), last["journal_id"])

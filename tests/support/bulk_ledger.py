@@ -21,7 +21,7 @@ APART_US = 1_000
 """As of a thousand payments a second."""
 
 MONTHS = 4
-"""Over how many months, and so partitions, the ids are spread."""
+"""Over about half as many months, and their partitions, the ids are spread."""
 
 GROUP = 20
 """The first transfers of each batch are a group of this many."""
