@@ -13,7 +13,7 @@ SOURCES := paycore database command_service signing_service projector query_serv
 
 .PHONY: help
 help: ## Show what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(READY) ## Install the locked dependencies into .venv
@@ -89,6 +89,10 @@ keys: $(READY) ## Idempotency keys as they grow to ROWS (default 20000000), by l
 .PHONY: memory
 memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 1000000)
 	@$(BIN)/python -m tests.bench --only memory --alone --memory $(or $(TRANSFERS),1000000) $(ARGS)
+
+.PHONY: verify-bench
+verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is
+	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv and build products (not the state in .paycore)

@@ -10,18 +10,25 @@ from elasticsearch import TransportError as ElasticsearchUnreachableError
 
 from operations.deployment import Deployment
 from operations.errors import UnavailableError, UsageError
+from operations.verify.readers import Progress, no_progress
 from operations.verify.report import Report
+from operations.verify.scope import Since
 from operations.verify.verify import verify_ledger
 from paycore.client import KeyPurpose
 
 
 async def verify_deployment(
-    deployment: Deployment, *, wait_s: float = 60.0, with_index: bool = True
+    deployment: Deployment,
+    *,
+    wait_s: float = 60.0,
+    with_index: bool = True,
+    since: Since = None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Verify the ledger of `deployment`, with its signer's keys and its index where they are named.
 
-    Raises UsageError without a DSN, UnavailableError when a store cannot be reached, ClientError
-    when the signing service cannot.
+    Raises UsageError without a DSN or a place to go on from, UnavailableError when a store cannot
+    be reached, ClientError when the signing service cannot.
     """
     if deployment.audit_dsn is None:
         raise UsageError("verification reads the ledger: set PAYCORE_AUDIT_DSN")
@@ -30,7 +37,11 @@ async def verify_deployment(
         index = replace(deployment.index, wait_s=wait_s)
     try:
         return await verify_ledger(
-            deployment.audit_dsn, index=index, authorization_keys=await _keys(deployment)
+            deployment.audit_dsn,
+            index=index,
+            authorization_keys=await _keys(deployment),
+            since=since,
+            progress=progress,
         )
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
         raise UnavailableError(f"PostgreSQL cannot be reached: {error}") from error

@@ -37,13 +37,19 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one run. `position` is up to where the snapshot is complete."""
+    """All checks of one run. `position` is up to where the snapshot is complete.
+
+    `since` is the position from which on it was examined, None for the whole ledger.
+    """
 
     position: Position
     checks: tuple[Check, ...]
     totals: tuple[Total, ...]
     skipped: tuple[str, ...] = ()
     """What could not be checked for want of an address, in words."""
+    since: Position | None = None
+    transfers: int = 0
+    """How many transfers were examined."""
 
     @property
     def held(self) -> bool:

@@ -1,71 +1,43 @@
-"""The rules that the ledger's tables must keep, each with the query that looks for breaches."""
+"""The rules that the ledger must keep, by the name under which the queries tell of them."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple
-
-import asyncpg
-
-from operations.verify.report import Check
+from collections.abc import Mapping
+from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """`query` names one of verify.sql that returns one row of findings."""
+    """`unit` names what is counted."""
 
-    query: str
-    rule: str
+    text: str
     unit: str
 
 
-SUMS = Rule("check_sums", "balances add up to zero per currency", "currencies")
-
-CHAIN_FINDINGS = {
-    "versions": ("versions are gap-free from 1 across both sides", "entries"),
-    "balances": ("each balance is the one before it plus the change", "entries"),
-    "times": ("each account's times rise with its versions", "entries"),
-    "accounts": ("stored accounts equal what their transfers make them", "accounts"),
+RULES: Mapping[str, Rule] = {
+    "sums": Rule("balances add up to zero per currency", "currencies"),
+    "versions": Rule("versions are gap-free from 1 across both sides", "entries"),
+    "balances": Rule("each balance is the one before it plus the change", "entries"),
+    "held_after": Rule("each amount held is the one before it plus the change", "entries"),
+    "times": Rule("each account's times rise with its versions", "entries"),
+    "floors": Rule("no customer's account is or was below its floor", "entries"),
+    "limits": Rule("limits are what their audited changes made them", "changes"),
+    "accounts": Rule("stored accounts equal what their transfers make them", "accounts"),
+    "sides": Rule("payer and payee fit the transfer's kind and currency", "transfers"),
+    "children": Rule("what follows a transfer leaves it as its rules say", "transfers"),
+    "open_holds": Rule("open holds have left what their transfers left them", "holds"),
+    "held": Rule("what accounts have set aside is what open holds have left", "accounts"),
+    "groups": Rule("groups list the transfers that name them", "groups"),
+    "keys": Rule("keys and outcomes belong together one to one", "keys"),
+    "journal": Rule("the journal lists each outcome once and nothing else", "listed"),
+    "positions": Rule("each key's position is that of its journal row", "keys"),
+    "details": Rule("personal data belongs to a transfer or decline", "details"),
+    "authorizations": Rule("authorized transfers have the payer's authorization", "authorizations"),
+    "signatures": Rule("authorizations are genuine and of their payment", "authorizations"),
+    "triggers": Rule("the triggers that guard history and balances always fire", "triggers"),
+    "functions": Rule("the functions of the tables are those of the migrations", "functions"),
+    "constraints": Rule("the constraints of the tables stand", "constraints"),
+    "partitions": Rule("partitions of transfers leave no gap and none is apart", "partitions"),
+    "legal_children": Rule("the table of legal children says what the rules say", "pairs"),
+    "rights": Rule("no role can rewrite history or write balances", "rights"),
 }
-"""The findings of query check_chains, which answers several rules in one pass."""
-
-RULES = (
-    Rule("check_floors", "no customer's account is or was below its floor", "accounts"),
-    Rule("check_holds", "nothing is held without a hold", "accounts"),
-    Rule("check_sides", "payer and payee fit the transfer's kind and currency", "transfers"),
-    Rule("check_keys", "keys and outcomes belong together one to one", "keys"),
-    Rule("check_journal", "the journal lists each outcome once and nothing else", "journal rows"),
-    Rule("check_positions", "each key's position is that of its journal row", "keys"),
-    Rule("check_details", "personal data belongs to a transfer or decline", "details"),
-    Rule(
-        "check_authorizations",
-        "authorized transfers have the payer's authorization",
-        "authorizations",
-    ),
-)
-
-
-async def check_tables(connection: asyncpg.Connection, queries: Any) -> list[Check]:
-    """Apply every rule within the transaction of `connection`."""
-    checks = [await _one(connection, queries, SUMS)]
-    for row in await queries.check_chains(connection):
-        text, unit = CHAIN_FINDINGS[row["finding"]]
-        checks.append(_check(text, unit, row))
-    for rule in RULES:
-        checks.append(await _one(connection, queries, rule))
-    return checks
-
-
-async def _one(connection: asyncpg.Connection, queries: Any, rule: Rule) -> Check:
-    row = await getattr(queries, rule.query)(connection)
-    return _check(rule.rule, rule.unit, row)
-
-
-def _check(rule: str, unit: str, row: asyncpg.Record) -> Check:
-    first = row["first_violation"]
-    return Check(
-        rule=rule,
-        examined=row["examined"] or 0,
-        unit=unit,
-        violations=row["violations"] or 0,
-        first_violation=None if first is None else json.loads(first),
-    )
+"""In the order in which they are reported."""

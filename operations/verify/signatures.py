@@ -9,7 +9,7 @@ import asyncpg
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from operations.verify.report import Check
+from operations.verify.tally import Finding
 from paycore.domain.step_up import (
     Authorization,
     AuthorizationMethod,
@@ -18,19 +18,21 @@ from paycore.domain.step_up import (
     signed_bytes,
 )
 
-RULE = "authorizations are genuine and of their payment"
 PAGE = 500
 
 
 async def check_signatures(
-    connection: asyncpg.Connection, queries: Any, keys: Mapping[str, bytes]
-) -> Check:
-    """Verify every authorization with `keys`: key id to raw Ed25519 public key."""
+    connection: asyncpg.Connection, queries: Any, keys: Mapping[str, bytes], *, low: int
+) -> Finding:
+    """Verify the authorizations of transfers from id `low` on.
+
+    `keys` are raw Ed25519 public keys by id.
+    """
     public = {key_id: Ed25519PublicKey.from_public_bytes(raw) for key_id, raw in keys.items()}
     examined = violations = 0
     first: dict[str, object] | None = None
     after = 0
-    while rows := await queries.read_authorizations(connection, after=after, most=PAGE):
+    while rows := await queries.read_authorizations(connection, after=after, low=low, most=PAGE):
         for row in rows:
             examined += 1
             fault = _fault(row, public)
@@ -39,7 +41,7 @@ async def check_signatures(
                 found = {"authorization": row["id"], "transfer": row["transfer"], "fault": fault}
                 first = first or found
         after = rows[-1]["id"]
-    return Check(RULE, examined, "authorizations", violations, first)
+    return Finding("signatures", examined, violations, first)
 
 
 def _fault(row: asyncpg.Record, keys: Mapping[str, Ed25519PublicKey]) -> str | None:

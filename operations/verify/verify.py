@@ -7,11 +7,19 @@ from typing import Any
 
 import asyncpg
 
-import database
 from operations.verify.index import Index, IndexAddress, IndexBehindError
+from operations.verify.queries import load_queries
+from operations.verify.readers import (
+    CONNECT_TIMEOUT_S,
+    Progress,
+    no_progress,
+    open_readers,
+    run_steps,
+)
+from operations.verify.record import record
 from operations.verify.report import Check, Report, Total
-from operations.verify.rules import check_tables
-from operations.verify.signatures import check_signatures
+from operations.verify.scope import SETTLED_AFTER_US, Since, find_scope
+from operations.verify.steps import plan_steps
 from paycore.domain.money import MAX_MINOR
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock, SystemClock
@@ -20,10 +28,9 @@ INDEX_RULE = "index and ledger agree in count and in sum per currency"
 ALL_TIME_US = int(MAX_MINOR)
 """Later than any recorded time."""
 
-SETTLED_AFTER_US = 60_000_000
-"""Longer than a posting transaction can last: nothing is recorded that far back any more."""
 
-CONNECT_TIMEOUT_S = 5.0
+READERS = 2
+"""Sessions that read side by side: one for each core that verification may take."""
 
 
 async def verify_ledger(
@@ -32,35 +39,54 @@ async def verify_ledger(
     index: IndexAddress | None = None,
     authorization_keys: Mapping[str, bytes] | None = None,
     clock: Clock | None = None,
+    since: Since = None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Recompute everything from the transfers and hold the tables, and the index, against it.
 
-    `dsn` is that of role paycore_audit. `authorization_keys` are the signing service's raw Ed25519
-    public keys by id. What has no address is left out and said so in the report. Raises what
-    asyncpg or elasticsearch raise when a server cannot be reached.
+    With `since`, only what was written since, and what that touches. `dsn` is that of role
+    paycore_audit. `authorization_keys` are the signing service's raw Ed25519 public keys by id.
+    What has no address is left out and said so in the report. A run that finds the ledger whole is
+    recorded, unless it began at a position that nothing vouches for.
+
+    Raises UsageError when there is nothing to go on from, and what asyncpg or elasticsearch raise
+    when a server cannot be reached.
     """
-    queries = database.load("verify")
+    queries = load_queries()
+    async with open_readers(dsn, queries, READERS) as readers:
+        first = readers[0]
+        position, complete = await _position(first, queries)
+        snapshot = await queries.snapshot(first)
+        scope = await find_scope(first, queries, since, position)
+        # They take a look at every transfer: only where somebody compares them.
+        needed = scope.whole or index is not None
+        totals = await _totals(first, queries, ALL_TIME_US) if needed else []
+        steps = await plan_steps(first, queries, scope, authorization_keys)
+        checks = (await run_steps(readers, steps, progress)).checks()
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await queries.widen_sorts(connection)
-            position, complete = await _position(connection, queries)
-            totals = await _totals(connection, queries, ALL_TIME_US)
-            checks = await check_tables(connection, queries)
-            if authorization_keys is not None:
-                checks.append(await check_signatures(connection, queries, authorization_keys))
         if index is not None:
             async with Index(index) as opened:
                 comparison = _Comparison(connection, queries, opened, clock or SystemClock())
                 checks.append(await comparison.check(position, complete, totals))
+        skipped = []
+        if authorization_keys is None:
+            skipped.append("signatures of authorizations: no signing service was named")
+        if index is None:
+            skipped.append("index against ledger: no index was named")
+        report = Report(
+            position,
+            tuple(checks),
+            tuple(totals),
+            tuple(skipped),
+            since=scope.position,
+            transfers=scope.transfers,
+        )
+        if report.held and (scope.whole or scope.verification is not None):
+            await record(connection, queries, report, scope, snapshot)
     finally:
         await connection.close()
-    skipped = []
-    if authorization_keys is None:
-        skipped.append("signatures of authorizations: no signing service was named")
-    if index is None:
-        skipped.append("index against ledger: no index was named")
-    return Report(position, tuple(checks), tuple(totals), tuple(skipped))
+    return report
 
 
 class _Comparison:

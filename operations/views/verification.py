@@ -30,11 +30,17 @@ def report_text(report: Report, took_s: float) -> RenderableType:
         lines.append(f"[dim]{word}: {total.items:,} transfers of {money}[/]")
     broken = sum(not check.held for check in report.checks)
     verdict = (
-        f"[bold green]the ledger is whole[/]: {len(report.checks)} rules hold"
+        f"[bold green]{_whole(report)}[/]: {len(report.checks)} rules hold"
         if report.held
         else f"[bold red]{broken} of {len(report.checks)} rules are broken[/]"
     )
     return Group(*lines, f"{verdict} [dim]({took_s:.1f} s)[/]")
+
+
+def _whole(report: Report) -> str:
+    if report.since is None:
+        return "the ledger is whole"
+    return f"whole since transaction {report.since.xid}, {report.transfers:,} transfers"
 
 
 def _breach(check: Check) -> str:

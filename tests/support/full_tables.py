@@ -35,6 +35,7 @@ _VALUES = {
     "uuid": "md5(n::text)::uuid",
     # Of transactions that have ended: the first ids of a server were used up by initdb.
     "xid8": "(n % 500 + 3)::text::xid8",
+    "pg_snapshot": "'100:100:'::pg_snapshot",
     "timestamptz": "now()",
     "_int8": "ARRAY[id]",
     "_text": "ARRAY[n::text]",

@@ -137,6 +137,8 @@ class Planner:
                 return f"\\x{number:064x}"
             case "jsonb":
                 return "null"
+            case "pg_snapshot":
+                return "100:100:"
             case "uuid":
                 return f"{number:032x}"
             case "boolean":

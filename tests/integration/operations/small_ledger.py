@@ -6,6 +6,7 @@ import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from operations.verify import Report, verify_ledger
+from operations.verify.scope import Since
 from paycore.domain.step_up import (
     Authorization,
     AuthorizationMethod,
@@ -18,9 +19,10 @@ CASH, ADA, BOB = 1, 2, 3
 DEPOSITED, PAID, APPROVED = 10, 11, 12
 DECLINED = 13
 AUTHORIZATION = 20
-GUARDED = (
-    "accounts", "transfers", "declines", "authorizations", "idempotency_keys", "journal",
-)  # fmt: skip
+HOLD, CAPTURED, RELEASED = 30, 31, 32
+SPARE_HOLD = 33
+REFUNDED, REVERSED = 34, 35
+GROUP, FIRST, SECOND = 40, 41, 42
 KEY_ID = "sign-1"
 START_US = 1_790_000_000_000_000
 
@@ -37,22 +39,33 @@ class SmallLedger:
     def keys(self) -> dict[str, bytes]:
         return {KEY_ID: self._signer.public_key().public_bytes_raw()}
 
-    async def disarm(self) -> None:
-        """Turn the tables' triggers off, as only a superuser or their owner can."""
-        for table in GUARDED:
-            await self.run(f"ALTER TABLE ledger.{table} DISABLE TRIGGER USER")
+    async def tamper(self, *statements: str) -> None:
+        """Run `statements` as a superuser whom no trigger stops, and leave no trace of that."""
+        async with self._connection.transaction():
+            triggers = await self._connection.fetch(
+                "SELECT tgrelid::regclass::text AS place, tgname AS name FROM pg_trigger"
+                " WHERE tgenabled = 'A' AND tgrelid::regclass::text LIKE 'ledger.%'"
+            )
+            for trigger in triggers:
+                await self.run(f"ALTER TABLE {trigger['place']} DISABLE TRIGGER {trigger['name']}")
+            for statement in statements:
+                await self.run(statement)
+            for trigger in triggers:
+                await self.run(
+                    f"ALTER TABLE {trigger['place']} ENABLE ALWAYS TRIGGER {trigger['name']}"
+                )
 
     async def run(self, sql: str, *values: Any) -> None:
-        """Break something."""
+        """Run a statement as the superuser, with the tables' own rules in force."""
         await self._connection.execute(sql, *values)
 
-    async def allow(self, table: str, *constraints: str) -> None:
-        """Take away what would refuse the damage."""
-        for constraint in constraints:
-            await self.run(f"ALTER TABLE ledger.{table} DROP CONSTRAINT {constraint}")
+    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        """Read as the superuser."""
+        rows: list[asyncpg.Record] = await self._connection.fetch(sql, *values)
+        return rows
 
-    async def verify(self) -> Report:
-        return await verify_ledger(self._audit_dsn, authorization_keys=self.keys)
+    async def verify(self, since: Since = None) -> Report:
+        return await verify_ledger(self._audit_dsn, authorization_keys=self.keys, since=since)
 
     async def fill(self) -> None:
         async with self._connection.transaction():
@@ -68,7 +81,102 @@ class SmallLedger:
             )
             await self._decline()
             await self._journal(102, transfers=[APPROVED], declines=[DECLINED])
-        await self._settle()
+
+    async def fill_children(self) -> None:
+        """Bob holds 200 for Ada: 50 are captured, the rest is released; 30 more stay held. Then Ada
+        refunds 40 of the first payment, the deposit's second half comes back, and a group is paid.
+        """
+        async with self._connection.transaction():
+            await self._row(HOLD, "HOLD", BOB, ADA, 200, (3, None), (500, None), 200)
+            await self._row(
+                CAPTURED, "CAPTURE", BOB, ADA, 50, (4, 4), (450, 550), 150,
+                parent=HOLD, sequence=1, remaining=150, state="PARTIALLY_CAPTURED",
+            )  # fmt: skip
+            await self._row(
+                RELEASED, "RELEASE", BOB, ADA, 150, (5, None), (450, None), 0,
+                parent=HOLD, sequence=2, remaining=0, state="RELEASED",
+            )  # fmt: skip
+            await self._row(SPARE_HOLD, "HOLD", BOB, ADA, 30, (6, None), (450, None), 30)
+            for transfer in (HOLD, CAPTURED, RELEASED, SPARE_HOLD):
+                await self._key(f"pay-{transfer}", "TRANSFER", transfer, 103)
+            await self._journal(103, transfers=[HOLD, CAPTURED, RELEASED, SPARE_HOLD])
+        async with self._connection.transaction():
+            await self._row(
+                REFUNDED, "REFUND", BOB, ADA, 40, (7, 5), (410, 590), 30,
+                parent=PAID, sequence=1, remaining=60, state="PARTIALLY_REFUNDED",
+            )  # fmt: skip
+            await self._row(
+                REVERSED, "REVERSAL", ADA, BOB, 50, (6, 8), (540, 460), 0,
+                parent=CAPTURED, sequence=1, remaining=0, state="REVERSED",
+            )  # fmt: skip
+            for transfer in (REFUNDED, REVERSED):
+                await self._key(f"pay-{transfer}", "TRANSFER", transfer, 104)
+            await self._journal(104, transfers=[REFUNDED, REVERSED])
+        async with self._connection.transaction():
+            await self._row(FIRST, "TRANSFER", ADA, BOB, 10, (7, 9), (530, 470), 0, group=GROUP)
+            await self._row(SECOND, "FEE", ADA, BOB, 5, (8, 10), (525, 475), 0, group=GROUP)
+            await self.run(
+                "INSERT INTO ledger.transfer_groups (id, created_at_us, client, transfers)"
+                " VALUES ($1, $2, 'app', $3)",
+                GROUP,
+                START_US + GROUP,
+                [FIRST, SECOND],
+            )
+            await self._key("group", "GROUP", GROUP, 105)
+            await self._journal(105, transfers=[FIRST, SECOND])
+
+    async def pay_more(self, transfer: int, journal_id: int, versions: tuple[int, int]) -> None:
+        """Ada pays Bob 1 more; `versions` are theirs before it."""
+        balances = await self._connection.fetch(
+            "SELECT balance FROM ledger.accounts WHERE id IN ($1, $2) ORDER BY id", ADA, BOB
+        )
+        async with self._connection.transaction():
+            await self._row(
+                transfer, "TRANSFER", ADA, BOB, 1, (versions[0] + 1, versions[1] + 1),
+                (balances[0][0] - 1, balances[1][0] + 1), 0,
+            )  # fmt: skip
+            await self._key(f"pay-{transfer}", "TRANSFER", transfer, journal_id)
+            await self._journal(journal_id, transfers=[transfer])
+
+    async def _row(
+        self,
+        transfer: int,
+        kind: str,
+        debit: int,
+        credit: int,
+        amount: int,
+        versions: tuple[int, int | None],
+        balances: tuple[int, int | None],
+        held: int,
+        *,
+        parent: int | None = None,
+        sequence: int | None = None,
+        remaining: int | None = None,
+        state: str | None = None,
+        group: int | None = None,
+    ) -> None:
+        await self.run(
+            "INSERT INTO ledger.transfers (id, kind, debit_account, credit_account, amount,"
+            " debit_version, credit_version, debit_balance_after, credit_balance_after,"
+            " debit_held_after, created_at_us, step_up, currency, client, parent_id,"
+            " parent_sequence, parent_remaining, parent_state, group_id)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'NOT_APPLICABLE', 'EUR', 'app',"
+            " $12, $13, $14, $15, $16)",
+            transfer,
+            kind,
+            debit,
+            credit,
+            amount,
+            *versions,
+            *balances,
+            held,
+            START_US + transfer,
+            parent,
+            sequence,
+            remaining,
+            state,
+            group,
+        )
 
     async def _open(self) -> None:
         for account, kind, owner in (
@@ -184,18 +292,3 @@ class SmallLedger:
             ids.get("declines", []),
             ids.get("accounts", []),
         )
-
-    async def _settle(self) -> None:
-        for account, balance, version, last in (
-            (CASH, -1000, 1, DEPOSITED),
-            (ADA, 500, 3, APPROVED),
-            (BOB, 500, 2, APPROVED),
-        ):
-            await self.run(
-                "UPDATE ledger.accounts SET balance = $2, version = $3, last_entry_us = $4"
-                " WHERE id = $1",
-                account,
-                balance,
-                version,
-                START_US + last,
-            )

@@ -1,0 +1,1 @@
+"""How fast verification is, and what it takes."""
