@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from paycore.domain.accounts import AccountStatus
+from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.draft import Draft, Working, check_range
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
@@ -75,10 +75,15 @@ def _check_grant(draft: Draft, command: ChildCommand, debit: Working) -> None:
         # The ledger's own: nobody can ask for it, and it frees only what is past its deadline.
         return
     grant = GrantAction.REVIEW if command.review else GrantAction(command.kind)
-    reach = draft.standing(command.client, grant).debits
+    grants = [grant]
     account = debit.account
-    if not reach.covers(command.client, account.opened_by, account.institution):
-        raise not_permitted(command.client, account.id, grant)
+    if grant is GrantAction.REFUND and account.kind is AccountKind.EXTERNAL:
+        # What was captured for the world outside comes in again.
+        grants.append(GrantAction.DEPOSIT)
+    for needed in grants:
+        reach = draft.standing(command.client, needed).debits
+        if not reach.covers(command.client, account.opened_by, account.institution):
+            raise not_permitted(command.client, account.id, needed)
 
 
 def _check_parent(command: ChildCommand, parent: ParentState) -> None:

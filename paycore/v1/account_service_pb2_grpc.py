@@ -106,7 +106,7 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetOverdraftLimit(self, request, context):
-        """Sets how far below zero an account may go; never above what it already uses. Audited.
+        """Sets how far below zero an account may go; never so little that it would be below it already. Audited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

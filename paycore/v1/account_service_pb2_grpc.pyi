@@ -44,7 +44,7 @@ class AccountServiceStub:
     SetAccountStatus: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountStatusRequest, _account_service_pb2.SetAccountStatusResponse]
     """Freezes, closes or reactivates an account. Audited."""
     SetOverdraftLimit: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SetOverdraftLimitRequest, _account_service_pb2.SetOverdraftLimitResponse]
-    """Sets how far below zero an account may go; never above what it already uses. Audited."""
+    """Sets how far below zero an account may go; never so little that it would be below it already. Audited."""
     LinkExternalIdentifier: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.LinkExternalIdentifierRequest, _account_service_pb2.LinkExternalIdentifierResponse]
     """Gives an account a name of the world outside, for ever. Audited."""
     ResolveExternalIdentifier: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ResolveExternalIdentifierRequest, _account_service_pb2.ResolveExternalIdentifierResponse]
@@ -66,7 +66,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     SetAccountStatus: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountStatusRequest, _account_service_pb2.SetAccountStatusResponse]  # type: ignore[assignment]
     """Freezes, closes or reactivates an account. Audited."""
     SetOverdraftLimit: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetOverdraftLimitRequest, _account_service_pb2.SetOverdraftLimitResponse]  # type: ignore[assignment]
-    """Sets how far below zero an account may go; never above what it already uses. Audited."""
+    """Sets how far below zero an account may go; never so little that it would be below it already. Audited."""
     LinkExternalIdentifier: _aio.UnaryUnaryMultiCallable[_account_service_pb2.LinkExternalIdentifierRequest, _account_service_pb2.LinkExternalIdentifierResponse]  # type: ignore[assignment]
     """Gives an account a name of the world outside, for ever. Audited."""
     ResolveExternalIdentifier: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ResolveExternalIdentifierRequest, _account_service_pb2.ResolveExternalIdentifierResponse]  # type: ignore[assignment]
@@ -115,7 +115,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.SetOverdraftLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.SetOverdraftLimitResponse, _abc.Awaitable[_account_service_pb2.SetOverdraftLimitResponse]]:
-        """Sets how far below zero an account may go; never above what it already uses. Audited."""
+        """Sets how far below zero an account may go; never so little that it would be below it already. Audited."""
 
     @_abc_1.abstractmethod
     def LinkExternalIdentifier(

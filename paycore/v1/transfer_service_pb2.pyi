@@ -776,7 +776,7 @@ class RefundTransferRequest(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     transfer_id: _builtins.int
-    """A TRANSFER, CAPTURE or FEE."""
+    """A TRANSFER, CAPTURE or FEE. Of a capture for an EXTERNAL account it needs the grant DEPOSIT too."""
     reference: _builtins.str
     description: _builtins.str
     @_builtins.property

@@ -35,6 +35,8 @@ def follow(books: Books, asked: Following, now_us: int) -> Movement:
     review = asked.wish in REVIEWS
     if asked.wish != "EXPIRE":
         need_grant(books, asked.client, "REVIEW" if review else kind, debit)
+        if kind == "REFUND" and books.accounts[debit].outside:
+            need_grant(books, asked.client, "DEPOSIT", debit)
     if parent.kind not in PARENTS[kind]:
         raise NoError("ILLEGAL_STATE")
     if not back and review != (parent.review is not None):

@@ -241,6 +241,20 @@ class TestRefunds:
         ).outcomes
         assert refused(outcome) is Reason.ILLEGAL_STATE
 
+    def test_from_the_world_outside_it_needs_the_grant_to_deposit(self) -> None:
+        asked = child(TransferKind.REFUND, client="rival")
+        captured = parent(TransferKind.CAPTURE)
+        refunds = ("rival", GrantAction.REFUND, GrantScope.ALL, "")
+        deposits = ("rival", GrantAction.DEPOSIT, GrantScope.ALL, "")
+        (without,) = plan(
+            [account(1), external(2)], [asked], rules(refunds), parents=[captured]
+        ).outcomes
+        assert refused(without) is Reason.NOT_PERMITTED
+        (granted,) = plan(
+            [account(1), external(2)], [asked], rules(refunds, deposits), parents=[captured]
+        ).outcomes
+        posted(granted)
+
     def test_the_balance_stays_in_range(self) -> None:
         full = account(1, balance=Minor(MAX_MINOR))
         (outcome,) = plan(
