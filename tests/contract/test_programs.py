@@ -73,7 +73,7 @@ class Program:
             self.names.accounts[number] = reply.account.id
 
     async def run(self, commands: int) -> None:
-        """Ask for so many commands, one at a time or some payments in one request."""
+        """Ask for so many commands, one at a time, or payments by a request or a stream."""
         while commands > 0:
             client = self.author.client()
             asked: list[Asked] = [self.author.any_command(client, now_us())]
@@ -97,7 +97,10 @@ class Program:
         expected = [self.model.decide(one, now_us()) for one in asked]
         payments = [one for one in asked if isinstance(one, Payment)]
         seen: list[Told]
-        if len(asked) > 1:
+        once = len({one.key for one in asked}) == len(asked)
+        if len(asked) > 1 and once and self.chance.random() < 0.5:
+            seen = await self.service.tell_in_a_stream(client, payments, expected)
+        elif len(asked) > 1:
             seen = await self.service.tell_many(client, payments, expected)
         else:
             seen = [await self.service.tell(asked[0], expected[0])]

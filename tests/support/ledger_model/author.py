@@ -167,6 +167,9 @@ class Author:
             return earlier
         if isinstance(earlier, Payment) and draw < 0.8:
             return replace(earlier, expected_debit_version=self.chance.randint(0, 9))
+        if isinstance(earlier, Following) and earlier.wish not in ("CAPTURE", "REFUND"):
+            # The others name no amount, and another parent would have other accounts.
+            return earlier
         if isinstance(earlier, Payment | Following):
             return replace(earlier, amount=(earlier.amount or 0) + 1, currency="EUR")
         return replace(earlier, items=(*earlier.items[:-1], *earlier.items[:1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
@@ -51,9 +52,24 @@ class Service:
         """The same of payments that are asked for in one request."""
         request = pb2.SubmitTransfersRequest(transfers=[self._payment(one) for one in asked])
         reply = await self.callers.of(client).transfers.SubmitTransfers(request, timeout=TIMEOUT_S)
-        assert len(reply.outcomes) == len(asked)
+        return self._outcomes(asked, reply.outcomes, expected)
+
+    async def tell_in_a_stream(
+        self, client: str, asked: list[asking.Payment], expected: list[telling.Told]
+    ) -> list[telling.Told]:
+        """The same in a stream; each key may be there once, for it is what outcomes are told by."""
+        request = pb2.StreamTransfersRequest(transfers=[self._payment(one) for one in asked])
+        call = self.callers.of(client).transfers.StreamTransfers(iter([request]), timeout=TIMEOUT_S)
+        by_key = {
+            outcome.idempotency_key: outcome async for reply in call for outcome in reply.outcomes
+        }
+        return self._outcomes(asked, [by_key[one.key] for one in asked], expected)
+
+    def _outcomes(
+        self, asked: list[asking.Payment], outcomes: Sequence[Any], expected: list[telling.Told]
+    ) -> list[telling.Told]:
         told = []
-        for one, outcome, wanted in zip(asked, reply.outcomes, expected, strict=True):
+        for one, outcome, wanted in zip(asked, outcomes, expected, strict=True):
             assert outcome.idempotency_key == one.key
             if outcome.HasField("transfer"):
                 told.append(self._answer(one, outcome, wanted))
