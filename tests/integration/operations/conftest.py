@@ -11,6 +11,7 @@ import pytest
 from deploy.local import Endpoints, LocalStack
 from operations.migrate.bootstrap import create_database
 from tests.integration.operations.small_ledger import SmallLedger
+from tests.support.databases import prepare_template
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,12 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
         yield stack.start()
     finally:
         stack.stop()
+
+
+@pytest.fixture(scope="session")
+def template(endpoints: Endpoints) -> str:
+    """Name of a migrated database with the local callers' grants, on this folder's own server."""
+    return prepare_template(endpoints)
 
 
 @pytest.fixture
