@@ -82,6 +82,10 @@ properties: $(READY) ## Random programs against independent models, EXAMPLES eac
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
 	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: enforcement
+enforcement: $(READY) ## What it costs that only transfers change balances, ROUNDS (default 5)
+	@$(BIN)/python -m tests.bench.enforcement --rounds $(or $(ROUNDS),5) $(ARGS)
+
 .PHONY: keys
 keys: $(READY) ## Idempotency keys as they grow to ROWS (default 20000000), by layout; SAVE=1 as bench
 	@$(BIN)/python -m tests.bench.keys --rows $(or $(ROWS),20000000) $(if $(SAVE),--save) $(ARGS)

@@ -21,8 +21,14 @@ def failure_of(error: grpc.RpcError) -> ClientError:
         return refusal(carried)
     code, details = error.code(), error.details() or ""
     match code:
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+        case (
+            grpc.StatusCode.UNAVAILABLE
             # A server that closes resets the calls that it had not begun; it is not we who cancel.
+            | grpc.StatusCode.CANCELLED
+            # The services' own carries a reason. A bare one is the transport's, such as that of a
+            # stream that broke while it was written to.
+            | grpc.StatusCode.INTERNAL
+        ):
             return UnreachableError(code, details)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimedOutError(code, details)

@@ -102,6 +102,8 @@ CHECKS = {
     " VALUES ('CHF', -1)",
     "risk_rules_decisions": "INSERT INTO ledger.risk_rules (currency, daily_decision)"
     " VALUES ('CHF', 'APPROVE')",
+    "verifications_checks_check": "INSERT INTO ledger.verifications"
+    " (epoch, xid, journal_id, snapshot, checks) VALUES (1, '1', 1, '1:1:', '[]')",
     "epoch_epoch_check": "UPDATE ledger.epoch SET epoch = 0",
     "epoch_pkey": "INSERT INTO ledger.epoch VALUES (true, 2)",
     "id_leases_instance_check": "INSERT INTO ledger.id_leases"
