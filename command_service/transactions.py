@@ -44,6 +44,12 @@ _AWAY_STATES = frozenset(
     {
         "25006",  # read_only_sql_transaction: this server is no longer the primary
         "25P03",  # idle_in_transaction_session_timeout: this process was held up
+        # A schema that this process was not made for, in the course of an upgrade: another process
+        # may serve the caller.
+        "42501",  # insufficient_privilege
+        "42703",  # undefined_column
+        "42883",  # undefined_function
+        "42P01",  # undefined_table
     }
 )
 

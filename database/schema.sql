@@ -33,7 +33,7 @@ CREATE TYPE ledger.transfer_state AS ENUM ('POSTED', 'FAILED', 'HELD', 'PARTIALL
 
 CREATE FUNCTION ledger.add_transfer_partition(month date) RETURNS boolean
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
   first_day timestamptz := date_trunc('month', month::timestamp) AT TIME ZONE 'UTC';
@@ -88,7 +88,7 @@ REVOKE ALL ON FUNCTION ledger.add_transfer_partition(month date) FROM PUBLIC;
 
 CREATE FUNCTION ledger.apply_transfers() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
@@ -103,11 +103,15 @@ BEGIN
                      WHEN 'RELEASE' THEN -amount
                      WHEN 'CAPTURE' THEN -(amount + coalesce(released, 0))
                      ELSE 0 END AS held_change,
-           debit_held_after AS held_after, kind <> 'RELEASE' AS debits
+           debit_held_after AS held_after, kind <> 'RELEASE' AS debits,
+           CASE WHEN kind = 'DEPOSIT' THEN 'EXTERNAL'::ledger.account_kind
+                WHEN parent_id IS NULL THEN 'CUSTOMER' END AS kind
     FROM inserted
     UNION ALL
     SELECT credit_account, currency, credit_version, created_at_us, credit_balance_after, amount, 0,
-           NULL, false
+           NULL, false,
+           CASE WHEN kind = 'WITHDRAWAL' THEN 'EXTERNAL'::ledger.account_kind
+                WHEN parent_id IS NULL THEN 'CUSTOMER' END
     FROM inserted
     WHERE credit_version IS NOT NULL
   ), sums AS (
@@ -117,7 +121,8 @@ BEGIN
            sum(change)::bigint AS change, sum(held_change)::bigint AS held_change,
            max(ARRAY[version, balance_after]) AS last,
            max(ARRAY[version, held_after]) FILTER (WHERE held_after IS NOT NULL) AS last_held,
-           min(currency) AS currency, max(currency) AS currency_too, bool_or(debits) AS debits
+           min(currency) AS currency, max(currency) AS currency_too, bool_or(debits) AS debits,
+           min(kind) AS kind, max(kind) AS kind_too
     FROM legs
     GROUP BY account
   ), moved AS (
@@ -127,6 +132,8 @@ BEGIN
     FROM sums
     WHERE account.id = sums.account
       AND account.currency = sums.currency AND account.currency = sums.currency_too
+      -- What follows another transfer has the accounts of that one, whatever their kind.
+      AND (sums.kind IS NULL OR account.kind = sums.kind AND account.kind = sums.kind_too)
       AND (account.status = 'ACTIVE' OR account.status = 'FROZEN' AND NOT sums.debits)
       AND account.version + 1 = sums.first_version
       AND account.version + sums.entries = sums.last[1]
@@ -163,7 +170,7 @@ REVOKE ALL ON FUNCTION ledger.apply_transfers() FROM PUBLIC;
 
 CREATE FUNCTION ledger.audit_identifier() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
   PERFORM ledger.write_audit(
@@ -176,7 +183,7 @@ REVOKE ALL ON FUNCTION ledger.audit_identifier() FROM PUBLIC;
 
 CREATE FUNCTION ledger.audit_limit() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
   IF TG_OP = 'UPDATE' THEN
@@ -195,7 +202,7 @@ REVOKE ALL ON FUNCTION ledger.audit_limit() FROM PUBLIC;
 
 CREATE FUNCTION ledger.audit_policy() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
   before jsonb := to_jsonb(OLD);
@@ -213,7 +220,7 @@ REVOKE ALL ON FUNCTION ledger.audit_policy() FROM PUBLIC;
 
 CREATE FUNCTION ledger.audit_status() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
   PERFORM ledger.check_revision(OLD.revision, NEW.revision);
@@ -228,7 +235,7 @@ REVOKE ALL ON FUNCTION ledger.audit_status() FROM PUBLIC;
 
 CREATE FUNCTION ledger.check_children(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
 BEGIN
@@ -241,17 +248,45 @@ BEGIN
     LEFT JOIN ledger.transfers AS before
       ON before.parent_id = child.parent_id AND before.parent_sequence = child.parent_sequence - 1
     WHERE child.id = ANY (ids)
-      AND (legal.child IS NULL
-           OR parent.currency <> child.currency
-           OR (parent.debit_account, parent.credit_account) IS DISTINCT FROM (
+      AND (legal.child IS NOT NULL
+           AND parent.currency = child.currency
+           AND (parent.debit_account, parent.credit_account) = (
                 CASE WHEN child.kind IN ('CAPTURE', 'RELEASE')
                      THEN (child.debit_account, child.credit_account)
                      ELSE (child.credit_account, child.debit_account) END)
-           OR (child.parent_sequence = 1) <> (before.id IS NULL)
-           OR child.parent_remaining <> coalesce(before.parent_remaining, parent.amount)
+           AND (child.parent_sequence = 1) = (before.id IS NULL)
+           AND child.parent_remaining = coalesce(before.parent_remaining, parent.amount)
                                         - child.amount - coalesce(child.released, 0)
-           OR before.parent_state IN ('CAPTURED', 'RELEASED', 'EXPIRED', 'REVERSED', 'ROLLED_BACK')
-           OR (child.kind = 'CAPTURE' AND child.created_at_us >= parent.expires_at_us))
+           AND (before.id IS NULL OR before.parent_state NOT IN
+                  ('CAPTURED', 'RELEASED', 'EXPIRED', 'REVERSED', 'ROLLED_BACK'))
+           AND CASE child.kind
+                 WHEN 'CAPTURE' THEN
+                   child.created_at_us < coalesce(parent.expires_at_us, child.created_at_us + 1)
+                   AND child.parent_state = CASE child.parent_remaining
+                         WHEN 0 THEN 'CAPTURED'::ledger.transfer_state
+                         ELSE 'PARTIALLY_CAPTURED' END
+                 WHEN 'RELEASE' THEN
+                   child.parent_remaining = 0
+                   AND (child.parent_state IN ('RELEASED', 'ROLLED_BACK')
+                        OR child.parent_state = 'EXPIRED'
+                           AND child.created_at_us >= parent.expires_at_us)
+                 WHEN 'REFUND' THEN
+                   child.parent_state = CASE child.parent_remaining
+                     WHEN 0 THEN 'REFUNDED'::ledger.transfer_state
+                     ELSE 'PARTIALLY_REFUNDED' END
+                 ELSE
+                   child.parent_sequence = 1 AND child.parent_remaining = 0
+                   AND child.parent_state = 'REVERSED'
+               END
+           -- The indexes of partitions do not see each other.
+           AND NOT EXISTS (
+                 SELECT
+                 FROM ledger.transfers AS other
+                 WHERE other.parent_id = child.parent_id
+                   AND other.parent_sequence >= child.parent_sequence
+                   AND other.id <> child.id
+                   AND (other.parent_sequence = child.parent_sequence OR other.id <> ALL (ids)))
+          ) IS NOT TRUE
   ) THEN
     RAISE EXCEPTION 'a transfer does not follow its parent' USING ERRCODE = 'check_violation';
   END IF;
@@ -261,7 +296,7 @@ REVOKE ALL ON FUNCTION ledger.check_children(ids bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION ledger.check_revision(before bigint, after bigint) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
   IF after IS DISTINCT FROM before + 1 THEN
@@ -295,13 +330,18 @@ GRANT ALL ON FUNCTION ledger.key_locator(client text, key text) TO paycore_comma
 
 CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
+DECLARE
+  wanted bigint := (SELECT count(DISTINCT parent_id) FROM ledger.transfers WHERE id = ANY (ids));
+  ended bigint;
+  reduced bigint;
 BEGIN
   DELETE FROM ledger.open_holds AS hold
   USING ledger.transfers AS child
   WHERE child.id = ANY (ids) AND child.parent_id = hold.id AND child.parent_remaining = 0;
+  GET DIAGNOSTICS ended = ROW_COUNT;
   UPDATE ledger.open_holds AS hold
   SET remaining = latest.remaining, sequence = latest.sequence
   FROM (
@@ -311,6 +351,10 @@ BEGIN
     GROUP BY parent_id
   ) AS latest
   WHERE hold.id = latest.parent_id;
+  GET DIAGNOSTICS reduced = ROW_COUNT;
+  IF ended + reduced IS DISTINCT FROM wanted THEN
+    RAISE EXCEPTION 'a hold is not open' USING ERRCODE = 'check_violation';
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION ledger.reduce_holds(ids bigint[]) FROM PUBLIC;
@@ -328,7 +372,7 @@ REVOKE ALL ON FUNCTION ledger.refuse_change() FROM PUBLIC;
 
 CREATE FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
   named text := nullif(current_setting('paycore.client', true), '');
@@ -409,6 +453,8 @@ CREATE TRIGGER born_at_zero BEFORE INSERT ON ledger.accounts FOR EACH ROW WHEN (
   OR (new.held <> 0) OR (new.version <> 0) OR (new.last_entry_us <> 0))) EXECUTE FUNCTION
   ledger.refuse_change();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER born_at_zero;
+CREATE TRIGGER closed_for_good BEFORE UPDATE OF status ON ledger.accounts FOR EACH ROW WHEN (((old.status = 'CLOSED'::ledger.account_status) AND (new.status <> 'CLOSED'::ledger.account_status))) EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER closed_for_good;
 CREATE TRIGGER immutable BEFORE UPDATE OF id, kind, currency, owner, institution, opened_by,
   created_at_us ON ledger.accounts FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER immutable;
@@ -419,6 +465,9 @@ CREATE TRIGGER only_by_transfers BEFORE UPDATE OF balance, held, version, last_e
   ledger.accounts FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION
   ledger.refuse_change();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER only_by_transfers;
+CREATE TRIGGER revision_by_one BEFORE UPDATE OF revision ON ledger.accounts FOR EACH ROW WHEN
+  ((new.revision <> (old.revision + 1))) EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER revision_by_one;
 GRANT SELECT ON TABLE ledger.accounts TO paycore_command, paycore_audit, paycore_projector,
   paycore_query;
 GRANT INSERT(overdraft_limit),UPDATE(overdraft_limit) ON TABLE ledger.accounts TO paycore_command;
@@ -545,10 +594,10 @@ CREATE TABLE ledger.transfers (
     CONSTRAINT transfers_authorized CHECK (((step_up = 'AUTHORIZED'::ledger.step_up_basis) = (authorization_id IS NOT NULL))),
     CONSTRAINT transfers_child CHECK (
 CASE
-    WHEN (kind = ANY (ARRAY['CAPTURE'::ledger.transfer_kind, 'RELEASE'::ledger.transfer_kind, 'REFUND'::ledger.transfer_kind, 'REVERSAL'::ledger.transfer_kind])) THEN ((parent_id IS NOT NULL) AND (parent_sequence > 0) AND (parent_remaining >= 0) AND (parent_state IS NOT NULL))
+    WHEN (kind = ANY (ARRAY['CAPTURE'::ledger.transfer_kind, 'RELEASE'::ledger.transfer_kind, 'REFUND'::ledger.transfer_kind, 'REVERSAL'::ledger.transfer_kind])) THEN ((parent_id IS NOT NULL) AND (parent_state IS NOT NULL) AND (COALESCE(parent_sequence, (0)::bigint) > 0) AND (COALESCE(parent_remaining, ('-1'::integer)::bigint) >= 0))
     ELSE (parent_id IS NULL)
 END),
-    CONSTRAINT transfers_extras CHECK ((((expires_at_us IS NULL) OR (kind = 'HOLD'::ledger.transfer_kind)) AND ((review IS NULL) OR ((kind = 'HOLD'::ledger.transfer_kind) AND ((length(review) >= 1) AND (length(review) <= 64)))) AND ((released IS NULL) OR ((kind = 'CAPTURE'::ledger.transfer_kind) AND (released > 0) AND (parent_remaining = 0))))),
+    CONSTRAINT transfers_extras CHECK ((((expires_at_us IS NULL) OR (kind = 'HOLD'::ledger.transfer_kind)) AND ((review IS NULL) OR ((kind = 'HOLD'::ledger.transfer_kind) AND ((length(review) >= 1) AND (length(review) <= 64)))) AND ((released IS NULL) OR ((kind = 'CAPTURE'::ledger.transfer_kind) AND (released > 0) AND (COALESCE(parent_remaining, ('-1'::integer)::bigint) = 0))))),
     CONSTRAINT transfers_legs CHECK (
 CASE
     WHEN (kind = ANY (ARRAY['HOLD'::ledger.transfer_kind, 'RELEASE'::ledger.transfer_kind])) THEN ((credit_version IS NULL) AND (credit_balance_after IS NULL))

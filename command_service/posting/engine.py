@@ -267,7 +267,7 @@ class PostingEngine:
 
     async def _post(self, batch: list[Waiting]) -> None:
         """Post `batch`, again after conflicts; answers every command in it."""
-        failure = anew.contention()
+        failure, conflicts = anew.contention(), 0
         for wait_s in (*anew.BACKOFF_S, None):
             batch = self._drop_late(batch)
             if not batch:
@@ -285,7 +285,7 @@ class PostingEngine:
             except ConflictError as conflict:
                 metrics.RETRIES.labels("conflict").inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
-                failure = anew.contention()
+                failure, conflicts = anew.contention(), conflicts + 1
             except UnreachableError as unreachable:
                 metrics.RETRIES.labels("unreachable").inc()
                 log.warning("database unreachable", cause=str(unreachable), size=len(batch))
@@ -307,6 +307,10 @@ class PostingEngine:
                 return
             if wait_s is not None:
                 await anew.pause(wait_s)
+        if conflicts > len(anew.BACKOFF_S) and len(batch) > 1:
+            # Whoever meets a conflict each time under its locks, must not do so for all others.
+            await self._halve(batch)
+            return
         refuse(batch, failure)
 
     def _drop_late(self, batch: list[Waiting]) -> list[Waiting]:
@@ -348,6 +352,9 @@ class PostingEngine:
             metrics.REJECTED_ROWS.inc()
             refuse(batch, anew.internal(error_id))
             return
+        await self._halve(batch)
+
+    async def _halve(self, batch: list[Waiting]) -> None:
         middle = len(batch) // 2
         await self._post(batch[:middle])
         await self._post(batch[middle:])

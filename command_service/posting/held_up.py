@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
+import structlog
+
 from command_service import anew
 from command_service.posting.store import LedgerStore, UnreachableError
 from command_service.posting.waiting import Waiting, needing, refuse
@@ -25,6 +27,8 @@ than the server leaves a transaction open whose process does nothing."""
 
 MOST_WAITING = 16
 """Sets of commands that wait at a time; more are answered with CONTENTION at once."""
+
+log = structlog.get_logger()
 
 Post = Callable[[list[Waiting]], Awaitable[None]]
 
@@ -81,6 +85,14 @@ class HeldUp:
         task.add_done_callback(lambda done: self._ended(done, mine))
 
     async def _wait(self, items: list[Waiting], held: frozenset[AccountId]) -> None:
+        try:
+            await self._try_again(items, held)
+        except Exception:
+            error_id = anew.error_id()
+            log.exception("commands that waited failed", size=len(items), error_id=error_id)
+            refuse([item for item in items if not item.answered], anew.internal(error_id))
+
+    async def _try_again(self, items: list[Waiting], held: frozenset[AccountId]) -> None:
         for wait_s in LOOKS_S:
             await anew.pause(wait_s)
             try:

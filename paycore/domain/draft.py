@@ -184,3 +184,13 @@ def check_range(debit: Working, credit: Working, amount: int, currency: str) -> 
             "a balance would leave the range of int64",
             {"requested": str(amount), "currency": currency},
         )
+
+
+def check_held_range(debit: Working, amount: int, currency: str) -> None:
+    """Raise PaycoreError BALANCE_OVERFLOW where what is held would leave int64."""
+    if debit.held + amount > MAX_MINOR:
+        raise PaycoreError(
+            Reason.BALANCE_OVERFLOW,
+            "what is held would leave the range of int64",
+            {"requested": str(amount), "currency": currency},
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paycore.domain.accounts import Account, AccountKind, AccountStatus
-from paycore.domain.draft import Draft, Standing, Working, check_range
+from paycore.domain.draft import Draft, Standing, Working, check_held_range, check_range
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.money import Minor
 from paycore.domain.plan import AuthorizationRow
@@ -75,6 +75,8 @@ def admit(
         _check_ahead(command.expires_at_us, draft.now_us)
     basis = _step_up_basis(draft, command, client, payer)
     check_range(debit, credit, command.amount, command.currency)
+    if kind is TransferKind.HOLD or command.risk is not None:
+        check_held_range(debit, command.amount, command.currency)
     return debit, credit, basis, standing
 
 

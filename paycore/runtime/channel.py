@@ -7,10 +7,13 @@ import grpc
 from paycore.runtime.tls import TlsFiles
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""Larger messages are refused by either side."""
+"""Larger requests are refused by the server."""
+
+MAX_REPLY_BYTES = 2 * MAX_MESSAGE_BYTES
+"""Larger replies are refused by the caller: one repeats its request, and says what became of it."""
 
 OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),

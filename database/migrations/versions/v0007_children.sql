@@ -23,13 +23,13 @@ ALTER TABLE ledger.transfers
          ELSE credit_version IS NOT NULL AND credit_balance_after IS NOT NULL END) NOT VALID,
   ADD CONSTRAINT transfers_child CHECK (
     CASE WHEN kind IN ('CAPTURE', 'RELEASE', 'REFUND', 'REVERSAL')
-         THEN parent_id IS NOT NULL AND parent_sequence > 0 AND parent_remaining >= 0
-              AND parent_state IS NOT NULL
+         THEN parent_id IS NOT NULL AND parent_state IS NOT NULL
+              AND coalesce(parent_sequence, 0) > 0 AND coalesce(parent_remaining, -1) >= 0
          ELSE parent_id IS NULL END) NOT VALID,
   ADD CONSTRAINT transfers_extras CHECK (
     (expires_at_us IS NULL OR kind = 'HOLD')
     AND (review IS NULL OR kind = 'HOLD' AND length(review) BETWEEN 1 AND 64)
-    AND (released IS NULL OR kind = 'CAPTURE' AND released > 0 AND parent_remaining = 0)) NOT VALID;
+    AND (released IS NULL OR kind = 'CAPTURE' AND released > 0 AND coalesce(parent_remaining, -1) = 0)) NOT VALID;
 
 COMMENT ON COLUMN ledger.transfers.parent_id IS
   'The transfer that this one captures, releases, refunds or reverses.';

@@ -5,7 +5,7 @@
 -- tables were small must not read them whole when they are large.
 
 CREATE FUNCTION ledger.apply_transfers() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET enable_seqscan = off
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
   wanted bigint;
@@ -19,11 +19,15 @@ BEGIN
                      WHEN 'RELEASE' THEN -amount
                      WHEN 'CAPTURE' THEN -(amount + coalesce(released, 0))
                      ELSE 0 END AS held_change,
-           debit_held_after AS held_after, kind <> 'RELEASE' AS debits
+           debit_held_after AS held_after, kind <> 'RELEASE' AS debits,
+           CASE WHEN kind = 'DEPOSIT' THEN 'EXTERNAL'::ledger.account_kind
+                WHEN parent_id IS NULL THEN 'CUSTOMER' END AS kind
     FROM inserted
     UNION ALL
     SELECT credit_account, currency, credit_version, created_at_us, credit_balance_after, amount, 0,
-           NULL, false
+           NULL, false,
+           CASE WHEN kind = 'WITHDRAWAL' THEN 'EXTERNAL'::ledger.account_kind
+                WHEN parent_id IS NULL THEN 'CUSTOMER' END
     FROM inserted
     WHERE credit_version IS NOT NULL
   ), sums AS (
@@ -33,7 +37,8 @@ BEGIN
            sum(change)::bigint AS change, sum(held_change)::bigint AS held_change,
            max(ARRAY[version, balance_after]) AS last,
            max(ARRAY[version, held_after]) FILTER (WHERE held_after IS NOT NULL) AS last_held,
-           min(currency) AS currency, max(currency) AS currency_too, bool_or(debits) AS debits
+           min(currency) AS currency, max(currency) AS currency_too, bool_or(debits) AS debits,
+           min(kind) AS kind, max(kind) AS kind_too
     FROM legs
     GROUP BY account
   ), moved AS (
@@ -43,6 +48,8 @@ BEGIN
     FROM sums
     WHERE account.id = sums.account
       AND account.currency = sums.currency AND account.currency = sums.currency_too
+      -- What follows another transfer has the accounts of that one, whatever their kind.
+      AND (sums.kind IS NULL OR account.kind = sums.kind AND account.kind = sums.kind_too)
       AND (account.status = 'ACTIVE' OR account.status = 'FROZEN' AND NOT sums.debits)
       AND account.version + 1 = sums.first_version
       AND account.version + sums.entries = sums.last[1]
@@ -76,8 +83,9 @@ BEGIN
 END
 $$;
 
+-- All that must be true of what follows a transfer, so that a value that is missing refuses it.
 CREATE FUNCTION ledger.check_children(ids bigint[]) RETURNS void
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET enable_seqscan = off
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
   IF EXISTS (
@@ -89,17 +97,45 @@ BEGIN
     LEFT JOIN ledger.transfers AS before
       ON before.parent_id = child.parent_id AND before.parent_sequence = child.parent_sequence - 1
     WHERE child.id = ANY (ids)
-      AND (legal.child IS NULL
-           OR parent.currency <> child.currency
-           OR (parent.debit_account, parent.credit_account) IS DISTINCT FROM (
+      AND (legal.child IS NOT NULL
+           AND parent.currency = child.currency
+           AND (parent.debit_account, parent.credit_account) = (
                 CASE WHEN child.kind IN ('CAPTURE', 'RELEASE')
                      THEN (child.debit_account, child.credit_account)
                      ELSE (child.credit_account, child.debit_account) END)
-           OR (child.parent_sequence = 1) <> (before.id IS NULL)
-           OR child.parent_remaining <> coalesce(before.parent_remaining, parent.amount)
+           AND (child.parent_sequence = 1) = (before.id IS NULL)
+           AND child.parent_remaining = coalesce(before.parent_remaining, parent.amount)
                                         - child.amount - coalesce(child.released, 0)
-           OR before.parent_state IN ('CAPTURED', 'RELEASED', 'EXPIRED', 'REVERSED', 'ROLLED_BACK')
-           OR (child.kind = 'CAPTURE' AND child.created_at_us >= parent.expires_at_us))
+           AND (before.id IS NULL OR before.parent_state NOT IN
+                  ('CAPTURED', 'RELEASED', 'EXPIRED', 'REVERSED', 'ROLLED_BACK'))
+           AND CASE child.kind
+                 WHEN 'CAPTURE' THEN
+                   child.created_at_us < coalesce(parent.expires_at_us, child.created_at_us + 1)
+                   AND child.parent_state = CASE child.parent_remaining
+                         WHEN 0 THEN 'CAPTURED'::ledger.transfer_state
+                         ELSE 'PARTIALLY_CAPTURED' END
+                 WHEN 'RELEASE' THEN
+                   child.parent_remaining = 0
+                   AND (child.parent_state IN ('RELEASED', 'ROLLED_BACK')
+                        OR child.parent_state = 'EXPIRED'
+                           AND child.created_at_us >= parent.expires_at_us)
+                 WHEN 'REFUND' THEN
+                   child.parent_state = CASE child.parent_remaining
+                     WHEN 0 THEN 'REFUNDED'::ledger.transfer_state
+                     ELSE 'PARTIALLY_REFUNDED' END
+                 ELSE
+                   child.parent_sequence = 1 AND child.parent_remaining = 0
+                   AND child.parent_state = 'REVERSED'
+               END
+           -- The indexes of partitions do not see each other.
+           AND NOT EXISTS (
+                 SELECT
+                 FROM ledger.transfers AS other
+                 WHERE other.parent_id = child.parent_id
+                   AND other.parent_sequence >= child.parent_sequence
+                   AND other.id <> child.id
+                   AND (other.parent_sequence = child.parent_sequence OR other.id <> ALL (ids)))
+          ) IS NOT TRUE
   ) THEN
     RAISE EXCEPTION 'a transfer does not follow its parent' USING ERRCODE = 'check_violation';
   END IF;
@@ -107,12 +143,17 @@ END
 $$;
 
 CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET enable_seqscan = off
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
+DECLARE
+  wanted bigint := (SELECT count(DISTINCT parent_id) FROM ledger.transfers WHERE id = ANY (ids));
+  ended bigint;
+  reduced bigint;
 BEGIN
   DELETE FROM ledger.open_holds AS hold
   USING ledger.transfers AS child
   WHERE child.id = ANY (ids) AND child.parent_id = hold.id AND child.parent_remaining = 0;
+  GET DIAGNOSTICS ended = ROW_COUNT;
   UPDATE ledger.open_holds AS hold
   SET remaining = latest.remaining, sequence = latest.sequence
   FROM (
@@ -122,6 +163,10 @@ BEGIN
     GROUP BY parent_id
   ) AS latest
   WHERE hold.id = latest.parent_id;
+  GET DIAGNOSTICS reduced = ROW_COUNT;
+  IF ended + reduced IS DISTINCT FROM wanted THEN
+    RAISE EXCEPTION 'a hold is not open' USING ERRCODE = 'check_violation';
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION ledger.apply_transfers, ledger.check_children, ledger.reduce_holds

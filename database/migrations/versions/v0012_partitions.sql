@@ -72,7 +72,7 @@ GRANT SELECT ON ledger.entries TO paycore_command, paycore_audit, paycore_projec
 -- Uniqueness across partitions of what is not the partition's key, the posting's locks and guards
 -- keep, and verification proves.
 CREATE FUNCTION ledger.add_transfer_partition(month date) RETURNS boolean
-  LANGUAGE plpgsql SET search_path = ''
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   first_day timestamptz := date_trunc('month', month::timestamp) AT TIME ZONE 'UTC';
@@ -125,6 +125,7 @@ COMMENT ON FUNCTION ledger.add_transfer_partition IS
   'Makes the partition for the transfers of one month; false where there is one already.';
 REVOKE ALL ON FUNCTION ledger.add_transfer_partition FROM PUBLIC;
 
+-- From the present month on: the bound may have been set in an earlier one.
 SELECT ledger.add_transfer_partition(
   (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead))::date)
-FROM generate_series(2, 13) AS ahead;
+FROM generate_series(0, 13) AS ahead;

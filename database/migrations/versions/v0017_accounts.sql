@@ -48,7 +48,7 @@ COMMENT ON COLUMN ledger.audit.id IS
 
 CREATE FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb)
   RETURNS void
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   named text := nullif(current_setting('paycore.client', true), '');
@@ -78,7 +78,7 @@ $$;
 -- So that the changes of an account have an order, whoever makes them. It is not raised for who forgot
 -- it: a trigger before each row would cost the postings, which change these rows too.
 CREATE FUNCTION ledger.check_revision(before bigint, after bigint) RETURNS void
-  LANGUAGE plpgsql SET search_path = ''
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF after IS DISTINCT FROM before + 1 THEN
@@ -89,7 +89,7 @@ END
 $$;
 
 CREATE FUNCTION ledger.audit_status() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM ledger.check_revision(OLD.revision, NEW.revision);
@@ -103,7 +103,7 @@ $$;
 
 -- The version says up to which entry the limit before held, and from which on the limit after.
 CREATE FUNCTION ledger.audit_limit() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF TG_OP = 'UPDATE' THEN
@@ -120,7 +120,7 @@ END
 $$;
 
 CREATE FUNCTION ledger.audit_identifier() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM ledger.write_audit(
@@ -132,7 +132,7 @@ $$;
 
 -- Its arguments: what a row is, and the column that names it.
 CREATE FUNCTION ledger.audit_policy() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   before jsonb := to_jsonb(OLD);
@@ -185,3 +185,13 @@ ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER never_truncated;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.risk_rules
   FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER never_truncated;
+
+-- Closed is closed, and revisions count: readers go by them.
+CREATE TRIGGER closed_for_good BEFORE UPDATE OF status ON ledger.accounts
+  FOR EACH ROW WHEN (OLD.status = 'CLOSED' AND NEW.status <> 'CLOSED')
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER closed_for_good;
+CREATE TRIGGER revision_by_one BEFORE UPDATE OF revision ON ledger.accounts
+  FOR EACH ROW WHEN (NEW.revision <> OLD.revision + 1)
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER revision_by_one;

@@ -157,6 +157,39 @@ async def test_a_frozen_account_is_not_debited(
         await insert(admin, accounts)
 
 
+async def test_a_transfer_takes_nothing_from_the_world_outside(
+    connect: Connect, accounts: list[AccountId]
+) -> None:
+    admin = await connect("admin")
+    entry = {
+        "debit_account": accounts[0],
+        "credit_account": accounts[1],
+        "debit_balance_after": -2_005,
+        "credit_balance_after": 995,
+    }
+    with pytest.raises(asyncpg.SerializationError):
+        await insert(admin, accounts, **entry)
+    await insert(admin, accounts, **entry, kind="DEPOSIT")
+
+
+@pytest.mark.parametrize("role", ["owner", "admin"])
+async def test_closed_is_closed_and_revisions_count(
+    connect: Connect, accounts: list[AccountId], role: str
+) -> None:
+    connection = await connect(role)
+    for revision in ("revision + 2", "revision", "9223372036854775807"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await connection.execute(f"UPDATE ledger.accounts SET revision = {revision}")
+    new = "(id, kind, currency, owner, institution, opened_by, created_at_us)"
+    await connection.execute(
+        f"INSERT INTO ledger.accounts {new} VALUES (5, 'CUSTOMER', 'EUR', 'o', 'b', 'c', 1)"
+    )
+    change = "UPDATE ledger.accounts SET status = '{}', revision = revision + 1 WHERE id = 5"
+    await connection.execute(change.format("CLOSED"))
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await connection.execute(change.format("ACTIVE"))
+
+
 @pytest.mark.parametrize("missing", ["debit_account", "credit_account"])
 async def test_both_accounts_must_be_there(
     connect: Connect, accounts: list[AccountId], missing: str
@@ -200,6 +233,47 @@ class TestChildren:
         await insert(admin, accounts, **HOLD)
         with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
             await insert(admin, accounts, **{**CAPTURE, **changes})
+
+    @pytest.mark.parametrize("missing", ["parent_sequence", "parent_remaining", "parent_state"])
+    async def test_nothing_of_it_may_be_left_out(
+        self, connect: Connect, accounts: list[AccountId], missing: str
+    ) -> None:
+        admin = await connect("admin")
+        await insert(admin, accounts, **HOLD)
+        with pytest.raises(asyncpg.CheckViolationError):
+            await insert(admin, accounts, **{**CAPTURE, missing: None})
+
+    @pytest.mark.parametrize("state", ["PARTIALLY_CAPTURED", "RELEASED", "REFUNDED"])
+    async def test_the_state_is_what_it_leaves_behind(
+        self, connect: Connect, accounts: list[AccountId], state: str
+    ) -> None:
+        admin = await connect("admin")
+        await insert(admin, accounts, **HOLD)
+        with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
+            await insert(admin, accounts, **{**CAPTURE, "parent_state": state})
+
+    async def test_in_another_month_nothing_begins_anew(
+        self, connect: Connect, accounts: list[AccountId]
+    ) -> None:
+        """A second capture, of what another hold set aside, with an id of another partition."""
+        admin = await connect("admin")
+        await insert(admin, accounts, **HOLD)
+        other = {"id": 902, "debit_version": 4, "debit_held_after": 10}
+        await insert(admin, accounts, **{**HOLD, **other, "created_at_us": 2 * 10**15 + 5})
+        first = {"debit_version": 5, "debit_held_after": 5, "created_at_us": 2 * 10**15 + 6}
+        await insert(admin, accounts, **{**CAPTURE, **first})
+        later = await admin.fetchval("SELECT ledger.first_transfer_id(now() + interval '6 months')")
+        second = {
+            "id": later,
+            "debit_version": 6,
+            "credit_version": 4,
+            "debit_balance_after": 980,
+            "credit_balance_after": 1_020,
+            "debit_held_after": 0,
+            "created_at_us": 2 * 10**15 + 7,
+        }
+        with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
+            await insert(admin, accounts, **{**CAPTURE, **second})
 
     async def test_past_the_deadline_nothing_is_captured(
         self, connect: Connect, accounts: list[AccountId]
