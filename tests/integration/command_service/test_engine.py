@@ -445,6 +445,26 @@ class TestRejectedRows:
         assert after["transfers"] - before["transfers"] == 6
         assert after["idempotency_keys"] - before["idempotency_keys"] == 6
 
+    async def test_one_that_meets_a_conflict_each_time_holds_up_no_others(
+        self, core: CommandCore, admin: asyncpg.Connection
+    ) -> None:
+        _, a, b, c, d = await core.open(4)
+        await admin.execute(
+            "CREATE FUNCTION public.conflict() RETURNS trigger LANGUAGE plpgsql AS $$"
+            " BEGIN RAISE EXCEPTION 'again' USING ERRCODE = 'serialization_failure'; END $$"
+        )
+        await admin.execute(
+            "CREATE TRIGGER conflict BEFORE INSERT ON ledger.transfers_first FOR EACH ROW"
+            " WHEN (NEW.amount = 13) EXECUTE FUNCTION public.conflict()"
+        )
+        outcomes = await core.submit(
+            *(payment(a, b, 1), payment(c, d, 13), payment(c, d, 2), payment(b, a, 3))
+        )
+        assert [isinstance(one, Posted) for one in outcomes] == [True, False, True, True]
+        stuck = outcomes[1]
+        assert isinstance(stuck, Refused)
+        assert stuck.error.reason is Reason.CONTENTION
+
     async def test_a_rejected_transaction_leaves_nothing(
         self, core: CommandCore, admin: asyncpg.Connection
     ) -> None:
