@@ -19,6 +19,9 @@ _clock = SystemClock()
 
 CURRENCY = "USD"
 
+AMPLE = 2**62
+"""A limit that no payment here comes near."""
+
 
 @dataclass(frozen=True)
 class Payment:
@@ -44,9 +47,10 @@ class TestLedger:
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.executemany(
                 "INSERT INTO ledger.accounts (id, created_at_us, kind, currency, owner,"
-                " institution, opened_by) VALUES ($1, $2, 'EXTERNAL', $3, $4, $5, 'app')",
+                " institution, opened_by, overdraft_limit)"
+                " VALUES ($1, $2, 'CUSTOMER', $3, $4, $5, 'app', $6)",
                 [
-                    (key, _clock.now_us(), CURRENCY, f"owner-{key}", f"bank-{key % 3}")
+                    (key, _clock.now_us(), CURRENCY, f"owner-{key}", f"bank-{key % 3}", AMPLE)
                     for key in accounts
                 ],
             )
