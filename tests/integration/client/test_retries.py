@@ -174,7 +174,7 @@ async def test_a_limit_after_an_unclear_attempt_leaves_the_outcome_unknown(
 
 async def test_contention_to_the_end_leaves_nothing_unknown(target: str, script: Script) -> None:
     script.play(refused(Reason.CONTENTION, 1))
-    async with PaycoreClient(target, timeouts=Timeouts(total_s=0.2)) as client:
+    async with PaycoreClient(target, timeouts=Timeouts(total_s=1.0)) as client:
         with pytest.raises(ContentionError) as caught:
             await client.submit_transfer(ORDER)
     assert not caught.value.outcome_unknown
