@@ -172,6 +172,7 @@ class Gate:
                 incoming = Incoming(context, self._draining)
                 requests = self._requests(incoming, method, client)
                 call = Call(client, self._deadline_s(context), context)
+                # A handler is an async generator; as an iterator its type has no aclose.
                 async with aclosing(handler(requests, call)) as replies:  # type: ignore[type-var]
                     async for reply in replies:
                         await context.write(reply.SerializeToString())
