@@ -28,6 +28,7 @@ from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.groups import GroupServicer
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream import StreamServicer
+from command_service.servicers.stretches import Stretches
 from command_service.servicers.transfers import TransferServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
@@ -112,16 +113,26 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             rules.current,
             await open_judge(settings, f"{application}-risk", clock, stack),
         )
+        stretches = Stretches()
         server = Server(settings, limiter=limiter, clock=clock)
         server.add(
             transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],
             [
                 TransferServicer(
-                    engine, store, accounts, admission, identifiers, rules.current, secret
+                    engine,
+                    store,
+                    accounts,
+                    admission,
+                    identifiers,
+                    rules.current,
+                    secret,
+                    stretches,
                 ),
-                GroupServicer(engine, admission, identifiers, secret),
+                GroupServicer(engine, admission, identifiers, secret, stretches),
                 ChildServicer(engine, store, admission, secret),
-                StreamServicer(engine, TransferIntake(identifiers, admission, secret), clock),
+                StreamServicer(
+                    engine, TransferIntake(identifiers, admission, secret, stretches), clock
+                ),
             ],
             {
                 "SubmitTransfers": lambda request: _cost(len(request.transfers)),

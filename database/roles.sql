@@ -28,6 +28,13 @@ ALTER ROLE paycore_command SET search_path = '';
 ALTER ROLE paycore_command SET statement_timeout = '10s';
 ALTER ROLE paycore_command SET lock_timeout = '5s';
 ALTER ROLE paycore_command SET idle_in_transaction_session_timeout = '10s';
+-- Whatever it asks for, it names by key. Where there are no statistics yet, as in a new database, a
+-- planner would rather read whole tables, and a prepared statement keeps to that while they grow.
+ALTER ROLE paycore_command SET enable_seqscan = off;
+ALTER ROLE paycore_command SET enable_hashjoin = off;
+ALTER ROLE paycore_command SET enable_mergejoin = off;
+-- Up to version 17 such plans look dear enough to be compiled.
+ALTER ROLE paycore_command SET jit = off;
 
 ALTER ROLE paycore_signing SET search_path = '';
 ALTER ROLE paycore_signing SET statement_timeout = '5s';

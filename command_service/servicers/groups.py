@@ -7,6 +7,7 @@ from dataclasses import replace
 from command_service.admission.admission import Admission
 from command_service.posting.engine import PostingEngine
 from command_service.servicers.fields import MAX_BATCH, Fields
+from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_replies import error_of, fill_transfer, position_of
 from command_service.servicers.transfer_requests import parse_grouped
 from paycore.domain.errors import PaycoreError, Violation, invalid_field, invalid_fields
@@ -28,11 +29,13 @@ class GroupServicer:
         admission: Admission,
         identifiers: Identifiers,
         secret: bytes,
+        stretches: Stretches,
     ) -> None:
         self._engine = engine
         self._identifiers = identifiers
         self._admission = admission
         self._secret = secret
+        self._stretches = stretches
 
     async def SubmitTransferGroup(  # noqa: N802  # named by the contract
         self, request: pb2.SubmitTransferGroupRequest, call: Call
@@ -48,7 +51,7 @@ class GroupServicer:
             first = min(unknown)
             error = unknown[first]
             raise replace(error, metadata={**error.metadata, "item": str(first)})
-        items = self._parse(request, call.client)
+        items = await self._parse(request, call.client)
         if named:
             items = [self._acted(item, request.actor) for item in items]
         admitted = await self._admission.admit_group(
@@ -66,11 +69,15 @@ class GroupServicer:
         reply = pb2.SubmitTransferGroupResponse(
             group_id=outcome.id, position=position_of(outcome), replayed=outcome.replayed
         )
-        for one in outcome.transfers:
+        for place, one in enumerate(outcome.transfers):
+            if place % AT_A_STRETCH == 0:
+                await self._stretches.next()
             fill_transfer(reply.transfers.add(), one)
         return reply
 
-    def _parse(self, request: pb2.SubmitTransferGroupRequest, client: str) -> list[TransferCommand]:
+    async def _parse(
+        self, request: pb2.SubmitTransferGroupRequest, client: str
+    ) -> list[TransferCommand]:
         """Raises PaycoreError INVALID_FIELD with the bad fields of all items."""
         fields = Fields()
         fields.key(request.idempotency_key)
@@ -80,6 +87,8 @@ class GroupServicer:
         violations: list[Violation] = list(error.violations) if error is not None else []
         items: list[TransferCommand] = []
         for place, item in enumerate(request.transfers):
+            if place % AT_A_STRETCH == 0:
+                await self._stretches.next()
             try:
                 items.append(parse_grouped(item, client, self._secret, place))
             except PaycoreError as refusal:

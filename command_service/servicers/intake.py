@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from command_service.admission.admission import Admission
 from command_service.admission.proof import ParsedTransfer
 from command_service.posting import metrics
+from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_requests import parse_transfer
 from paycore.domain.errors import PaycoreError
 from paycore.domain.transfers import Refused, TransferCommand
 from paycore.runtime.account_names import SIDES
 from paycore.runtime.identifiers import Identifiers
 from paycore.v1 import transfer_service_pb2 as pb2
-
-AT_A_STRETCH = 50
-"""Transfers of a bulk request that are translated before other calls have their turn."""
 
 
 class Intake(NamedTuple):
@@ -32,10 +29,13 @@ class Intake(NamedTuple):
 class TransferIntake:
     """Names accounts by id, translates and admits."""
 
-    def __init__(self, identifiers: Identifiers, admission: Admission, secret: bytes) -> None:
+    def __init__(
+        self, identifiers: Identifiers, admission: Admission, secret: bytes, stretches: Stretches
+    ) -> None:
         self._identifiers = identifiers
         self._admission = admission
         self._secret = secret
+        self._stretches = stretches
 
     async def take_in(
         self, items: Sequence[pb2.SubmitTransferRequest], client: str, deadline_s: float
@@ -50,8 +50,8 @@ class TransferIntake:
         refused: list[tuple[int, Refused]] = []
         unknown = await self._identifiers.name_all_by_id(items, *SIDES)
         for index, item in enumerate(items):
-            if index % AT_A_STRETCH == AT_A_STRETCH - 1:
-                await asyncio.sleep(0)
+            if index % AT_A_STRETCH == 0:
+                await self._stretches.next()
             try:
                 if index in unknown:
                     raise unknown[index]

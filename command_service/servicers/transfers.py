@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +17,8 @@ from command_service.posting.store import (
     UnreachableError,
 )
 from command_service.servicers.fields import MAX_BATCH, MAX_REFERENCE, Fields
-from command_service.servicers.intake import AT_A_STRETCH, TransferIntake
+from command_service.servicers.intake import TransferIntake
+from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_replies import (
     error_of,
     fill_outcomes,
@@ -66,6 +66,7 @@ class TransferServicer:
         identifiers: Identifiers,
         rules: Callable[[], Rules],
         secret: bytes,
+        stretches: Stretches,
     ) -> None:
         self._engine = engine
         self._identifiers = identifiers
@@ -74,7 +75,8 @@ class TransferServicer:
         self._admission = admission
         self._rules = rules
         self._secret = secret
-        self._intake = TransferIntake(identifiers, admission, secret)
+        self._intake = TransferIntake(identifiers, admission, secret, stretches)
+        self._stretches = stretches
 
     async def SubmitTransfer(  # noqa: N802  # named by the contract
         self, request: pb2.SubmitTransferRequest, call: Call
@@ -126,12 +128,23 @@ class TransferServicer:
             for index, outcome in zip(intake.places, decided, strict=True):
                 outcomes[index] = outcome
         reply = pb2.SubmitTransfersResponse()
-        reply.position = await fill_in_turns(
+        reply.position = await self._fill(
             reply.outcomes,
             [outcome for outcome in outcomes if outcome is not None],
             [item.idempotency_key for item in request.transfers],
         )
         return reply
+
+    async def _fill(self, messages: Any, outcomes: Sequence[Outcome], keys: Sequence[str]) -> str:
+        """As `fill_outcomes`, a stretch at a time."""
+        latest = ""
+        for start in range(0, len(outcomes), AT_A_STRETCH):
+            await self._stretches.next()
+            some = slice(start, start + AT_A_STRETCH)
+            position = fill_outcomes(messages, outcomes[some], keys[some])
+            if position and (not latest or Position.decode(position) > Position.decode(latest)):
+                latest = position
+        return latest
 
     async def LookupTransfer(  # noqa: N802  # named by the contract
         self, request: pb2.LookupTransferRequest, call: Call
@@ -187,19 +200,6 @@ class TransferServicer:
                 readable = debit is not None and self._accounts.may_read(client, debit)
                 outcomes.append(Declined(row, details, readable, True, position))
         return outcomes
-
-
-async def fill_in_turns(messages: Any, outcomes: Sequence[Outcome], keys: Sequence[str]) -> str:
-    """As `fill_outcomes`, with a turn for other calls every AT_A_STRETCH."""
-    latest = ""
-    for start in range(0, len(outcomes), AT_A_STRETCH):
-        if start:
-            await asyncio.sleep(0)
-        some = slice(start, start + AT_A_STRETCH)
-        position = fill_outcomes(messages, outcomes[some], keys[some])
-        if position and (not latest or Position.decode(position) > Position.decode(latest)):
-            latest = position
-    return latest
 
 
 def _rows(stored: StoredOutcome) -> Sequence[tuple[Transfer | Decline, Details | None]]:

@@ -45,6 +45,10 @@ class Sink(Protocol):
         """
         ...
 
+    def shows_in_s(self) -> float:
+        """How long what it is given now stays unseen by its readers, in seconds."""
+        ...
+
     async def stop(self) -> None:
         """Give back what `start` took."""
         ...

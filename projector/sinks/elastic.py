@@ -81,6 +81,7 @@ class ElasticSink:
         self._refresh_needed = True
         self._refreshed_s = 0.0
         self._refreshed_us = 0
+        self._indexed_in_s = 0.0
         self._position_written_s = 0.0
 
     @property
@@ -109,9 +110,11 @@ class ElasticSink:
         """
         rejections: Sequence[Rejection] = ()
         if batch.documents:
+            begun_s = self._clock.monotonic_s()
             documents = self._sent.unsent(batch.documents)
             rejections = await self._index(documents)
             self._sent.note(documents)
+            self._indexed_in_s = self._clock.monotonic_s() - begun_s
             self._refresh_needed = True
             self._unseen_us.extend(batch.written_us)
         now_s = self._clock.monotonic_s()
@@ -127,6 +130,10 @@ class ElasticSink:
         elif batch.caught_up and now_s - self._position_written_s >= POSITION_EVERY_S:
             await self._tell(batch)
         return rejections
+
+    def shows_in_s(self) -> float:
+        next_s = self._refreshed_s + self._settings.refresh_gap_s - self._indexed_in_s
+        return max(0.0, next_s - self._clock.monotonic_s())
 
     async def stop(self) -> None:
         """Close the connections."""

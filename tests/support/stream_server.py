@@ -17,6 +17,7 @@ from command_service.admission.payers import Payers
 from command_service.admission.step_up import StepUpAdmission
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream import StreamLimits, StreamServicer
+from command_service.servicers.stretches import Stretches
 from deploy.local import Endpoints
 from deploy.local.services import ACCESS_FILE
 from paycore.domain.errors import PaycoreError, Reason
@@ -88,7 +89,7 @@ async def stream_server(
         StepUpAdmission(NoSigner()),
         lambda: rules,
     )
-    intake = TransferIntake(Identifiers(from_primary(core.pool)), admission, SECRET)
+    intake = TransferIntake(Identifiers(from_primary(core.pool)), admission, SECRET, Stretches())
     servicer = StreamServicer(core.engine, intake, core.clock, limits)
     others = SimpleNamespace(
         **{one.name: None for one in SERVICE.methods if one.name != "StreamTransfers"}

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from tests.bench.bed import FLOODER, SUBMIT_TRANSFER, SUBMIT_TRANSFERS, Bed, check_posted
-from tests.bench.errors import BenchError
+from tests.bench.bed import FLOODER, SUBMIT_TRANSFER, Bed
 from tests.bench.figures import Latency, Sample
-from tests.bench.lanes import Lanes, RawCall
+from tests.bench.flood import flood
+from tests.bench.lanes import Lanes
 from tests.bench.load import constant_rate
-from tests.bench.sizes import BATCH, BULK_CALLERS, LIGHT_RATE_PER_S
+from tests.bench.sizes import BULK_CALLERS, LIGHT_RATE_PER_S
 
 FLOOD_ACCOUNTS = 1_000
 MOST_IN_FLIGHT = 64
@@ -48,41 +44,18 @@ class LightClient:
             if not self._flooded:
                 taken = await constant_rate(call, requests, LIGHT_RATE_PER_S, MOST_IN_FLIGHT)
                 return Sample(latency=Latency.of(taken.latencies_s))
-            async with self._flood() as posted:
+            async with flood(
+                self._target, bed.endpoints.tls[FLOODER], await self._floods()
+            ) as other:
                 taken = await constant_rate(call, requests, LIGHT_RATE_PER_S, MOST_IN_FLIGHT)
-                rate = sum(posted) / taken.elapsed_s
         return Sample(
-            latency=Latency.of(taken.latencies_s), note=f"the flood got {rate:,.0f} transfers/s"
+            latency=Latency.of(taken.latencies_s), note=f"the flood got {other.rate:,} transfers/s"
         )
 
-    @asynccontextmanager
-    async def _flood(self) -> AsyncIterator[list[int]]:
-        """Another client's callers in bulk, while the block runs; yields counts as they post."""
+    async def _floods(self) -> list[int]:
+        """The accounts of the other client."""
         bed = self._bed
-        async with Lanes(self._target, bed.endpoints.tls[FLOODER], BULK_CALLERS) as lanes:
-            if not self._flooders_accounts:
+        if not self._flooders_accounts:
+            async with Lanes(self._target, bed.endpoints.tls[FLOODER], 1) as lanes:
                 self._flooders_accounts = await bed.open_accounts(FLOOD_ACCOUNTS, lanes)
-            posted: list[int] = []
-            call = lanes.call(SUBMIT_TRANSFERS)
-            callers = [
-                asyncio.create_task(self._flood_for_ever(call, posted)) for _ in range(BULK_CALLERS)
-            ]
-            try:
-                await asyncio.sleep(0.5)
-                posted.clear()
-                yield posted
-            finally:
-                for caller in callers:
-                    caller.cancel()
-                ends = await asyncio.gather(*callers, return_exceptions=True)
-            for end in ends:
-                if isinstance(end, BenchError):
-                    raise end
-
-    async def _flood_for_ever(self, call: RawCall, posted: list[int]) -> None:
-        accounts = self._flooders_accounts
-        # Made once and sent again with keys of their own: the flooder shares our cores.
-        (raw,) = self._bed.orders.bulks(accounts, 1, BATCH)
-        while True:
-            check_posted(await call(self._bed.orders.with_new_keys(raw)))
-            posted.append(BATCH)
+        return self._flooders_accounts
