@@ -45,7 +45,7 @@ from paycore.v1 import account_service_pb2, transfer_service_pb2
 
 OTHER_CONNECTIONS = 4
 """Connections beside those of the batches, in a pool apart so that neither waits for the other:
-reads, look-ups, accounts, leases, rules."""
+reads, look-ups, accounts, rules."""
 
 LOCK_TIMEOUT_MS = 1_000
 """How long a batch waits for the rows of its accounts, in milliseconds: others commit in a few, and
@@ -86,7 +86,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
         await posting.start()
-        ids = IdSource(pool, clock)
+        ids = IdSource(dsn, clock, f"{application}-ids")
         await ids.start()
         stack.push_async_callback(ids.stop)
         rules = RulesCache(pool, clock)

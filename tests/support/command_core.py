@@ -103,7 +103,7 @@ async def command_core(
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
         await posting.start()
-        ids = IdSource(pool, clock)
+        ids = IdSource(dsn, clock, "paycore-command-test-ids")
         await ids.start()
         stack.push_async_callback(ids.stop)
         rules = RulesCache(pool, clock)
