@@ -37,6 +37,7 @@ from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits import RateLimit, SharedLimiter
+from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
@@ -67,6 +68,8 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
     async with AsyncExitStack() as stack:
         metrics.serve(_metrics_address(settings, worker))
         dsn, application = settings.postgres_dsn.get_secret_value(), f"paycore-command-{worker}"
+        if not await until_schema_fits(settings, application, stop):
+            return
         pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
         stack.push_async_callback(close_pool, pool)
         limits = EngineLimits(

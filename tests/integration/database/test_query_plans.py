@@ -160,6 +160,7 @@ EXPECTED = {
     "risk.stored_keys": KEYS,
     "rules.all_grants": NOTHING,
     "rules.all_step_up_policies": NOTHING,
+    "schema.read_version": NOTHING,
     "signing.abandon": by("signing.attempts", "user_id"),
     "signing.add_counter": NOTHING,
     # Whether it may read them: the first row of each is enough.
