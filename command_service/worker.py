@@ -20,6 +20,7 @@ from command_service.admission.step_up import StepUpAdmission
 from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
+from command_service.posting.partition_watch import PartitionWatch
 from command_service.posting.postgres import PostgresLedger
 from command_service.servicers.account_requests import AccountRequests
 from command_service.servicers.accounts import AccountServicer
@@ -139,11 +140,13 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         )
         await server.start()
         expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")
+        watch = asyncio.create_task(PartitionWatch(pool, clock).run(), name="partition-watch")
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
         await stop.wait()
         log.info("draining", worker=worker)
         expiry.cancel()
+        watch.cancel()
         await _drain(server, engine, settings.shutdown_grace_s)
 
 
