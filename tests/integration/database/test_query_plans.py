@@ -215,6 +215,7 @@ EXPECTED = {
     "verify_outcomes.check_outcomes": VERIFICATION,
     "verify_since.allow_record": FRAME,
     "verify_since.check_fresh_chains": VERIFICATION,
+    "verify_since.check_fresh_key_uniqueness": VERIFICATION,
     "verify_since.check_fresh_outcomes": VERIFICATION,
     "verify_since.find_fresh": VERIFICATION,
     "verify_since.last_verification": first("ledger.verifications", "id"),
