@@ -20,6 +20,7 @@ from command_service.admission.step_up import StepUpAdmission
 from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
+from command_service.posting.partition_watch import PartitionWatch
 from command_service.posting.postgres import PostgresLedger
 from command_service.servicers.account_requests import AccountRequests
 from command_service.servicers.accounts import AccountServicer
@@ -38,6 +39,7 @@ from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits import RateLimit, SharedLimiter
+from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
@@ -46,7 +48,7 @@ from paycore.v1 import account_service_pb2, transfer_service_pb2
 
 OTHER_CONNECTIONS = 4
 """Connections beside those of the batches, in a pool apart so that neither waits for the other:
-reads, look-ups, accounts, leases, rules."""
+reads, look-ups, accounts, rules."""
 
 LOCK_TIMEOUT_MS = 1_000
 """How long a batch waits for the rows of its accounts, in milliseconds: others commit in a few, and
@@ -68,6 +70,8 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
     async with AsyncExitStack() as stack:
         metrics.serve(_metrics_address(settings, worker))
         dsn, application = settings.postgres_dsn.get_secret_value(), f"paycore-command-{worker}"
+        if not await until_schema_fits(settings, application, stop):
+            return
         pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
         stack.push_async_callback(close_pool, pool)
         limits = EngineLimits(
@@ -87,7 +91,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
         await posting.start()
-        ids = IdSource(pool, clock)
+        ids = IdSource(dsn, clock, f"{application}-ids")
         await ids.start()
         stack.push_async_callback(ids.stop)
         rules = RulesCache(pool, clock)
@@ -147,11 +151,13 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         )
         await server.start()
         expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")
+        watch = asyncio.create_task(PartitionWatch(pool, clock).run(), name="partition-watch")
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
         await stop.wait()
         log.info("draining", worker=worker)
         expiry.cancel()
+        watch.cancel()
         await _drain(server, engine, settings.shutdown_grace_s)
 
 

@@ -824,6 +824,21 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.risk_rules FOR EACH STA
 ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER never_truncated;
 GRANT SELECT ON TABLE ledger.risk_rules TO paycore_command, paycore_audit;
 
+CREATE TABLE ledger.scheme_grants (
+    client text NOT NULL,
+    scheme text NOT NULL,
+    CONSTRAINT scheme_grants_scheme CHECK ((scheme ~ '^[a-z0-9_-]{1,32}$'::text))
+);
+COMMENT ON TABLE ledger.scheme_grants IS
+  'Which clients may link names of which schemes, to accounts that their LINK_IDENTIFIER reaches.';
+ALTER TABLE ledger.scheme_grants ADD CONSTRAINT scheme_grants_pkey PRIMARY KEY (client, scheme);
+CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.scheme_grants FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('SCHEME_GRANT', 'client');
+ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER audit_policy;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.scheme_grants FOR EACH STATEMENT EXECUTE
+  FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER never_truncated;
+GRANT SELECT ON TABLE ledger.scheme_grants TO paycore_command, paycore_audit;
+
 CREATE TABLE ledger.step_up_policies (
     currency text NOT NULL,
     threshold bigint NOT NULL,

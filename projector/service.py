@@ -12,6 +12,7 @@ import structlog
 
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.schema import SchemaUnfitError, check_schema
 from projector.backoff import Backoff
 from projector.checkpoint import Checkpoints
 from projector.dead_letters import DeadLetters
@@ -42,6 +43,7 @@ _PASSING = (
     DeadLettersFullError,
     LeadershipLostError,
     LedgerIncompleteError,
+    SchemaUnfitError,
     SinkLostError,
     SinkRefusedError,
 )
@@ -94,6 +96,7 @@ class Projector:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(sink.stop)
             held = await stack.enter_async_context(connection(self._dsn, _APPLICATION))
+            await check_schema(held)
             leadership = Leadership.over(held, sink.name)
             if not await self._lead(leadership, stop):
                 return

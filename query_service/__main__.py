@@ -13,6 +13,7 @@ from paycore.runtime import logs, metrics, process
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.elastic import ElasticAddress, open_client
 from paycore.runtime.identifiers import Identifiers
+from paycore.runtime.schema import wait_for_schema
 from paycore.runtime.server import Server
 from paycore.v1 import analytics_service_pb2, history_service_pb2
 from query_service import metrics as query_metrics
@@ -31,7 +32,10 @@ log = structlog.get_logger()
 
 
 async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then drain. SERVING once grants and the index have answered."""
+    """Serve until `stop` is set, then drain.
+
+    SERVING once the schema fits and grants and the index have answered.
+    """
     clock = SystemClock()
     tokens = PageTokens(settings.page_token_key())
     dsn = settings.postgres_dsn.get_secret_value()
@@ -63,7 +67,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
             tasks = [
                 background.create_task(grants.run()),
                 background.create_task(positions.run()),
-                background.create_task(_announce(server, grants, positions)),
+                background.create_task(_announce(server, dsn, grants, positions)),
             ]
             await stop.wait()
             await server.stop()
@@ -78,7 +82,10 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     log.info("stopped")
 
 
-async def _announce(server: Server, grants: GrantsLoader, positions: PositionTracker) -> None:
+async def _announce(
+    server: Server, dsn: str, grants: GrantsLoader, positions: PositionTracker
+) -> None:
+    await wait_for_schema(dsn, "query-schema")
     await grants.loaded.wait()
     await positions.answered.wait()
     await server.set_serving(True)

@@ -9,6 +9,7 @@ import structlog
 from paycore.runtime import metrics
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool
+from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.server import Server
 from paycore.signing.v1 import signing_service_pb2 as pb
 from signing_service.authorizer import Authorizer
@@ -22,6 +23,9 @@ from signing_service.servicer import SigningServicer
 from signing_service.settings import SigningSettings
 from signing_service.store import Store
 
+APPLICATION = "paycore-signing"
+"""Under this name the database shows the process's sessions."""
+
 log = structlog.get_logger()
 
 
@@ -32,16 +36,19 @@ def open_keystore(settings: SigningSettings) -> Keystore:
 
 
 async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then drain.
+    """Serve until `stop` is set, then drain; before the schema fits, wait for it.
 
     Raises PaycoreError or what asyncpg raises when the database is not ready, OSError or
     RuntimeError when an address cannot be bound.
     """
     clock = SystemClock()
+    metrics.serve(settings.metrics_listen)
+    if not await until_schema_fits(settings, APPLICATION, stop):
+        return
     pool = await open_pool(
         settings.postgres_dsn.get_secret_value(),
         size=settings.postgres_connections,
-        application="paycore-signing",
+        application=APPLICATION,
     )
     hashing = HashingPool(settings.hashing_threads, settings.hashing_capacity)
     try:
@@ -55,7 +62,6 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
             pb.DESCRIPTOR.services_by_name["SigningService"],
             [SigningServicer(authorizer, enroller, keystore)],
         )
-        metrics.serve(settings.metrics_listen)
         await server.start()
         cleaning = asyncio.create_task(keep_clean(store), name="clean-up")
         await server.set_serving(True)

@@ -10,15 +10,14 @@ import os
 import random
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
 from tests.support.databases import OwnDatabase, own_database, prepare_template
+from tests.support.run_folder import run_folder
 from tests.support.seeds import rounds, seeded
 
 # No example database: a run leaves nothing behind, and a failure prints how to repeat it.
@@ -63,19 +62,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
     """The local stack: real stores and, where a test of this run asks for them, the services."""
     asked = any("services" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    with tempfile.TemporaryDirectory(prefix="paycore-tests-") as folder:
-        stack = LocalStack(
-            Path(folder), processes=2, parts=ALL_PARTS if asked else STORES, schema=True
-        )
+    with run_folder() as folder:
+        stack = LocalStack(folder, processes=2, parts=ALL_PARTS if asked else STORES, schema=True)
         stack.start()
         try:
             yield stack
         finally:
             stack.stop()
             if LOGS_VARIABLE in os.environ:
-                shutil.copytree(
-                    Path(folder) / "logs", os.environ[LOGS_VARIABLE], dirs_exist_ok=True
-                )
+                shutil.copytree(folder / "logs", os.environ[LOGS_VARIABLE], dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")

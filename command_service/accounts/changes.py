@@ -158,6 +158,17 @@ class AccountChanges:
                 f"{command.client} may not {terms.purpose} account {account.id}",
                 {"account": str(account.id), "grant": terms.grant},
             )
+        if isinstance(command, LinkIdentifier):
+            self._check_scheme(command.client, command.identifier.scheme)
+
+    def _check_scheme(self, client: str, scheme: str) -> None:
+        # Whoever links a name has it for ever: a client may not take those of somebody else's.
+        if not self._keys.may_link(client, scheme):
+            raise PaycoreError(
+                Reason.NOT_PERMITTED,
+                f"{client} may not link identifiers of the scheme {scheme}",
+                {"grant": GrantAction.LINK_IDENTIFIER, "scheme": scheme},
+            )
 
 
 def _raised(account: Account, revision: int | None) -> Account:

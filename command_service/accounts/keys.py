@@ -130,6 +130,10 @@ class AccountKeys:
             client, action, opened_by=account.opened_by, institution=account.institution
         )
 
+    def may_link(self, client: str, scheme: str) -> bool:
+        """Whether `client` was given names of `scheme` to link."""
+        return self._rules().may_link(client, scheme)
+
 
 def _figures(account: Account) -> dict[str, Any]:
     """What of an account changes, as it stands now."""

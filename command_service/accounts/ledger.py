@@ -71,6 +71,8 @@ class AccountLedger:
     ) -> list[AccountOutcome]:
         """The outcome of each command, in order; all new accounts in one transaction.
 
+        The commands, at least one, are of one client.
+
         Raises PaycoreError CONTENTION, DATABASE_UNAVAILABLE, OVERLOADED or DEADLINE_EXCEEDED when
         nothing is decided; nothing is written after the monotonic time `deadline_s`.
         """
@@ -93,7 +95,7 @@ class AccountLedger:
                     outcome.position = position
             return outcomes
 
-        return await self._turns.run(attempt, deadline_s)
+        return await self._turns.run(commands[0].client, attempt, deadline_s)
 
     async def change(self, command: AccountChange, deadline_s: float) -> AccountStored:
         """Change an account; the tables write who did it to the audit.
@@ -118,4 +120,4 @@ class AccountLedger:
                 stored.position = position
             return stored
 
-        return await self._turns.run(attempt, deadline_s)
+        return await self._turns.run(command.client, attempt, deadline_s)

@@ -1,4 +1,4 @@
-"""How many account commands run and wait at once, how often each is tried, and until when."""
+"""Which account commands run and wait, how often each is tried, and until when."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from command_service import anew
+from command_service.posting.fair_queue import FairQueue, Verdict
 from command_service.posting.store import (
     ConflictError,
     OutcomeUnknownError,
@@ -22,47 +23,73 @@ AT_ONCE = 2
 """Commands that are under way at once: they leave connections of the pool to reads."""
 
 MOST_WAITING = 1_000
-"""Commands that may wait for their turn; beyond it callers get OVERLOADED."""
+"""Commands that may wait for their turn, one client's at most half of them; beyond it callers get
+OVERLOADED."""
+
+RETRY_AFTER_MS = 200
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 
+Turn = asyncio.Future[None]
+"""Done once its command may begin, or nobody waits for it any more."""
+
+
 class AccountTurns:
-    """Runs account commands, a few at a time."""
+    """Runs account commands, a few at a time; clients that have more waiting take turns."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._under_way = 0
+        self._waiting: FairQueue[Turn] = FairQueue(MOST_WAITING, lambda _: 1)
 
-    async def run(self, attempt: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+    async def run(self, client: str, attempt: Callable[[], Awaitable[T]], deadline_s: float) -> T:
         """What `attempt` returns, tried again after conflicts and while the database is away.
 
         Raises PaycoreError OVERLOADED when too many wait, DEADLINE_EXCEEDED when no attempt began
         by the monotonic time `deadline_s`, CONTENTION, DATABASE_UNAVAILABLE, INTERNAL, and what
         `attempt` raises. Cancelling the caller cancels nothing that has begun.
         """
-        if self._waiting >= MOST_WAITING:
+        await self._turn(client, deadline_s)
+        # In a task of its own: a caller that goes away must not cut a commit.
+        task = asyncio.ensure_future(self._with_retries(attempt, deadline_s))
+        task.add_done_callback(lambda _: self._pass_on())
+        return await asyncio.shield(task)
+
+    async def _turn(self, client: str, deadline_s: float) -> None:
+        """Return when `client`'s command may begin; `_pass_on` ends its turn."""
+        if self._under_way < AT_ONCE:
+            self._under_way += 1
+            return
+        if not self._waiting.room(client):
             raise PaycoreError(
                 Reason.OVERLOADED,
                 "too many account commands wait",
                 {"limit": str(MOST_WAITING)},
-                retry_after_ms=200,
+                retry_after_ms=RETRY_AFTER_MS,
             )
-        self._waiting += 1
+        turn: Turn = asyncio.get_running_loop().create_future()
+        self._waiting.add(client, [turn])
         try:
             async with asyncio.timeout(deadline_s - self._clock.monotonic_s()):
-                await self._free.acquire()
-        except TimeoutError:
-            raise anew.deadline_passed() from None
-        finally:
-            self._waiting -= 1
-        # In a task of its own: a caller that goes away must not cut a commit.
-        task = asyncio.ensure_future(self._with_retries(attempt, deadline_s))
-        task.add_done_callback(lambda _: self._free.release())
-        return await asyncio.shield(task)
+                await turn
+        except BaseException as error:
+            # It may have been given in the very moment in which its caller gave up.
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            turn.cancel()
+            if isinstance(error, TimeoutError):
+                raise anew.deadline_passed() from None
+            raise
+
+    def _pass_on(self) -> None:
+        """Give the turn that has ended to the next command that waits."""
+        self._under_way -= 1
+        for turn in self._waiting.take(1, MOST_WAITING, _still_wanted, lambda _: None):
+            self._under_way += 1
+            turn.set_result(None)
 
     def check_time(self, deadline_s: float) -> None:
         """Raise PaycoreError DEADLINE_EXCEEDED from the monotonic time `deadline_s` on."""
@@ -91,3 +118,7 @@ class AccountTurns:
             if wait_s is not None:
                 await anew.pause(wait_s)
         raise failure
+
+
+def _still_wanted(turn: Turn) -> Verdict:
+    return Verdict.DROP if turn.done() else Verdict.TAKE

@@ -36,5 +36,10 @@ class RulesCache(Refreshed[Rules]):
     async def _read(self) -> Rules:
         async with self._pool.acquire() as connection:
             grants = await self._queries.all_grants(connection)
+            schemes = await self._queries.all_scheme_grants(connection)
             policies = await self._queries.all_step_up_policies(connection)
-        return Rules(grants_of(grants), {row["currency"]: row["threshold"] for row in policies})
+        return Rules(
+            grants_of(grants),
+            {row["currency"]: row["threshold"] for row in policies},
+            frozenset((row["client"], row["scheme"]) for row in schemes),
+        )

@@ -40,6 +40,14 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('operator', 'NET_SETTLEMENT', 'ALL')
 ON CONFLICT DO NOTHING
 
+-- name: seed_scheme_grants()!
+INSERT INTO ledger.scheme_grants (client, scheme) VALUES
+  ('app', 'stripe'),
+  ('app', 'iban'),
+  ('loadtest', 'stripe'),
+  ('loadtest', 'iban')
+ON CONFLICT DO NOTHING
+
 -- name: seed_step_up_policies()!
 INSERT INTO ledger.step_up_policies (currency, threshold) VALUES
   ('EUR', 100000),

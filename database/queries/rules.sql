@@ -3,5 +3,8 @@
 -- name: all_grants()
 SELECT client, action, scope, institution FROM ledger.grants
 
+-- name: all_scheme_grants()
+SELECT client, scheme FROM ledger.scheme_grants
+
 -- name: all_step_up_policies()
 SELECT currency, threshold FROM ledger.step_up_policies

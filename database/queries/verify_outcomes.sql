@@ -63,6 +63,7 @@ SELECT 'positions',
        (SELECT to_jsonb(misplaced) FROM misplaced ORDER BY id LIMIT 1)
 
 -- name: check_key_uniqueness(slice, slices)
+-- A client's key is stored once, by whatever index: the rows themselves are compared.
 WITH doubled AS (
   SELECT client, key, count(*) AS keys, min(outcome_id) AS id
   FROM ledger.idempotency_keys

@@ -240,6 +240,28 @@ UNION ALL
 SELECT 'accounts', (SELECT count(*) FROM judged WHERE last), (SELECT count(*) FROM untrue),
        (SELECT to_jsonb(untrue) FROM untrue ORDER BY account LIMIT 1)
 
+-- name: check_fresh_key_uniqueness(since, from_journal)
+-- No key that is new was used before, nor twice since. Found by the locator that the unique index is
+-- on: where that is gone, by a look at all keys.
+WITH fresh AS MATERIALIZED (
+  SELECT DISTINCT client, key
+  FROM ledger.idempotency_keys
+  WHERE journal_id >= :from_journal::bigint
+    AND journal_xid >= pg_snapshot_xmin(:since::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(journal_xid, :since::pg_snapshot)
+), doubled AS (
+  SELECT fresh.client, fresh.key, count(*) AS keys, min(used.outcome_id) AS id
+  FROM fresh
+  JOIN ledger.idempotency_keys AS used
+    ON ledger.key_locator(used.client, used.key) = ledger.key_locator(fresh.client, fresh.key)
+    AND used.client = fresh.client AND used.key = fresh.key
+  GROUP BY fresh.client, fresh.key
+  HAVING count(*) > 1
+)
+SELECT 'keys' AS finding, 0::bigint AS examined,
+       (SELECT count(*) FROM doubled) AS violations,
+       (SELECT to_jsonb(doubled) FROM doubled ORDER BY client, key LIMIT 1) AS first_violation
+
 -- name: check_fresh_outcomes(since, low, from_journal, overlap)
 -- The same as for the whole ledger: what new journal rows list, what is stored with ids like theirs,
 -- and the keys that give their positions.

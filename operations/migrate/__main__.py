@@ -47,7 +47,11 @@ def partitions(
         int, typer.Option(min=1, max=120, help="Months to cover beside the present one.")
     ] = MONTHS_AHEAD,
 ) -> None:
-    """Make the partitions that transfers will need. Run it every day; safe to repeat."""
+    """Make the partitions that transfers will need, one for each month that has none yet.
+
+    Prints the months added and until when transfers are covered: what is posted later is refused.
+    Run it every day; safe to repeat, from several places, and beside payments.
+    """
     try:
         for month in add_partitions(dsn, months_ahead):
             typer.echo(f"added {month:%Y-%m}")

@@ -18,4 +18,5 @@ def seed_local(owner_dsn: str) -> None:
     """Write the grants and thresholds of the local callers; what exists is left as it is."""
     with psycopg.connect(owner_dsn) as connection:
         _QUERIES.seed_grants(connection)
+        _QUERIES.seed_scheme_grants(connection)
         _QUERIES.seed_step_up_policies(connection)

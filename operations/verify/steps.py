@@ -109,6 +109,13 @@ class _Planner:
             from_journal=scope.from_journal,
             overlap=scope.overlap_xid,
         )
+        self.add(
+            "keys",
+            "check_fresh_key_uniqueness",
+            15 * scope.transfers,
+            since=scope.snapshot,
+            from_journal=scope.from_journal,
+        )
 
     def by_ids(self, low: int, high: int, rows: int, from_journal: int) -> None:
         self.add("sides", "check_sides", 10 * rows, low=low, high=high)

@@ -27,7 +27,7 @@ class GrantAction(StrEnum):
     REVIEW = "REVIEW"
     """Approve or refuse payments that are held for review."""
     LINK_IDENTIFIER = "LINK_IDENTIFIER"
-    """Give accounts names of the world outside."""
+    """Give accounts names of the world outside, of schemes that the client was given (Rules)."""
     OPEN_EXTERNAL = "OPEN_EXTERNAL"
     """Open EXTERNAL accounts, through which money enters and leaves."""
     SET_OVERDRAFT = "SET_OVERDRAFT"

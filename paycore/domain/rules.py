@@ -50,6 +50,12 @@ class Rules:
 
     grants: Grants
     step_up_thresholds: Mapping[str, int]
+    schemes: frozenset[tuple[str, str]] = frozenset()
+    """Client and scheme, for each scheme whose names a client may link."""
+
+    def may_link(self, client: str, scheme: str) -> bool:
+        """Whether `client` may give names of `scheme`, to accounts where its grants let it."""
+        return (client, scheme) in self.schemes
 
     def step_up_basis(
         self, command_client: str, kind: TransferKind, amount: int, currency: str, payer: Account

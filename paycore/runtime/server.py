@@ -12,10 +12,13 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
 
+from paycore.domain.errors import PaycoreError
 from paycore.runtime.access import AccessTable
 from paycore.runtime.channel import MAX_MESSAGE_BYTES
 from paycore.runtime.clock import Clock, SystemClock
+from paycore.runtime.errors import to_status
 from paycore.runtime.gate import Call, Cost, Gate, Limiter, Method
 from paycore.runtime.settings import ServiceSettings
 from paycore.runtime.tls import TlsFiles
@@ -54,6 +57,20 @@ def _handler(servicers: Sequence[object], method: str) -> Any:
 
 def _one(_: object) -> int:
     return 1
+
+
+class _Refusing(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """Has a handler for every method, which answers nothing but `refusal`."""
+
+    def __init__(self, refusal: PaycoreError) -> None:
+        self._status = rpc_status.to_status(to_status(refusal))
+
+    def service(self, _: grpc.HandlerCallDetails) -> Any:
+        # Whatever streams: no message is read, and none is sent.
+        return grpc.stream_stream_rpc_method_handler(self._refuse)
+
+    async def _refuse(self, _: object, context: Any) -> None:
+        await context.abort_with_status(self._status)
 
 
 class Server:
@@ -118,6 +135,10 @@ class Server:
                 )
             case _:
                 raise ValueError(f"{method.full_name} streams in one direction only")
+
+    def refuse(self, refusal: PaycoreError) -> None:
+        """Answer `refusal` to every call of a service that is not added."""
+        self._server.add_generic_rpc_handlers((_Refusing(refusal),))
 
     async def start(self) -> int:
         """Listen, not yet serving as far as health tells; returns the port.

@@ -14,7 +14,7 @@ from snowflake import SnowflakeGenerator
 import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.database import DISCONNECTED, close_pool, open_pool
 
 EPOCH_MS = 1_735_689_600_000
 """2025-01-01T00:00:00Z: ids last until 2094."""
@@ -26,6 +26,10 @@ SAFETY_S = 10.0
 """How much earlier than the lease ends its holder stops issuing ids, in seconds."""
 
 RENEW_EVERY_S = 5.0
+
+ASK_WITHIN_S = 3.0
+"""How long the database may take to give a connection, and how long to answer on it, in seconds: a
+renewal that failed by both is tried again before ids would have to stop."""
 
 LEASE_TRIES = 10
 """Tries to lease a number: each can lose its pick to another process that starts now."""
@@ -51,11 +55,17 @@ class _Term:
 
 
 class IdSource:
-    """Issues ids while its lease of an instance number is certain, and refuses otherwise."""
+    """Issues ids while its lease of an instance number is certain, and refuses otherwise.
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
-        self._pool = pool
+    It has a connection of its own: however busy the others are, the lease is renewed.
+    """
+
+    def __init__(self, dsn: str, clock: Clock, application: str) -> None:
+        """`application` is the name under which the database's sessions show it."""
+        self._dsn = dsn
         self._clock = clock
+        self._application = application
+        self._pool: asyncpg.Pool | None = None
         self._holder = uuid.uuid4()
         self._queries: Any = database.load("id_leases")
         self._term: _Term | None = None
@@ -66,7 +76,17 @@ class IdSource:
 
         Raises PaycoreError OVERLOADED when all 1,024 are leased, or what asyncpg raises.
         """
-        await self._lease()
+        self._pool = await open_pool(
+            self._dsn,
+            size=1,
+            application=self._application,
+            command_timeout_s=ASK_WITHIN_S,
+        )
+        try:
+            await self._lease()
+        except BaseException:
+            await self._close()
+            raise
         self._renewal = asyncio.create_task(self._keep_renewing(), name="id-lease")
 
     async def stop(self) -> None:
@@ -77,7 +97,7 @@ class IdSource:
         term, self._term = self._term, None
         if term is not None:
             try:
-                async with self._pool.acquire() as connection:
+                async with self._connection() as connection:
                     await self._queries.release(
                         connection,
                         instance=term.instance,
@@ -86,6 +106,7 @@ class IdSource:
                     )
             except DISCONNECTED as error:
                 log.warning("id lease left to expire", error=type(error).__name__)
+        await self._close()
 
     @property
     def instance(self) -> int | None:
@@ -121,10 +142,21 @@ class IdSource:
                 )
             await asyncio.sleep(0.0005)
 
+    def _connection(self) -> Any:
+        """The connection, as a context. Raises one of DISCONNECTED, TimeoutError among them."""
+        if self._pool is None:
+            raise RuntimeError("ids are asked for before the source was started")
+        return self._pool.acquire(timeout=ASK_WITHIN_S)
+
+    async def _close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await close_pool(pool)
+
     async def _lease(self) -> None:
         for _ in range(LEASE_TRIES):
             asked_s = self._clock.monotonic_s()
-            async with self._pool.acquire() as connection:
+            async with self._connection() as connection:
                 instance = await self._queries.lease(
                     connection, holder=self._holder, lease_s=LEASE_S
                 )
@@ -141,7 +173,7 @@ class IdSource:
 
     async def _renew(self, term: _Term) -> None:
         asked_s = self._clock.monotonic_s()
-        async with self._pool.acquire() as connection:
+        async with self._connection() as connection:
             renewed = await self._queries.renew(
                 connection, instance=term.instance, holder=self._holder, lease_s=LEASE_S
             )

@@ -113,7 +113,7 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LinkExternalIdentifier(self, request, context):
-        """Gives an account a name of the world outside, for ever. Audited.
+        """Gives an account a name of the world outside, for ever, of a scheme that the client was given. Audited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class AccountServiceStub:
     SetOverdraftLimit: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SetOverdraftLimitRequest, _account_service_pb2.SetOverdraftLimitResponse]
     """Sets how far below zero an account may go; never so little that it would be below it already. Audited."""
     LinkExternalIdentifier: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.LinkExternalIdentifierRequest, _account_service_pb2.LinkExternalIdentifierResponse]
-    """Gives an account a name of the world outside, for ever. Audited."""
+    """Gives an account a name of the world outside, for ever, of a scheme that the client was given. Audited."""
     ResolveExternalIdentifier: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ResolveExternalIdentifierRequest, _account_service_pb2.ResolveExternalIdentifierResponse]
     """Tells which account has a name of the world outside."""
 
@@ -68,7 +68,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     SetOverdraftLimit: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetOverdraftLimitRequest, _account_service_pb2.SetOverdraftLimitResponse]  # type: ignore[assignment]
     """Sets how far below zero an account may go; never so little that it would be below it already. Audited."""
     LinkExternalIdentifier: _aio.UnaryUnaryMultiCallable[_account_service_pb2.LinkExternalIdentifierRequest, _account_service_pb2.LinkExternalIdentifierResponse]  # type: ignore[assignment]
-    """Gives an account a name of the world outside, for ever. Audited."""
+    """Gives an account a name of the world outside, for ever, of a scheme that the client was given. Audited."""
     ResolveExternalIdentifier: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ResolveExternalIdentifierRequest, _account_service_pb2.ResolveExternalIdentifierResponse]  # type: ignore[assignment]
     """Tells which account has a name of the world outside."""
 
@@ -123,7 +123,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.LinkExternalIdentifierRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.LinkExternalIdentifierResponse, _abc.Awaitable[_account_service_pb2.LinkExternalIdentifierResponse]]:
-        """Gives an account a name of the world outside, for ever. Audited."""
+        """Gives an account a name of the world outside, for ever, of a scheme that the client was given. Audited."""
 
     @_abc_1.abstractmethod
     def ResolveExternalIdentifier(

@@ -176,6 +176,7 @@ async def test_a_link_is_resolved_audited_and_replayed(
         ({"account_id": 0}, INVALID, "INVALID_FIELD", ["account_id"]),
         ({"account_id": UNKNOWN}, NOT_FOUND, "ACCOUNT_NOT_FOUND", []),
         ({"account_id": "foreign"}, DENIED, "NOT_PERMITTED", []),
+        ({"identifier": named("v", "not-given")}, DENIED, "NOT_PERMITTED", []),
         ({"account_id": "closed"}, PRECONDITION, "ILLEGAL_STATE", []),
     ],
 )

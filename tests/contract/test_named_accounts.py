@@ -44,7 +44,7 @@ class Pair(NamedTuple):
     payee_name: account_pb2.ExternalIdentifier
 
 
-def named(value: str, scheme: str = "bank") -> account_pb2.ExternalIdentifier:
+def named(value: str, scheme: str = "iban") -> account_pb2.ExternalIdentifier:
     return account_pb2.ExternalIdentifier(scheme=scheme, value=value)
 
 
@@ -220,7 +220,7 @@ async def test_a_name_that_no_account_has_is_not_found(
         assert refusal is not None
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND")
         assert refusal.error is not None
-        assert refusal.error.metadata["id"] == f"bank:{unknown.value}"
+        assert refusal.error.metadata["id"] == f"iban:{unknown.value}"
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.method)
@@ -245,7 +245,7 @@ async def test_in_bulk_an_unknown_name_is_the_outcome_of_its_item(app: Caller, p
     assert first.transfer.credit_account_id == third.transfer.credit_account_id == pair.payee
     error = from_status(second.error)
     assert error is not None
-    assert (error.reason, error.metadata) == ("ACCOUNT_NOT_FOUND", {"id": "bank:nobody"})
+    assert (error.reason, error.metadata) == ("ACCOUNT_NOT_FOUND", {"id": "iban:nobody"})
 
 
 async def test_a_name_linked_after_it_was_not_found_is_found(app: Caller) -> None:

@@ -47,6 +47,7 @@ class CommandCore:
     accounts: AccountLedger
     engine: PostingEngine
     clock: Clock
+    rules: RulesCache
 
     async def open(self, count: int, balance: int = 1_000, **changes: Any) -> list[AccountId]:
         """Open an EXTERNAL account and `count` customers, each with `balance` from the first."""
@@ -103,7 +104,7 @@ async def command_core(
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
         await posting.start()
-        ids = IdSource(pool, clock)
+        ids = IdSource(dsn, clock, "paycore-command-test-ids")
         await ids.start()
         stack.push_async_callback(ids.stop)
         rules = RulesCache(pool, clock)
@@ -113,7 +114,7 @@ async def command_core(
         engine = PostingEngine(around(store), rules.current, ids, clock, limits)
         stack.push_async_callback(engine.stop)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
-        yield CommandCore(pool, transactions, ids, store, accounts, engine, clock)
+        yield CommandCore(pool, transactions, ids, store, accounts, engine, clock, rules)
 
 
 def opening(**changes: Any) -> OpenAccount:

@@ -71,12 +71,9 @@ class RawPosting:
 
     async def _run(self, transfers: int) -> Sample:
         bed = self._bed
-        pool = await open_pool(
-            bed.endpoints.postgres_dsn["paycore_command"],
-            size=IN_FLIGHT + 1,
-            application="paycore-bench",
-        )
-        ids = IdSource(pool, self._clock)
+        dsn = bed.endpoints.postgres_dsn["paycore_command"]
+        pool = await open_pool(dsn, size=IN_FLIGHT, application="paycore-bench")
+        ids = IdSource(dsn, self._clock, "paycore-bench-ids")
         await ids.start()
         try:
             transactions = Transactions(pool, self._clock)

@@ -251,29 +251,29 @@ class TestBounds:
 
     async def test_no_more_wait_than_allowed(
         self,
-        core: CommandCore,
         admin: asyncpg.Connection,
         database: OwnDatabase,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(turns, "MOST_WAITING", 1)
-        _, a = await core.open(1)
-        async with locked(admin, a):
-            holding = [
-                asyncio.create_task(
-                    core.change(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
-                )
-                for turn in range(turns.AT_ONCE)
-            ]
-            await until_waiting(database, turns.AT_ONCE)
-            waiting = asyncio.create_task(core.open_accounts([opening()]))
-            await asyncio.sleep(0.05)
-            with pytest.raises(PaycoreError) as refusal:
-                await core.open_accounts([opening()])
-        assert refusal.value.reason is Reason.OVERLOADED
-        assert refusal.value.retry_after_ms
-        stored(*await waiting)
-        await asyncio.gather(*holding, return_exceptions=True)
+        async with command_core(database.dsn("command")) as core:
+            _, a = await core.open(1)
+            async with locked(admin, a):
+                holding = [
+                    asyncio.create_task(
+                        core.change(change(a, AccountStatus.FROZEN, key=f"turn-{turn}"))
+                    )
+                    for turn in range(turns.AT_ONCE)
+                ]
+                await until_waiting(database, turns.AT_ONCE)
+                waiting = asyncio.create_task(core.open_accounts([opening()]))
+                await asyncio.sleep(0.05)
+                with pytest.raises(PaycoreError) as refusal:
+                    await core.open_accounts([opening()])
+            assert refusal.value.reason is Reason.OVERLOADED
+            assert refusal.value.retry_after_ms
+            stored(*await waiting)
+            await asyncio.gather(*holding, return_exceptions=True)
 
 
 async def test_what_is_available_never_leaves_int64(core: CommandCore) -> None:

@@ -133,6 +133,40 @@ async def test_a_refused_link_writes_nothing(
     assert await counts(admin) == before
 
 
+async def test_a_client_cannot_take_names_of_a_scheme_that_it_was_not_given(
+    database: OwnDatabase, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("DELETE FROM ledger.scheme_grants WHERE client = $1", CLIENT)
+    async with command_core(database.dsn("command")) as core:
+        _, a = await core.open(1)
+        before = await counts(admin)
+        with pytest.raises(PaycoreError) as refusal:
+            await core.change(link(a, "cus_42"))
+        assert refusal.value.reason is Reason.NOT_PERMITTED
+        assert refusal.value.metadata == {"grant": "LINK_IDENTIFIER", "scheme": "stripe"}
+        assert await counts(admin) == before
+        # Given, it may: the same key is decided afresh.
+        await admin.execute("INSERT INTO ledger.scheme_grants VALUES ($1, 'stripe')", CLIENT)
+        await core.rules.load()
+        await core.change(link(a, "cus_42"))
+        with pytest.raises(PaycoreError) as refusal:
+            await core.change(
+                link(a, "visa", identifier=ExternalIdentifier("card", "4111"), key="other")
+            )
+        assert refusal.value.metadata["scheme"] == "card"
+
+
+async def test_what_was_linked_is_answered_and_found_after_the_scheme_was_taken_away(
+    core: CommandCore, admin: asyncpg.Connection
+) -> None:
+    _, a = await core.open(1)
+    await core.change(link(a, "cus_42"))
+    await admin.execute("DELETE FROM ledger.scheme_grants")
+    await core.rules.load()
+    assert (await core.change(link(a, "cus_42"))).replayed
+    assert await Identifiers(from_primary(core.pool)).find([NAME]) == {NAME: a}
+
+
 async def test_a_closed_account_gets_no_name(core: CommandCore) -> None:
     _, a = await core.open(1, balance=0)
     await core.change(change(a, AccountStatus.CLOSED))

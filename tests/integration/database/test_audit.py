@@ -144,6 +144,17 @@ async def test_rules_of_risk_are_audited(owner: asyncpg.Connection) -> None:
     ]
 
 
+async def test_schemes_given_and_taken_are_audited(owner: asyncpg.Connection) -> None:
+    await owner.execute("INSERT INTO ledger.scheme_grants VALUES ('new', 'stripe')")
+    await owner.execute("DELETE FROM ledger.scheme_grants WHERE client = 'new'")
+    given = {"client": "new", "scheme": "stripe"}
+    rows = await audited(owner, subject="scheme_grant/new")
+    assert [row[:3] for row in rows] == [
+        ("ADD_SCHEME_GRANT", None, given),
+        ("REMOVE_SCHEME_GRANT", given, None),
+    ]
+
+
 async def test_step_up_policies_are_audited(owner: asyncpg.Connection) -> None:
     await owner.execute("INSERT INTO ledger.step_up_policies VALUES ('CHF', 5)")
     await owner.execute("UPDATE ledger.step_up_policies SET threshold = 6 WHERE currency = 'CHF'")

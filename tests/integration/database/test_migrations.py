@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from database.migrations.statements import run_file, run_file_outside_transaction
+from deploy.local import Endpoints
+from operations.migrate.bootstrap import create_database, database_dsn, migrate
 from tests.support.databases import OwnDatabase
 
 LOOK = """
@@ -89,3 +92,35 @@ def test_an_index_is_built_outside_a_transaction_and_may_wait(
         ).fetchone()
     assert row == (True,)
     assert seen(database) == ["0", "0", "1min", '""']
+
+
+def test_a_migration_that_could_not_have_its_lock_can_be_run_again(endpoints: Endpoints) -> None:
+    """With the one that takes the hardest lock of all: it waits for its five seconds."""
+    admin, name = endpoints.postgres_admin_dsn, f"t{secrets.token_hex(6)}"
+    create_database(admin, name)
+    try:
+        migrate(admin, name, "0011")
+        before = _ledger(database_dsn(admin, name))
+        with psycopg.connect(database_dsn(admin, name)) as reader:
+            reader.execute("SELECT FROM ledger.transfers")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                migrate(admin, name)
+        assert _ledger(database_dsn(admin, name)) == before
+        migrate(admin, name)
+        assert _ledger(database_dsn(admin, name))[0] != before[0]
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _ledger(dsn: str) -> tuple[str, list[tuple[str, str]]]:
+    """The version of the schema, and its relations by kind."""
+    with psycopg.connect(dsn) as connection:
+        (version,) = connection.execute(
+            "SELECT version_num FROM public.schema_version"
+        ).fetchone() or ("none",)
+        relations = connection.execute(
+            "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'ledger'::regnamespace"
+            " ORDER BY relname"
+        ).fetchall()
+    return version, relations

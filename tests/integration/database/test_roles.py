@@ -22,7 +22,13 @@ APPEND_ONLY = (
     "ledger.external_identifiers",
     "ledger.audit",
 )
-LEDGER = (*APPEND_ONLY, "ledger.accounts", "ledger.grants", "ledger.step_up_policies")
+LEDGER = (
+    *APPEND_ONLY,
+    "ledger.accounts",
+    "ledger.grants",
+    "ledger.scheme_grants",
+    "ledger.step_up_policies",
+)
 SIGNING = ("signing.pins", "signing.attempts", "signing.attempt_counters", "signing.authorizations")
 PROJECTION = ("projection.checkpoints", "projection.dead_letters")
 
@@ -38,6 +44,7 @@ COLUMN = {
     "ledger.audit": "reason",
     "ledger.accounts": "owner",
     "ledger.grants": "scope",
+    "ledger.scheme_grants": "scheme",
     "ledger.step_up_policies": "threshold",
     "signing.pins": "encoded_hash",
     "signing.attempts": "verdict",
@@ -79,6 +86,7 @@ FORBIDDEN: list[tuple[str, str]] = [
         for table in LEDGER
     ),
     ("command", insert("ledger.grants")),
+    ("command", insert("ledger.scheme_grants")),
     ("command", insert("ledger.step_up_policies")),
     ("command", insert("ledger.audit")),
     ("command", "SELECT ledger.write_audit('a', 's', NULL, NULL)"),
@@ -157,6 +165,7 @@ def rewritings() -> list[str]:
         "UPDATE ledger.account_details SET metadata = metadata",
         "TRUNCATE ledger.account_details",
         "TRUNCATE ledger.grants",
+        "TRUNCATE ledger.scheme_grants",
         "TRUNCATE ledger.step_up_policies",
     ]
 

@@ -135,6 +135,32 @@ async def test_what_is_wrong_with_the_new_part_is_found(verified: SmallLedger, w
     assert len(await verified.fetch("SELECT FROM ledger.verifications")) == 1
 
 
+@pytest.mark.parametrize("again", ["an old key", "a key of since"])
+async def test_a_new_key_that_is_there_twice_is_found_where_no_index_forbids_it(
+    verified: SmallLedger, again: str
+) -> None:
+    if again == "an old key":
+        used, renamed = f"pay-{PAID}", f"pay-{NEW}"
+    else:
+        await verified.pay_more(NEW + 1, 107, (9, 11))
+        used, renamed = f"pay-{NEW}", f"pay-{NEW + 1}"
+    assert await failed(verified) == set()
+    await verified.tamper("DELETE FROM ledger.verifications WHERE since IS NOT NULL")
+    await verified.tamper(
+        "DROP INDEX ledger.idempotency_keys_once",
+        f"UPDATE ledger.idempotency_keys SET key = '{used}' WHERE key = '{renamed}'",
+    )
+    report = await verified.verify(Last())
+    assert {"keys", "constraints"} <= await failed(verified)
+    first = report.check(RULES["keys"].text).first_violation
+    assert first == {
+        "client": "app",
+        "key": used,
+        "keys": 2,
+        "id": PAID if again == "an old key" else NEW,
+    }
+
+
 async def test_an_old_row_that_was_edited_is_left_to_the_whole_verification(
     verified: SmallLedger,
 ) -> None:

@@ -12,7 +12,6 @@ import pytest
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime import snowflake
 from paycore.runtime.clock import Clock, SystemClock
-from paycore.runtime.database import open_pool
 from paycore.runtime.snowflake import LEASE_S, SAFETY_S, IdSource, created_at_ms
 from tests.support.clocks import ShiftedClock
 from tests.support.databases import OwnDatabase
@@ -22,10 +21,8 @@ ONE_MILLISECOND = 4_096
 
 
 @pytest.fixture
-async def pool(database: OwnDatabase) -> AsyncIterator[asyncpg.Pool]:
-    pool = await open_pool(database.dsn("command"), size=4, application="ids")
-    yield pool
-    pool.terminate()
+def dsn(database: OwnDatabase) -> str:
+    return database.dsn("command")
 
 
 @pytest.fixture
@@ -35,14 +32,14 @@ async def admin(database: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def started(pool: asyncpg.Pool, clock: Clock | None = None) -> IdSource:
-    ids = IdSource(pool, clock or SystemClock())
+async def started(dsn: str, clock: Clock | None = None) -> IdSource:
+    ids = IdSource(dsn, clock or SystemClock(), "ids")
     await ids.start()
     return ids
 
 
-async def test_more_than_a_millisecond_holds_are_waited_for(pool: asyncpg.Pool) -> None:
-    ids = await started(pool)
+async def test_more_than_a_millisecond_holds_are_waited_for(dsn: str) -> None:
+    ids = await started(dsn)
     taken = await ids.take(3 * ONE_MILLISECOND)
     assert len(taken) == 3 * ONE_MILLISECOND
     assert all(early < late for early, late in pairwise(taken))
@@ -50,8 +47,8 @@ async def test_more_than_a_millisecond_holds_are_waited_for(pool: asyncpg.Pool) 
     await ids.stop()
 
 
-async def test_sources_never_share_a_number_nor_an_id(pool: asyncpg.Pool) -> None:
-    sources = await asyncio.gather(*(started(pool) for _ in range(5)))
+async def test_sources_never_share_a_number_nor_an_id(dsn: str) -> None:
+    sources = await asyncio.gather(*(started(dsn) for _ in range(5)))
     assert len({source.instance for source in sources}) == 5
     taken = await asyncio.gather(*(source.take(2_000) for source in sources for _ in range(3)))
     everything = [one for ids in taken for one in ids]
@@ -61,9 +58,9 @@ async def test_sources_never_share_a_number_nor_an_id(pool: asyncpg.Pool) -> Non
 
 
 async def test_a_small_step_back_of_the_clock_is_waited_out(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = await started(pool)
+    ids = await started(dsn)
     (before,) = await ids.take(1)
     clock = ShiftedClock()
     monkeypatch.setattr("snowflake.snowflake.time", lambda: clock.now_us() / 1_000_000)
@@ -74,10 +71,10 @@ async def test_a_small_step_back_of_the_clock_is_waited_out(
 
 
 async def test_a_large_step_back_is_refused_and_gives_no_id(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each look at the clock costs 0.1 s, so that the bound comes soon.
-    ids = await started(pool, ShiftedClock(per_look_s=0.1))
+    ids = await started(dsn, ShiftedClock(per_look_s=0.1))
     await ids.take(1)
     late = ShiftedClock()
     late.shift_s = -3_600
@@ -91,9 +88,9 @@ async def test_a_large_step_back_is_refused_and_gives_no_id(
     await ids.stop()
 
 
-async def test_a_lease_that_was_not_renewed_in_time_issues_nothing(pool: asyncpg.Pool) -> None:
+async def test_a_lease_that_was_not_renewed_in_time_issues_nothing(dsn: str) -> None:
     clock = ShiftedClock()
-    ids = await started(pool, clock)
+    ids = await started(dsn, clock)
     clock.shift_s = LEASE_S - SAFETY_S - 1
     assert await ids.take(1)
     # Earlier than the lease ends for others, who may take the number then.
@@ -105,10 +102,10 @@ async def test_a_lease_that_was_not_renewed_in_time_issues_nothing(pool: asyncpg
 
 
 async def test_a_number_that_another_took_is_left_to_it(
-    pool: asyncpg.Pool, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.05)
-    ids = await started(pool)
+    ids = await started(dsn)
     lost = ids.instance
     await admin.execute(
         "UPDATE ledger.id_leases SET holder = gen_random_uuid() WHERE instance = $1", lost
@@ -122,10 +119,10 @@ async def test_a_number_that_another_took_is_left_to_it(
 
 
 async def test_a_renewed_lease_goes_on(
-    pool: asyncpg.Pool, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.02)
-    ids = await started(pool)
+    ids = await started(dsn)
     number = ids.instance
     first = await admin.fetchval("SELECT max(expires_at) FROM ledger.id_leases")
     async with asyncio.timeout(10):
@@ -136,10 +133,10 @@ async def test_a_renewed_lease_goes_on(
 
 
 async def test_a_number_of_no_use_gives_no_ids_and_the_next_one_does(
-    pool: asyncpg.Pool, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.02)
-    ids = await started(pool)
+    ids = await started(dsn)
     await admin.execute(
         """
         ALTER TABLE ledger.id_leases DROP CONSTRAINT id_leases_instance_check;
@@ -167,27 +164,27 @@ async def test_a_number_of_no_use_gives_no_ids_and_the_next_one_does(
 
 
 async def test_when_all_numbers_are_leased_a_process_does_not_start(
-    pool: asyncpg.Pool, admin: asyncpg.Connection
+    dsn: str, admin: asyncpg.Connection
 ) -> None:
     await admin.execute(
         "INSERT INTO ledger.id_leases SELECT number, gen_random_uuid(), now() + interval '1 hour'"
         " FROM generate_series(0, 1023) AS number"
     )
     with pytest.raises(PaycoreError) as refusal:
-        await started(pool)
+        await started(dsn)
     assert refusal.value.reason is Reason.OVERLOADED
     await admin.execute(
         "UPDATE ledger.id_leases SET expires_at = now() - interval '1 s' WHERE instance = 77"
     )
-    ids = await started(pool)
+    ids = await started(dsn)
     assert ids.instance == 77
     await ids.stop()
 
 
 async def test_a_number_given_back_rests_before_it_is_used_again(
-    pool: asyncpg.Pool, admin: asyncpg.Connection
+    dsn: str, admin: asyncpg.Connection
 ) -> None:
-    ids = await started(pool)
+    ids = await started(dsn)
     number = ids.instance
     await ids.stop()
     rests_s = await admin.fetchval(
