@@ -50,12 +50,13 @@ class RulesAssessor:
         figures: LedgerFigures,
         rules: Callable[[], Mapping[str, CurrencyRules]],
         clock: Clock,
+        in_flight: InFlight | None = None,
     ) -> None:
         """`rules` gives those of now by currency, or raises PaycoreError where they are too old."""
         self._figures = figures
         self._rules = rules
         self._clock = clock
-        self.in_flight = InFlight()
+        self.in_flight = InFlight() if in_flight is None else in_flight
         """What was let through and has no outcome that is known."""
         self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
 
