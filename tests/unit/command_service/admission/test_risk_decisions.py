@@ -45,9 +45,9 @@ def told(answers: Sequence[Answer]) -> list[object]:
     ]
 
 
-accounts = st.integers(1, 3)
+accounts = st.integers(1, 2)
 commands = st.lists(
-    st.builds(command, accounts, accounts, st.integers(1, 60), st.sampled_from(["EUR", "USD"])),
+    st.builds(command, accounts, accounts, st.integers(1, 30), st.sampled_from(["EUR", "USD"])),
     min_size=1,
     max_size=12,
 )
@@ -55,7 +55,7 @@ rules = st.dictionaries(
     st.sampled_from(["EUR", "USD"]),
     st.builds(
         CurrencyRules,
-        st.none() | st.integers(0, 100),
+        st.none() | st.integers(40, 100),
         st.sampled_from([DECLINE, REVIEW]),
         st.none() | st.integers(0, 40),
         st.sampled_from([DECLINE, REVIEW]),
@@ -63,8 +63,8 @@ rules = st.dictionaries(
 )
 figures = st.builds(
     Figures,
-    st.fixed_dictionaries({AccountId(one): st.none() | st.integers(0, 60) for one in (1, 2, 3)}),
-    st.fixed_dictionaries({AccountId(one): st.integers(0, 60) for one in (1, 2, 3)}),
+    st.fixed_dictionaries({AccountId(one): st.none() | st.integers(0, 30) for one in (1, 2)}),
+    st.fixed_dictionaries({AccountId(one): st.integers(0, 20) for one in (1, 2)}),
     st.frozensets(st.tuples(accounts.map(AccountId), accounts.map(AccountId))),
 )
 
