@@ -72,6 +72,11 @@ crash: $(READY) ## Kill and stop every part under load, ROUNDS times (default 10
 many: $(READY) ## 50 callers at once on 1,000 accounts, PAYMENTS in all (default 20000)
 	@PAYCORE_MANY_PAYMENTS=$(or $(PAYMENTS),20000) $(BIN)/python -m pytest tests/crash/test_many_at_once.py $(ARGS)
 
+.PHONY: judged
+judged: $(READY) ## PAYMENTS (default 20000) judged by rules, far more than are remembered at once
+	@PAYCORE_JUDGED_PAYMENTS=$(or $(PAYMENTS),20000) $(BIN)/python -m pytest -s \
+		tests/integration/command_service/risk/test_under_way.py -k "room_for_at_once" $(ARGS)
+
 .PHONY: properties
 properties: $(READY) ## Random programs against independent models, EXAMPLES each (default 5000)
 	@PAYCORE_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest \

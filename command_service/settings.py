@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from command_service.admission.admission import AT_ONCE
+from command_service.admission.few_at_once import AT_ONCE
 from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
 from paycore.runtime.limits import FALLBACK_SHARE

@@ -110,12 +110,14 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
         identifiers = Identifiers(from_primary(pool))
-        engine = PostingEngine(store, rules.current, ids, clock, limits)
+        judge = await open_judge(settings, f"{application}-risk", clock, stack)
+        ended = None if judge is None else judge.ended
+        engine = PostingEngine(store, rules.current, ids, clock, limits, ended)
         admission = Admission(
             Payers(store, accounts, rules.current),
             StepUpAdmission(SignerClient(channel, clock)),
             rules.current,
-            await open_judge(settings, f"{application}-risk", clock, stack),
+            judge,
         )
         stretches = Stretches()
         server = Server(settings, limiter=limiter, clock=clock)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from command_service import anew
+from command_service.admission.few_at_once import few_at_once
 from command_service.admission.payers import Payers
 from command_service.admission.proof import ParsedTransfer
 from command_service.admission.risk.judge import RiskJudge
@@ -15,14 +15,14 @@ from paycore.domain.accounts import Account
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.domain.rules import PAYER_INITIATED, Rules
-from paycore.domain.transfers import RiskVerdict, TransferCommand
-
-AT_ONCE = 16
-"""Payments of one request that are being checked at the same time."""
+from paycore.domain.transfers import Refused, TransferCommand
 
 
 class Admission:
-    """Lets commands through to the queue, with what the checks brought."""
+    """Lets commands through to the queue, with what the checks brought.
+
+    What it lets through is handed to the engine, which tells the judge its outcome, or to `let_go`.
+    """
 
     def __init__(
         self,
@@ -80,7 +80,11 @@ class Admission:
                 refused[at] = error
 
         if slow:
-            await _few_at_once(check, slow)
+            try:
+                await few_at_once(check, slow)
+            except BaseException:
+                self.let_go(commands)
+                raise
         return commands, refused
 
     async def admit_group(
@@ -95,23 +99,25 @@ class Admission:
         if not judged:
             return admitted
         payers = await self._payers.find(client, key, items)
-        refused: dict[int, PaycoreError] = {}
-
-        async def check(at: int) -> None:
-            if refused or self._basis_is_missing(items[at], payers[at]):
-                return
-            question = Question(items[at]._replace(key=key), deadline_s, at)
-            try:
-                admitted[at] = items[at]._replace(risk=await self._verdict(question))
-            except PaycoreError as error:
-                refused[at] = error
-
-        await _few_at_once(check, [at for at in judged if at in payers])
-        if refused:
-            first = min(refused)
-            error = refused[first]
-            raise replace(error, metadata={**error.metadata, "item": str(first)})
+        questions = [
+            Question(items[at]._replace(key=key), deadline_s, at)
+            for at in judged
+            if at in payers and not self._basis_is_missing(items[at], payers[at])
+        ]
+        if not questions or self._judge is None:
+            return admitted
+        verdicts = await self._judge.judge_group(questions)
+        for question, verdict in zip(questions, verdicts, strict=True):
+            if question.item is not None:
+                admitted[question.item] = items[question.item]._replace(risk=verdict)
         return admitted
+
+    def let_go(self, commands: Iterable[TransferCommand]) -> None:
+        """Of commands that were let through and are not handed to the engine."""
+        if self._judge is not None:
+            given_up = Refused(anew.deadline_passed())
+            for command in commands:
+                self._judge.ended(command, given_up)
 
     async def _check(self, parsed: ParsedTransfer, deadline_s: float) -> TransferCommand:
         command = parsed.command
@@ -126,8 +132,9 @@ class Admission:
                 # The plan will ask for one: no need to judge before.
                 return command
             command = await self._step_up.authorize(command, payer, parsed.proof, deadline_s)
-        if judged:
-            command = command._replace(risk=await self._verdict(Question(command, deadline_s)))
+        if judged and self._judge is not None:
+            verdict = await self._judge.judge(Question(command, deadline_s))
+            command = command._replace(risk=verdict)
         return command
 
     def _is_judged(self, command: TransferCommand) -> bool:
@@ -139,21 +146,3 @@ class Admission:
             command.client, command.kind, command.amount, command.currency, payer
         )
         return basis is None
-
-    async def _verdict(self, question: Question) -> RiskVerdict:
-        if self._judge is None:
-            raise AssertionError("nobody judges here")
-        return await self._judge.judge(question)
-
-
-async def _few_at_once(check: Callable[[int], Awaitable[None]], places: Sequence[int]) -> None:
-    """`check` each of `places`, AT_ONCE of them at a time, begun in their order."""
-    waiting = iter(places)
-
-    async def work() -> None:
-        for at in waiting:
-            await check(at)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(AT_ONCE, len(places))):
-            group.create_task(work())

@@ -30,6 +30,8 @@ from command_service.posting.store import (
     UnreachableError,
 )
 from command_service.posting.waiting import (
+    Ended,
+    Reported,
     Submission,
     Together,
     Waiting,
@@ -76,8 +78,11 @@ class PostingEngine:
         ids: IdSource,
         clock: Clock,
         limits: EngineLimits | None = None,
+        ended: Ended | None = None,
     ) -> None:
+        """`ended` is told what becomes of every command that is handed in, taken or not."""
         self._store = store
+        self._ended = ended
         self._rules = rules
         self._ids = ids
         self._clock = clock
@@ -114,9 +119,22 @@ class PostingEngine:
 
         Raises as `submit`.
         """
+        client = commands[0].client
+        try:
+            self._check_room(client, commands)
+        except PaycoreError as error:
+            if self._ended is not None:
+                for command in commands:
+                    self._ended(command, Refused(error))
+            raise
+        if self._ended is not None:
+            submission = Reported(submission, commands, self._ended)
+        self._queue.add(client, waiting(commands, submission))
+        self._schedule_pump()
+
+    def _check_room(self, client: str, commands: Sequence[Command]) -> None:
         if self._closing:
             raise _shutting_down()
-        client = commands[0].client
         if sum(map(weight, commands)) > self._queue.room(client):
             metrics.OVERLOADED.inc()
             raise PaycoreError(
@@ -125,8 +143,6 @@ class PostingEngine:
                 {"limit": str(self._limits.queue)},
                 retry_after_ms=200,
             )
-        self._queue.add(client, waiting(commands, submission))
-        self._schedule_pump()
 
     async def room(self, client: str, deadline_s: float) -> int:
         """How many transfers `client` may enqueue at this moment, once there is room for some.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,28 @@ class Together:
         self._missing -= 1
         if self._missing == 0 and not self.done.done():
             self.done.set_result(None)
+
+
+Ended = Callable[[Command, Outcome], None]
+"""Told what became of a command."""
+
+
+@dataclass(slots=True)
+class Reported:
+    """Commands whose outcomes are told to `ended` before they go to `submission`."""
+
+    submission: Submission
+    commands: Sequence[Command]
+    ended: Ended
+
+    @property
+    def deadline_s(self) -> float:
+        return self.submission.deadline_s
+
+    def answer(self, index: int, outcome: Outcome) -> None:
+        """Report the outcome and pass it on."""
+        self.ended(self.commands[index], outcome)
+        self.submission.answer(index, outcome)
 
 
 @dataclass(slots=True)

@@ -67,3 +67,7 @@ class TransferIntake:
         if refused:
             metrics.count([one for _, one in refused])
         return Intake(commands, places, refused)
+
+    def let_go(self, commands: Sequence[TransferCommand]) -> None:
+        """Of commands that were taken in and are not handed to the engine."""
+        self._admission.let_go(commands)

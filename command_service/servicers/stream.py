@@ -137,15 +137,16 @@ class StreamServicer:
         self, commands: Sequence[TransferCommand], client: str, flow: StreamFlow, deadline_s: float
     ) -> None:
         """Queue `commands` as there is room for them."""
-        while commands:
-            try:
+        try:
+            while commands:
                 room = await self._engine.room(client, deadline_s)
                 keys = [command.key for command in commands[:room]]
                 self._engine.enqueue(commands[:room], Portion(flow, keys, deadline_s))
-            except PaycoreError as error:
-                self._refuse([command.key for command in commands], error, flow)
-                return
-            commands = commands[room:]
+                commands = commands[room:]
+        except PaycoreError as error:
+            self._refuse([command.key for command in commands], error, flow)
+        finally:
+            self._intake.let_go(commands)
 
     def _refuse(self, keys: Sequence[str], error: PaycoreError, flow: StreamFlow) -> None:
         refused = Refused(error)

@@ -12,36 +12,45 @@ JOIN ledger.idempotency_keys AS used
   ON ledger.key_locator(used.client, used.key) = ledger.key_locator(wanted.client, wanted.key)
   AND used.client = wanted.client AND used.key = wanted.key
 
--- name: debits_of_day(payer, before, size, day_us)^
--- How many of the `size` debits below version `before` are of the day, the lowest of them, and what
--- they come to. What a hold of the same day gave back is taken off.
-SELECT count(*) AS entries, min(debit_version) AS lowest,
-       coalesce(sum(
-         CASE
-           WHEN kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD') THEN amount
-           WHEN parent_id < ledger.first_transfer_id(to_timestamp(:day_us::bigint / 1000000)) THEN 0
-           WHEN kind = 'RELEASE' THEN -amount
-           WHEN kind = 'CAPTURE' THEN -coalesce(released, 0)
-           ELSE 0
-         END), 0) AS total
-FROM (
-  SELECT debit_version, created_at_us, kind, amount, released, parent_id
-  FROM ledger.transfers
-  WHERE debit_account = :payer::bigint AND debit_version < :before::bigint
-  ORDER BY debit_version DESC
-  LIMIT :size::int
-) AS newest
-WHERE created_at_us >= :day_us::bigint
-
--- name: has_paid(payer, payee, depth)$
--- Whether one of the payer's newest `depth` debits went to the payee.
-SELECT EXISTS (
-  SELECT FROM (
-    SELECT credit_account, kind
+-- name: debits_of_day(payers, befores, size, day_us)
+-- For each payer: how many of the `size` debits below its version `before` are of the day, the
+-- lowest of them, and what they come to. What a hold of the same day gave back is taken off.
+SELECT asked.payer, newest.entries, newest.lowest, newest.total
+FROM unnest(:payers::bigint[], :befores::bigint[]) AS asked (payer, before)
+CROSS JOIN LATERAL (
+  SELECT count(*) AS entries, min(debit_version) AS lowest,
+         coalesce(sum(
+           CASE
+             WHEN kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD') THEN amount
+             WHEN parent_id < ledger.first_transfer_id(to_timestamp(:day_us::bigint / 1000000))
+               THEN 0
+             WHEN kind = 'RELEASE' THEN -amount
+             WHEN kind = 'CAPTURE' THEN -coalesce(released, 0)
+             ELSE 0
+           END), 0) AS total
+  FROM (
+    SELECT debit_version, created_at_us, kind, amount, released, parent_id
     FROM ledger.transfers
-    WHERE debit_account = :payer::bigint
+    WHERE debit_account = asked.payer AND debit_version < asked.before
     ORDER BY debit_version DESC
-    LIMIT :depth::int
-  ) AS newest
-  WHERE credit_account = :payee::bigint AND kind IN ('TRANSFER', 'WITHDRAWAL', 'CAPTURE')
-)
+    LIMIT :size::int
+  ) AS page
+  WHERE created_at_us >= :day_us::bigint
+) AS newest
+
+-- name: paid_before(payers, payees, depth)
+-- Which of the pairs are of a payer and a payee of one of its newest `depth` debits.
+SELECT DISTINCT payer.id AS payer, newest.credit_account AS payee
+FROM (SELECT DISTINCT unnest(:payers::bigint[])) AS payer (id)
+CROSS JOIN LATERAL (
+  SELECT credit_account, kind
+  FROM ledger.transfers
+  WHERE debit_account = payer.id
+  ORDER BY debit_version DESC
+  LIMIT :depth::int
+) AS newest
+WHERE newest.kind IN ('TRANSFER', 'WITHDRAWAL', 'CAPTURE')
+  AND (payer.id, newest.credit_account) IN (
+    SELECT asked.payer, asked.payee
+    FROM unnest(:payers::bigint[], :payees::bigint[]) AS asked (payer, payee)
+  )

@@ -82,10 +82,15 @@ class RiskDecision(StrEnum):
 
 
 class RiskVerdict(NamedTuple):
-    """A decision and the rule that led to it; no rule where all is well."""
+    """A decision and the rule that led to it; no rule where all is well.
+
+    `ticket` is for whoever keeps account of what was let through, until the outcome is told;
+    nothing is decided by it.
+    """
 
     decision: RiskDecision
     rule: str = ""
+    ticket: int | None = None
 
 
 class TransferCommand(NamedTuple):

@@ -51,8 +51,9 @@ class Call:
     client: str
     """Name in the caller's certificate."""
     deadline_s: float
-    """Monotonic time after which nobody waits for the answer, in seconds; infinite for a stream
-    whose caller set none."""
+    """Monotonic time by which the answer is due, in seconds: the caller's, or an earlier one where
+    that is farther off than the server lets calls wait; infinite for a stream whose caller set
+    none."""
     context: Context
 
     @property
@@ -95,9 +96,18 @@ class Gate:
     """Wraps the handlers of a server."""
 
     def __init__(
-        self, access: AccessTable, limiter: Limiter | None, clock: Clock, *, insecure: bool
+        self,
+        access: AccessTable,
+        limiter: Limiter | None,
+        clock: Clock,
+        *,
+        insecure: bool,
+        longest_call_s: float,
     ) -> None:
+        """`longest_call_s` is how far off the deadline of a call with one request and one reply is
+        at most: whoever gives it more time gets an answer by then."""
         self._access = access
+        self._longest_call_s = longest_call_s
         self._insecure = insecure
         self._limiter = limiter
         self._clock = clock
@@ -112,7 +122,7 @@ class Gate:
         request_class, cost = method.request_class, method.cost
         seconds = metrics.CALL_SECONDS.labels(full_name)
         succeeded = metrics.CALLS.labels(full_name, "OK")
-        limiter, clock = self._limiter, self._clock
+        limiter, clock, longest_s = self._limiter, self._clock, self._longest_call_s
 
         async def answer(raw: bytes, context: Context) -> bytes:
             started = perf_counter()
@@ -131,7 +141,7 @@ class Gate:
                     raise _undecodable(request_class) from error
                 if limiter is not None:
                     await limiter.admit(client, cost(request))
-                call = Call(client, clock.monotonic_s() + remaining_s, context)
+                call = Call(client, clock.monotonic_s() + min(remaining_s, longest_s), context)
                 reply = await handler(request, call)
                 succeeded.inc()
                 return reply.SerializeToString()

@@ -90,6 +90,7 @@ class Server:
             limiter,
             self._clock,
             insecure=settings.insecure,
+            longest_call_s=settings.longest_call_s,
         )
         self._server = grpc.aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack aio

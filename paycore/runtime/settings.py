@@ -30,6 +30,8 @@ class ServiceSettings(BaseSettings):
     access_file: Path | None = None
     """TOML table from client to the methods it may call; without it nobody may call any."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    longest_call_s: float = Field(default=60.0, ge=1, le=600)
+    """How long a call other than a stream waits at most, in seconds, whatever its caller allows."""
     shutdown_grace_s: float = Field(default=10.0, gt=0, le=300)
     """Bound on draining after SIGTERM, in seconds."""
 

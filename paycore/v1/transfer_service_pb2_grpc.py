@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class TransferServiceStub:
     """Moves money. Served by the command service.
+
+    Calls but StreamTransfers need a deadline. One that is farther off than the service lets calls wait
+    (60 seconds where it is not set otherwise) is taken for that long: what is not posted by then never
+    will be, and the call ends with DEADLINE_EXCEEDED.
     """
 
     def __init__(self, channel):
@@ -99,6 +103,10 @@ class TransferServiceStub:
 
 class TransferServiceServicer:
     """Moves money. Served by the command service.
+
+    Calls but StreamTransfers need a deadline. One that is farther off than the service lets calls wait
+    (60 seconds where it is not set otherwise) is taken for that long: what is not posted by then never
+    will be, and the call ends with DEADLINE_EXCEEDED.
     """
 
     def SubmitTransfer(self, request, context):
@@ -260,6 +268,10 @@ def add_TransferServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TransferService:
     """Moves money. Served by the command service.
+
+    Calls but StreamTransfers need a deadline. One that is farther off than the service lets calls wait
+    (60 seconds where it is not set otherwise) is taken for that long: what is not posted by then never
+    will be, and the call ends with DEADLINE_EXCEEDED.
     """
 
     @staticmethod

@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TransferServiceStub:
-    """Moves money. Served by the command service."""
+    """Moves money. Served by the command service.
+
+    Calls but StreamTransfers need a deadline. One that is farther off than the service lets calls wait
+    (60 seconds where it is not set otherwise) is taken for that long: what is not posted by then never
+    will be, and the call ends with DEADLINE_EXCEEDED.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -64,7 +69,12 @@ class TransferServiceStub:
 
 @_typing.type_check_only
 class TransferServiceAsyncStub(TransferServiceStub):
-    """Moves money. Served by the command service."""
+    """Moves money. Served by the command service.
+
+    Calls but StreamTransfers need a deadline. One that is farther off than the service lets calls wait
+    (60 seconds where it is not set otherwise) is taken for that long: what is not posted by then never
+    will be, and the call ends with DEADLINE_EXCEEDED.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitTransfer: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.SubmitTransferRequest, _transfer_service_pb2.SubmitTransferResponse]  # type: ignore[assignment]
@@ -97,7 +107,12 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """Finds the outcome of an earlier request in the primary, by key or by reference."""
 
 class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Moves money. Served by the command service."""
+    """Moves money. Served by the command service.
+
+    Calls but StreamTransfers need a deadline. One that is farther off than the service lets calls wait
+    (60 seconds where it is not set otherwise) is taken for that long: what is not posted by then never
+    will be, and the call ends with DEADLINE_EXCEEDED.
+    """
 
     @_abc_1.abstractmethod
     def SubmitTransfer(

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
+from math import ceil
 from time import perf_counter
+from typing import TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from command_service import anew
-from command_service.admission.risk.port import NoAnswerError, Question, RiskAssessor
+from command_service.admission.few_at_once import AT_ONCE, few_at_once
+from command_service.admission.risk.endings import ending_of, tickets_of
+from command_service.admission.risk.port import (
+    Answer,
+    Ending,
+    GroupAssessor,
+    NoAnswerError,
+    Question,
+    RiskAssessor,
+)
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.transfers import RiskDecision, RiskVerdict, TransferKind
+from paycore.domain.transfers import Command, Outcome, RiskDecision, RiskVerdict, TransferKind
 from paycore.runtime.clock import Clock
 from paycore.runtime.metrics import LATENCY_BUCKETS_S
 
@@ -24,7 +39,7 @@ RETRY_AFTER_MS = 250
 
 RISK_SECONDS = Histogram(
     "paycore_command_risk_seconds",
-    "Time of a question about risk, by answer: the decision, or SILENCE, in seconds.",
+    "Time of a question about risk, by answer: the decision, SILENCE or GROUP, in seconds.",
     ["answer"],
     buckets=LATENCY_BUCKETS_S,
 )
@@ -35,6 +50,8 @@ RISK_OVERLOADED = Counter(
     "paycore_command_risk_overloaded_total", "Payments refused because too many were being judged."
 )
 RISK_ASKING = Gauge("paycore_command_risk_asking", "Questions about risk that wait for a verdict.")
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -57,6 +74,13 @@ class OnSilence(StrEnum):
     """RISK_UNAVAILABLE, which clients try again."""
 
 
+@dataclass(slots=True)
+class _Asked:
+    """One question under way, for its metrics."""
+
+    answer: str = "NONE"
+
+
 class RiskJudge:
     """Asks, a bounded number of questions at once and each within a bounded time.
 
@@ -74,8 +98,13 @@ class RiskJudge:
         timeout_s: float,
         at_once: int,
     ) -> None:
-        """`timeout_s` bounds one question, `at_once` how many are under way."""
+        """`timeout_s` bounds one question, `at_once` how many are under way.
+
+        A group that is judged as a whole is one of them, and has as much time as questions about
+        its payers would have, AT_ONCE at a time.
+        """
         self._assessor = assessor
+        self._whole = assessor if isinstance(assessor, GroupAssessor) else None
         self._clock = clock
         self._on_silence = on_silence
         self._timeout_s = timeout_s
@@ -84,12 +113,83 @@ class RiskJudge:
         RISK_ASKING.set_function(lambda: self._asking)
 
     async def judge(self, question: Question) -> RiskVerdict:
-        """The verdict that goes with the payment.
+        """The verdict that goes with the payment; whoever has it owes `ended`.
 
         Raises PaycoreError: RISK_UNAVAILABLE or RISK_DECLINED (neither is stored) where silence is
         answered so, OVERLOADED when too many are being judged (whatever silence means: a flood
         must not get past), DEADLINE_EXCEEDED, CONTENTION.
         """
+        with self._asking_about() as asked:
+            answer = await self._within(
+                self._timeout_s, question, partial(self._assessor.assess, question)
+            )
+            asked.answer = _named(answer)
+        self._note_silence([answer])
+        return self._verdict(question, answer)
+
+    async def judge_group(self, questions: Sequence[Question]) -> list[RiskVerdict]:
+        """The verdicts that go with the items of a group; whoever has them owes `ended`.
+
+        Raises PaycoreError as `judge`: of the first item that is refused, with its place.
+        """
+        if self._whole is None:
+            return await self._judge_each(questions)
+        payers = {one.command.debit_account for one in questions}
+        with self._asking_about() as asked:
+            answers = await self._within(
+                self._timeout_s * ceil(len(payers) / AT_ONCE),
+                questions[0],
+                partial(self._whole.assess_group, questions),
+            )
+            if isinstance(answers, NoAnswerError | PaycoreError):
+                answers = [answers] * len(questions)
+            asked.answer = "GROUP"
+        self._note_silence(answers)
+        verdicts: list[RiskVerdict] = []
+        for question, answer in zip(questions, answers, strict=True):
+            try:
+                verdicts.append(self._verdict(question, answer))
+            except PaycoreError as error:
+                self._let_go(one for one in answers if isinstance(one, RiskVerdict))
+                raise _at(question, error) from error
+        return verdicts
+
+    def ended(self, command: Command, outcome: Outcome) -> None:
+        """Tell the assessor what became of a command whose payments were let through."""
+        tickets = tickets_of(command)
+        if tickets:
+            self._assessor.ended(tickets, ending_of(outcome))
+
+    def _let_go(self, verdicts: Iterable[RiskVerdict]) -> None:
+        """Tell the assessor that what it let through is not posted."""
+        tickets = {one.ticket for one in verdicts if one.ticket is not None}
+        self._assessor.ended(tickets, Ending.NOTHING_STORED)
+
+    async def _judge_each(self, questions: Sequence[Question]) -> list[RiskVerdict]:
+        verdicts: dict[int, RiskVerdict] = {}
+        refused: dict[int, PaycoreError] = {}
+
+        async def check(at: int) -> None:
+            if refused:
+                return
+            try:
+                verdicts[at] = await self.judge(questions[at])
+            except PaycoreError as error:
+                refused[at] = error
+
+        try:
+            await few_at_once(check, range(len(questions)))
+            if refused:
+                first = min(refused)
+                raise _at(questions[first], refused[first])
+        except BaseException:
+            self._let_go(verdicts.values())
+            raise
+        return [verdicts[at] for at in range(len(questions))]
+
+    @contextmanager
+    def _asking_about(self) -> Iterator[_Asked]:
+        """Room for one question. Raises PaycoreError OVERLOADED when there is none."""
         if self._asking >= self._at_once:
             RISK_OVERLOADED.inc()
             raise PaycoreError(
@@ -99,40 +199,50 @@ class RiskJudge:
                 retry_after_ms=RETRY_AFTER_MS,
             )
         started = perf_counter()
-        answer = "NONE"
+        asked = _Asked()
         self._asking += 1
         try:
-            verdict = await self._ask(question)
-            answer = verdict.decision.value
-        except NoAnswerError as silence:
-            answer = "SILENCE"
-            RISK_SILENCE.labels(str(silence)).inc()
-            log.warning("no verdict on risk", cause=str(silence), policy=self._on_silence.value)
-            return self._unanswered(question)
-        except PaycoreError as error:
-            answer = error.reason.value
-            raise
+            yield asked
         finally:
             self._asking -= 1
-            RISK_SECONDS.labels(answer).observe(perf_counter() - started)
-        if verdict.decision is RiskDecision.REVIEW and question.command.kind is TransferKind.HOLD:
-            return RiskVerdict(RiskDecision.DECLINE, verdict.rule)
-        return verdict
+            RISK_SECONDS.labels(asked.answer).observe(perf_counter() - started)
 
-    async def _ask(self, question: Question) -> RiskVerdict:
+    async def _within(
+        self, timeout_s: float, question: Question, ask: Callable[[float], Awaitable[T]]
+    ) -> T | NoAnswerError | PaycoreError:
+        """What `ask` gives or raises before its time, or the caller's, is up."""
         now_s = self._clock.monotonic_s()
         left_s = question.posts_until_s - now_s
         if left_s <= 0:
-            raise anew.deadline_passed()
-        timeout_s = min(self._timeout_s, left_s)
+            return anew.deadline_passed()
+        mine_s = min(timeout_s, left_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._assessor.assess(question, now_s + timeout_s)
+            async with asyncio.timeout(mine_s):
+                return await ask(now_s + mine_s)
+        except (NoAnswerError, PaycoreError) as error:
+            return error
         except TimeoutError:
-            if left_s <= self._timeout_s:
+            if left_s <= timeout_s:
                 # The caller has gone: nobody is left to whom silence could be explained.
-                raise anew.deadline_passed() from None
-            raise NoAnswerError("DEADLINE") from None
+                return anew.deadline_passed()
+            return NoAnswerError("DEADLINE")
+
+    def _note_silence(self, answers: Iterable[Answer]) -> None:
+        for cause in {str(one) for one in answers if isinstance(one, NoAnswerError)}:
+            RISK_SILENCE.labels(cause).inc()
+            log.warning("no verdict on risk", cause=cause, policy=self._on_silence.value)
+
+    def _verdict(self, question: Question, answer: Answer) -> RiskVerdict:
+        """The verdict that `answer` comes to. Raises PaycoreError."""
+        match answer:
+            case NoAnswerError():
+                return self._unanswered(question)
+            case PaycoreError():
+                raise answer
+            case RiskVerdict(RiskDecision.REVIEW) if question.command.kind is TransferKind.HOLD:
+                return answer._replace(decision=RiskDecision.DECLINE)
+            case _:
+                return answer
 
     def _unanswered(self, question: Question) -> RiskVerdict:
         match self._on_silence:
@@ -156,3 +266,19 @@ class RiskJudge:
 
 def _can_be_held(question: Question) -> bool:
     return question.item is None and question.command.kind is not TransferKind.HOLD
+
+
+def _named(answer: Answer) -> str:
+    """`answer` in a word, for metrics."""
+    match answer:
+        case NoAnswerError():
+            return "SILENCE"
+        case PaycoreError():
+            return answer.reason.value
+        case _:
+            return answer.decision.value
+
+
+def _at(question: Question, error: PaycoreError) -> PaycoreError:
+    """`error` with the place of the item in its group."""
+    return replace(error, metadata={**error.metadata, "item": str(question.item)})

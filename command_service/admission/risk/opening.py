@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from command_service.admission.risk.figures import LedgerFigures
 from command_service.admission.risk.judge import RiskJudge
 from command_service.admission.risk.port import RiskAssessor
 from command_service.admission.risk.remote import RemoteAssessor
@@ -46,7 +47,7 @@ async def _open_assessor(
         table = RiskRuleTable(pool, clock)
         await table.start()
         stack.push_async_callback(table.stop)
-        return RulesAssessor(pool, table.current, clock)
+        return RulesAssessor(LedgerFigures(pool, clock), table.current, clock)
     if settings.risk_target is not None:
         channel = open_channel(settings.risk_target, TlsFiles.of(settings))
         stack.push_async_callback(channel.close, None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from paycore.domain.errors import PaycoreError
 from paycore.domain.transfers import RiskVerdict, TransferCommand
 
 MAX_RULE = 64
@@ -26,15 +29,49 @@ class NoAnswerError(Exception):
     """There is no verdict. The text names the cause in a word, for logs and metrics."""
 
 
+Answer = RiskVerdict | NoAnswerError | PaycoreError
+"""What became of one of many questions: the verdict, or what would have been raised."""
+
+
+class Ending(StrEnum):
+    """What is known of a payment that was judged, once its call has been answered."""
+
+    STORED = "STORED"
+    """Its key has an outcome for ever: posted, or declined."""
+    NOTHING_STORED = "NOTHING_STORED"
+    """This attempt wrote nothing and will not."""
+    UNKNOWN = "UNKNOWN"
+    """It may be stored, or be so in a moment."""
+
+
 class RiskAssessor(Protocol):
     """Decides on risk. Keeps no payment from being asked about again."""
 
     async def assess(self, question: Question, deadline_s: float) -> RiskVerdict:
         """The verdict: with a rule of 1 to MAX_RULE printable characters, but for APPROVE.
 
-        `deadline_s` is on the monotonic clock; the call may be cancelled then. Raises
-        NoAnswerError, and PaycoreError CONTENTION where the verdict hangs on payments that are
-        being posted now.
+        `deadline_s` is on the monotonic clock; the call may be cancelled then. A verdict with a
+        ticket is followed by `ended` once what was asked about has ended. Raises NoAnswerError, and
+        PaycoreError: CONTENTION where the verdict hangs on payments that are being posted now,
+        OVERLOADED where too many of them are.
+        """
+        ...
+
+    def ended(self, tickets: Collection[int], ending: Ending) -> None:
+        """Take note of what became of those let through with `tickets`; more than once does no
+        harm."""
+        ...
+
+
+@runtime_checkable
+class GroupAssessor(RiskAssessor, Protocol):
+    """Decides on all items of a group together, for less than it takes to ask about each."""
+
+    async def assess_group(
+        self, questions: Sequence[Question], deadline_s: float
+    ) -> Sequence[Answer]:
+        """An answer to each of `questions`, which share key and deadline: as `assess` would give
+        them one after the other. Raises as `assess` where it holds for all.
         """
         ...
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from command_service.admission.risk.port import NoAnswerError, Question, is_rule
+from command_service.admission.risk.port import Ending, NoAnswerError, Question, is_rule
 from paycore.domain.transfers import RiskDecision, RiskVerdict
 from paycore.risk.v1 import risk_service_pb2 as pb2
 from paycore.risk.v1 import risk_service_pb2_grpc as pb2_grpc
@@ -47,6 +47,9 @@ class RemoteAssessor:
         if not is_rule(reply.rule):
             raise NoAnswerError("NO_RULE")
         return RiskVerdict(decision, reply.rule)
+
+    def ended(self, tickets: Collection[int], ending: Ending) -> None:
+        """Nothing: what the service outside remembers is its own matter; it gives no tickets."""
 
 
 def _request(question: Question, now_us: int) -> pb2.AssessTransferRequest:

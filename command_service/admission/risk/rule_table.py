@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 import database
-from command_service.admission.risk.rules import CurrencyRules
+from command_service.admission.risk.decisions import CurrencyRules
 from paycore.domain.transfers import RiskDecision
 from paycore.runtime.clock import Clock
 from paycore.runtime.refreshed import Refreshed

@@ -5,172 +5,153 @@ time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from weakref import WeakValueDictionary
 
-import asyncpg
-
-import database
+from command_service.admission.risk.decisions import (
+    CurrencyRules,
+    Figures,
+    decide,
+    hangs_on_others,
+    passes,
+)
+from command_service.admission.risk.figures import LedgerFigures
 from command_service.admission.risk.in_flight import InFlight
-from command_service.admission.risk.port import NoAnswerError, Question
+from command_service.admission.risk.port import Answer, Ending, NoAnswerError, Question
 from command_service.posting.store import UnreachableError
-from command_service.transactions import reading
 from paycore.domain.accounts import AccountId
-from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.money import MAX_MINOR
+from paycore.domain.errors import PaycoreError
 from paycore.domain.plan import Key
-from paycore.domain.transfers import RiskDecision, RiskVerdict
+from paycore.domain.transfers import RiskVerdict
 from paycore.runtime.clock import Clock
 
-DAILY_LIMIT = "daily-limit"
-NEW_PAYEE = "new-payee"
-
-PAGE = 200
-"""Debits that are read at a time."""
-
-SETTLE_FROM = 100
-"""With so many of a payer's payments in flight it is looked which are stored already; with fewer
-only when the limit hangs on them."""
-
-MOST_IN_A_DAY = 10_000
-"""Debits of one payer in a day beyond which they are not added up: there is no verdict."""
-
-KNOWN_DEPTH = 1_000
-"""How many of a payer's debits back a payee is looked for."""
-
-_DAY_US = 86_400_000_000
-_APPROVED = RiskVerdict(RiskDecision.APPROVE)
-
-
-@dataclass(frozen=True, slots=True)
-class CurrencyRules:
-    """The rules for payments in one currency; amounts in minor units, None for no such rule."""
-
-    daily_limit: int | None
-    daily_decision: RiskDecision
-    new_payee_above: int | None
-    new_payee_decision: RiskDecision
+MOST_SETTLED = 1_000
+"""Payments in doubt that are looked for at a time."""
 
 
 class RulesAssessor:
-    """RiskAssessor by the tables. The stricter of two rules speaks, the daily limit before others.
+    """GroupAssessor by the tables. The stricter of two rules speaks, the daily limit before others.
 
     The daily limit counts what left an account in a day of UTC, or was held to leave it: TRANSFER,
     WITHDRAWAL and HOLD, less what was released of holds of the same day. What comes back by refund
     or reversal is not taken off. A currency without rules is not judged.
 
     Within one process a payer's payments are judged one after the other, and those that were let
-    through but are not posted yet count as if they were. Only where the limit hangs on them is
-    there no verdict: CONTENTION, so that the caller asks again when they have ended. Two processes
-    do not see what the other has let through and not yet posted: together they may let a payer
-    pass the limit by what is under way at that moment. New payees have no such gap worth closing:
-    a first payment that is under way leaves the payee new.
+    through count as if they were posted until their outcomes are told. Only where the limit hangs
+    on them is there no verdict: CONTENTION, so that the caller asks again when they have ended. Two
+    processes do not see what the other has let through and not yet posted: together they may let a
+    payer pass the limit by what is under way at that moment. New payees have no such gap worth
+    closing: a first payment that is under way leaves the payee new.
     """
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        figures: LedgerFigures,
         rules: Callable[[], Mapping[str, CurrencyRules]],
         clock: Clock,
+        in_flight: InFlight | None = None,
     ) -> None:
         """`rules` gives those of now by currency, or raises PaycoreError where they are too old."""
-        self._pool = pool
+        self._figures = figures
         self._rules = rules
         self._clock = clock
-        self._queries: Any = database.load("risk")
-        self.in_flight = InFlight()
-        """What was let through and is not known to be stored."""
+        self.in_flight = InFlight() if in_flight is None else in_flight
+        """What was let through and has no outcome that is known."""
         self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
 
     async def assess(self, question: Question, deadline_s: float) -> RiskVerdict:
+        (answer,) = await self.assess_group([question], deadline_s)
+        if isinstance(answer, RiskVerdict):
+            return answer
+        raise answer
+
+    async def assess_group(
+        self, questions: Sequence[Question], deadline_s: float
+    ) -> Sequence[Answer]:
         try:
-            rules = self._rules().get(question.command.currency)
+            rules = self._rules()
         except PaycoreError as error:
             raise NoAnswerError("RULES_TOO_OLD") from error
-        if rules is None:
-            return _APPROVED
-        payer = question.command.debit_account
-        turn = self._turns.setdefault(payer, asyncio.Lock())
+        payers = {one.command.debit_account for one in questions if one.command.currency in rules}
         try:
-            async with turn:
-                return await self._judge(question, rules)
+            async with AsyncExitStack() as turns:
+                # In one order for all, so that no two wait for each other.
+                for payer in sorted(payers):
+                    turn = self._turns.setdefault(payer, asyncio.Lock())
+                    await turns.enter_async_context(turn)
+                return await self._judge(questions, rules)
         except UnreachableError as error:
             raise NoAnswerError("UNREACHABLE") from error
 
-    async def _judge(self, question: Question, rules: CurrencyRules) -> RiskVerdict:
-        verdict = _APPROVED
-        if rules.daily_limit is not None:
-            verdict = await self._by_day(question, rules.daily_limit, rules.daily_decision)
-        if (
-            verdict.decision is not RiskDecision.DECLINE
-            and rules.new_payee_above is not None
-            and question.command.amount > rules.new_payee_above
-            and (verdict is _APPROVED or rules.new_payee_decision is RiskDecision.DECLINE)
-            and await self._is_new(question)
-        ):
-            verdict = RiskVerdict(rules.new_payee_decision, NEW_PAYEE)
-        if rules.daily_limit is not None and verdict.decision is not RiskDecision.DECLINE:
-            self.in_flight.add(question, self._clock.monotonic_s())
-        return verdict
+    def ended(self, tickets: Collection[int], ending: Ending) -> None:
+        self.in_flight.end(tickets, ending, self._clock.monotonic_s())
 
-    async def _by_day(self, question: Question, limit: int, decision: RiskDecision) -> RiskVerdict:
-        command = question.command
-        payer, key = command.debit_account, (command.client, command.key)
-        in_flight = self.in_flight
-        for hangs_on_others in (False, True):
-            if hangs_on_others or len(in_flight.keys(payer)) >= SETTLE_FROM:
-                await self._settle(payer, key)
-            own, others = in_flight.sums(question)
-            # Read after it was settled: what was forgotten there is in the sum here.
-            certain = await self._paid_today(payer) + own + command.amount
-            if certain > limit:
-                return RiskVerdict(decision, DAILY_LIMIT)
-            if certain + others <= limit:
-                return _APPROVED
-        raise PaycoreError(
-            Reason.CONTENTION,
-            "payments of the same payer that are under way decide on this one",
-            retry_after_ms=50,
+    async def _judge(
+        self, questions: Sequence[Question], rules: Mapping[str, CurrencyRules]
+    ) -> Sequence[Answer]:
+        """The answers, once the turn of every payer has come."""
+        commands = [one.command for one in questions]
+        key = commands[0].client, commands[0].key
+        judged = [(one, rules[one.currency]) for one in commands if one.currency in rules]
+        limited = {one.debit_account for one, by in judged if by.daily_limit is not None}
+        known = await self._figures.paid_before(
+            [
+                (one.debit_account, one.credit_account)
+                for one, by in judged
+                if by.asks_for_payee(one.amount)
+            ]
         )
 
-    async def _settle(self, payer: AccountId, key: Key) -> None:
-        """Forget those of the payer's payments that have outcomes by now."""
-        waiting = self.in_flight.keys(payer) - {key}
-        async with reading(self._pool) as connection:
-            stored = await self._queries.stored_keys(
-                connection,
-                clients=[client for client, _ in waiting],
-                keys=[name for _, name in waiting],
-            )
-        found = {(row["client"], row["key"]) for row in stored}
-        self.in_flight.settle(payer, found, self._clock.monotonic_s())
+        async def look() -> list[Answer]:
+            self.in_flight.forget_old(self._clock.monotonic_s())
+            others = {payer: self.in_flight.of_others(payer, key) for payer in limited}
+            # Read after it: what is forgotten from now on is in the sum here.
+            spent = await self._figures.spent_today(limited)
+            return decide(commands, rules, Figures(spent, others, known))
 
-    async def _paid_today(self, payer: AccountId) -> int:
-        """Minor units; a page at a time, newest first, down to the last debit of yesterday."""
-        now_us = self._clock.now_us()
-        day_us = now_us - now_us % _DAY_US
-        total, entries, before = 0, 0, int(MAX_MINOR)
-        async with reading(self._pool) as connection:
-            while entries < MOST_IN_A_DAY:
-                page = await self._queries.debits_of_day(
-                    connection, payer=payer, before=before, size=PAGE, day_us=day_us
-                )
-                total += int(page["total"])
-                entries += page["entries"]
-                if page["entries"] < PAGE:
-                    return total
-                before = page["lowest"]
-        raise NoAnswerError("TOO_MANY_DEBITS")
+        answers = await look()
+        if any(map(hangs_on_others, answers)):
+            await self._settle(limited, key)
+            answers = await look()
+        return self._let_through(questions, answers, limited)
 
-    async def _is_new(self, question: Question) -> bool:
-        command = question.command
-        async with reading(self._pool) as connection:
-            known = await self._queries.has_paid(
-                connection,
-                payer=command.debit_account,
-                payee=command.credit_account,
-                depth=KNOWN_DEPTH,
-            )
-        return not known
+    async def _settle(self, payers: Collection[AccountId], key: Key) -> None:
+        """Forget those of the payers' payments in doubt that turn out to be stored."""
+        doubts: list[tuple[AccountId, Key]] = []
+        for payer in payers:
+            keys = self.in_flight.in_doubt(payer, MOST_SETTLED - len(doubts))
+            doubts += [(payer, one) for one in keys if one != key]
+        if doubts:
+            stored = await self._figures.stored({one for _, one in doubts})
+            for payer, one in doubts:
+                if one in stored:
+                    self.in_flight.settle(payer, one)
+
+    def _let_through(
+        self, questions: Sequence[Question], answers: Sequence[Answer], limited: set[AccountId]
+    ) -> Sequence[Answer]:
+        """`answers`, with a ticket where the payment counts from now on.
+
+        Raises PaycoreError OVERLOADED.
+        """
+        amounts: dict[AccountId, int] = {}
+        for question, answer in zip(questions, answers, strict=True):
+            payer = question.command.debit_account
+            if payer in limited and passes(answer):
+                amounts[payer] = amounts.get(payer, 0) + question.command.amount
+        if not amounts:
+            return answers
+        first = questions[0]
+        tickets = self.in_flight.add(
+            (first.command.client, first.command.key),
+            amounts,
+            first.posts_until_s,
+            self._clock.monotonic_s(),
+        )
+        return [
+            answer._replace(ticket=tickets.get(question.command.debit_account))
+            if isinstance(answer, RiskVerdict) and passes(answer)
+            else answer
+            for question, answer in zip(questions, answers, strict=True)
+        ]

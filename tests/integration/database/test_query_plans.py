@@ -157,7 +157,7 @@ EXPECTED = {
     "query.read_grants": NOTHING,
     "risk.all_rules": NOTHING,
     "risk.debits_of_day": by("ledger.transfers", "debit_account", "debit_version"),
-    "risk.has_paid": by("ledger.transfers", "debit_account"),
+    "risk.paid_before": by("ledger.transfers", "debit_account"),
     "risk.stored_keys": KEYS,
     "rules.all_grants": NOTHING,
     "rules.all_scheme_grants": whole("ledger.scheme_grants"),

@@ -8,8 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from command_service.admission.risk.figures import LedgerFigures
 from command_service.admission.risk.rule_table import RiskRuleTable
 from command_service.admission.risk.rules import RulesAssessor
+from paycore.runtime.clock import Clock
 from tests.support.command_core import CommandCore
 
 SetRules = Callable[..., Awaitable[None]]
@@ -46,6 +48,11 @@ def set_rules(admin: asyncpg.Connection, table: RiskRuleTable) -> SetRules:
     return set_rules
 
 
+def rules_assessor(pool: asyncpg.Pool, table: RiskRuleTable, clock: Clock) -> RulesAssessor:
+    """Judges by what `table` has, as `clock` goes."""
+    return RulesAssessor(LedgerFigures(pool, clock), table.current, clock)
+
+
 @pytest.fixture
 def assessor(core: CommandCore, table: RiskRuleTable) -> RulesAssessor:
-    return RulesAssessor(core.pool, table.current, core.clock)
+    return rules_assessor(core.pool, table, core.clock)

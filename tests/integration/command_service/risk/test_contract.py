@@ -9,16 +9,21 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from command_service.admission.risk.port import NoAnswerError, Question, RiskAssessor, is_rule
+from command_service.admission.risk.port import (
+    Ending,
+    NoAnswerError,
+    Question,
+    RiskAssessor,
+    is_rule,
+)
 from command_service.admission.risk.remote import RemoteAssessor
 from command_service.admission.risk.rule_table import RiskRuleTable
-from command_service.admission.risk.rules import RulesAssessor
 from paycore.domain.accounts import AccountId
-from paycore.domain.transfers import RiskDecision, TransferKind
+from paycore.domain.transfers import RiskDecision, RiskVerdict, TransferKind
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool
-from tests.integration.command_service.risk.conftest import write_rules
+from tests.integration.command_service.risk.conftest import rules_assessor, write_rules
 from tests.support import risk_server as servers
 from tests.support.command_core import CommandCore, payment
 from tests.support.proxy import PostgresProxy
@@ -38,7 +43,7 @@ class Bench:
 
     async def ask(
         self, kind: TransferKind = TransferKind.TRANSFER, within_s: float = 5.0
-    ) -> object:
+    ) -> RiskVerdict:
         until_s = CLOCK.monotonic_s() + within_s
         asked = payment(self.payer, self.payee, 100, kind=kind)
         return await self.assessor.assess(Question(asked, until_s), until_s)
@@ -76,7 +81,7 @@ async def rules_bench(
         proxy.refusing = True
         await proxy.cut_all()
 
-    yield Bench(RulesAssessor(pool, table.current, CLOCK), say, fall_silent, payer, payee)
+    yield Bench(rules_assessor(pool, table, CLOCK), say, fall_silent, payer, payee)
     pool.terminate()
 
 
@@ -103,7 +108,6 @@ async def test_every_verdict_is_given_with_its_rule(
 ) -> None:
     await bench.say(decision)
     verdict = await bench.ask(TransferKind(kind))
-    assert isinstance(verdict, tuple)
     assert verdict[0] is decision
     assert is_rule(verdict[1]) is (decision is not RiskDecision.APPROVE)
 
@@ -121,7 +125,7 @@ async def test_a_question_may_be_given_up_and_the_next_is_answered(bench: Bench)
     given_up.cancel()
     with pytest.raises(asyncio.CancelledError):
         await given_up
-    assert await bench.ask() == (RiskDecision.APPROVE, "")
+    assert (await bench.ask()).decision is RiskDecision.APPROVE
 
 
 async def test_the_same_payment_may_be_asked_about_again(bench: Bench) -> None:
@@ -129,15 +133,22 @@ async def test_the_same_payment_may_be_asked_about_again(bench: Bench) -> None:
     asked = payment(bench.payer, bench.payee, 100)
     question = Question(asked, CLOCK.monotonic_s() + 5)
     for _ in range(3):
-        assert await bench.assessor.assess(question, question.posts_until_s) == (
-            RiskDecision.APPROVE,
-            "",
-        )
+        verdict = await bench.assessor.assess(question, question.posts_until_s)
+        assert verdict[:2] == (RiskDecision.APPROVE, "")
 
 
 async def test_many_are_asked_about_at_once(bench: Bench) -> None:
     await bench.say(RiskDecision.DECLINE)
     verdicts = await asyncio.gather(*(bench.ask() for _ in range(20)))
-    assert {verdict[0] for verdict in verdicts if isinstance(verdict, tuple)} == {
-        RiskDecision.DECLINE
-    }
+    assert {verdict.decision for verdict in verdicts} == {RiskDecision.DECLINE}
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+async def test_an_end_may_be_told_more_than_once(bench: Bench, ending: Ending) -> None:
+    await bench.say(RiskDecision.APPROVE)
+    verdict = await bench.ask()
+    tickets = [1_000_000] if verdict.ticket is None else [verdict.ticket, 1_000_000]
+    for _ in range(2):
+        bench.assessor.ended(tickets, ending)
+    if ending is not Ending.UNKNOWN:
+        assert (await bench.ask()).decision is RiskDecision.APPROVE

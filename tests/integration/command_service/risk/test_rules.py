@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from command_service.admission.risk import rules
-from command_service.admission.risk.port import NoAnswerError, Question
+from command_service.admission.risk import figures
+from command_service.admission.risk.decisions import DAILY_LIMIT, NEW_PAYEE
+from command_service.admission.risk.endings import ending_of
+from command_service.admission.risk.port import Ending, NoAnswerError, Question
 from command_service.admission.risk.rule_table import RiskRuleTable
-from command_service.admission.risk.rules import DAILY_LIMIT, NEW_PAYEE, RulesAssessor
+from command_service.admission.risk.rules import RulesAssessor
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.money import Minor
@@ -23,7 +25,7 @@ from paycore.domain.transfers import (
     TransferKind,
 )
 from paycore.runtime.clock import Clock, SystemClock
-from tests.integration.command_service.risk.conftest import SetRules
+from tests.integration.command_service.risk.conftest import SetRules, rules_assessor
 from tests.support.command_core import CLIENT, CommandCore, payment, posted
 
 DAY_S = 86_400
@@ -49,8 +51,22 @@ def question(command: TransferCommand, item: int | None = None) -> Question:
 
 
 async def judged(assessor: RulesAssessor, command: TransferCommand) -> RiskVerdict:
+    """The verdict on a payment that then comes to nothing."""
+    verdict = await let_through(assessor, command)
+    if verdict.ticket is not None:
+        assessor.ended([verdict.ticket], Ending.NOTHING_STORED)
+    return verdict._replace(ticket=None)
+
+
+async def let_through(assessor: RulesAssessor, command: TransferCommand) -> RiskVerdict:
+    """The verdict on a payment that counts from now on."""
     one = question(command)
     return await assessor.assess(one, one.posts_until_s)
+
+
+def ticket_of(verdict: RiskVerdict) -> int:
+    assert verdict.ticket is not None
+    return verdict.ticket
 
 
 async def hold(core: CommandCore, payer: AccountId, payee: AccountId, amount: int) -> Transfer:
@@ -91,7 +107,9 @@ class TestDailyLimit:
         _, a, b = await core.open(2)
         await set_rules(daily_limit=100, daily_decision=decision)
         posted([await core.one(payment(a, b, 60))])
-        assert await judged(assessor, payment(a, b, 41, key="k")) == (decision, DAILY_LIMIT)
+        assert await judged(assessor, payment(a, b, 41, key="k")) == RiskVerdict(
+            RiskDecision(decision), DAILY_LIMIT
+        )
         assert await judged(assessor, payment(a, b, 40, key="k")) == APPROVED
         assert await judged(assessor, payment(b, a, 100)) == APPROVED
 
@@ -105,14 +123,8 @@ class TestDailyLimit:
         await set_rules(daily_limit=100, daily_decision="DECLINE")
         posted([await core.one(payment(a, b, 100))])
         clock: Clock = Later(1)
-        assert (
-            await judged(RulesAssessor(core.pool, table.current, clock), payment(a, b, 100))
-            == APPROVED
-        )
-        assert (
-            await judged(RulesAssessor(core.pool, table.current, Later(0)), payment(a, b, 1))
-            == OVER
-        )
+        assert await judged(rules_assessor(core.pool, table, clock), payment(a, b, 100)) == APPROVED
+        assert await judged(rules_assessor(core.pool, table, Later(0)), payment(a, b, 1)) == OVER
 
     async def test_what_is_held_counts_until_it_is_given_back(
         self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
@@ -135,7 +147,7 @@ class TestDailyLimit:
         await set_rules(daily_limit=100, daily_decision="DECLINE")
         old = await hold(core, a, b, 70)
         tomorrow = Later(1)
-        assessor = RulesAssessor(core.pool, table.current, tomorrow)
+        assessor = rules_assessor(core.pool, table, tomorrow)
         assert await judged(assessor, payment(a, b, 101)) == OVER
         await follow(core, old, TransferKind.RELEASE, 70)
         assert await judged(assessor, payment(a, b, 101)) == OVER
@@ -147,13 +159,13 @@ class TestDailyLimit:
         set_rules: SetRules,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(rules, "PAGE", 3)
+        monkeypatch.setattr(figures, "PAGE", 3)
         _, a, b = await core.open(2)
         await set_rules(daily_limit=100, daily_decision="DECLINE")
         posted(await core.submit(*(payment(a, b, 10) for _ in range(9))))
         assert await judged(assessor, payment(a, b, 11)) == OVER
         assert await judged(assessor, payment(a, b, 10)) == APPROVED
-        monkeypatch.setattr(rules, "MOST_IN_A_DAY", 9)
+        monkeypatch.setattr(figures, "MOST_IN_A_DAY", 9)
         with pytest.raises(NoAnswerError, match="TOO_MANY_DEBITS"):
             await judged(assessor, payment(a, b, 1))
 
@@ -168,14 +180,16 @@ class TestDailyLimit:
             asked = payment(a, b, 30)
             for _ in range(200):
                 try:
-                    verdict = await judged(assessor, asked)
+                    verdict = await let_through(assessor, asked)
                 except PaycoreError as error:
                     if error.reason is not Reason.CONTENTION:
                         raise
                     await asyncio.sleep(0.01)
                     continue
-                if verdict == APPROVED:
-                    posted([await core.one(asked)])
+                if verdict.decision is RiskDecision.APPROVE:
+                    outcome = await core.one(asked)
+                    assessor.ended([ticket_of(verdict)], ending_of(outcome))
+                    posted([outcome])
                     passed.append(at)
                 else:
                     assert verdict == OVER
@@ -184,48 +198,72 @@ class TestDailyLimit:
 
         await asyncio.gather(*(pay(at) for at in range(20)))
         assert len(passed) == 3
+        assert len(assessor.in_flight) == 0
 
-    async def test_what_was_let_through_counts_until_it_has_an_outcome(
+    async def test_what_was_let_through_counts_until_its_outcome_is_told(
         self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
     ) -> None:
         _, a, b = await core.open(2, balance=10)
         await set_rules(daily_limit=100, daily_decision="DECLINE")
         too_much = payment(a, b, 90)
-        assert await judged(assessor, too_much) == APPROVED
+        verdict = await let_through(assessor, too_much)
         with pytest.raises(PaycoreError) as refused:
             await judged(assessor, payment(a, b, 11))
         assert refused.value.reason is Reason.CONTENTION
+        assert await judged(assessor, payment(a, b, 10)) == APPROVED
         # The ledger declines it: it has an outcome, and takes nothing of the limit.
-        await core.one(too_much)
+        assessor.ended([ticket_of(verdict)], ending_of(await core.one(too_much)))
         assert await judged(assessor, payment(a, b, 100)) == APPROVED
 
-    async def test_what_is_stored_is_forgotten_even_where_nothing_hangs_on_it(
-        self,
-        core: CommandCore,
-        assessor: RulesAssessor,
-        set_rules: SetRules,
-        monkeypatch: pytest.MonkeyPatch,
+    async def test_what_is_in_doubt_counts_until_it_is_found(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
     ) -> None:
-        monkeypatch.setattr(rules, "SETTLE_FROM", 5)
         _, a, b = await core.open(2)
-        await set_rules(daily_limit=1_000, daily_decision="DECLINE")
-        for _ in range(40):
-            asked = payment(a, b, 1)
-            assert await judged(assessor, asked) == APPROVED
-            posted([await core.one(asked)])
-        assert len(assessor.in_flight) <= 5
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+        lost = payment(a, b, 90)
+        verdict = await let_through(assessor, lost)
+        assessor.ended([ticket_of(verdict)], Ending.UNKNOWN)
+        with pytest.raises(PaycoreError) as refused:
+            await judged(assessor, payment(a, b, 11))
+        assert refused.value.reason is Reason.CONTENTION
+        posted([await core.one(lost)])
+        assert await judged(assessor, payment(a, b, 11)) == OVER
+        assert await judged(assessor, payment(a, b, 10)) == APPROVED
+        assert len(assessor.in_flight) == 0
 
     async def test_the_items_of_a_group_count_with_each_other(
         self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
     ) -> None:
         _, a, b = await core.open(2)
         await set_rules(daily_limit=100, daily_decision="DECLINE")
+        group = [question(payment(a, b, 40, key="group"), item) for item in range(3)]
         for _ in range(2):  # an attempt again begins anew
-            verdicts = [
-                await assessor.assess(one, one.posts_until_s)
-                for one in (question(payment(a, b, 40, key="group"), item) for item in range(3))
-            ]
-            assert verdicts == [APPROVED, APPROVED, OVER]
+            answers = await assessor.assess_group(group, group[0].posts_until_s)
+            verdicts = [one for one in answers if isinstance(one, RiskVerdict)]
+            assert [one.decision for one in verdicts] == ["APPROVE", "APPROVE", "DECLINE"]
+            assert verdicts[0].ticket == verdicts[1].ticket
+            assert verdicts[2].ticket is None
+        with pytest.raises(PaycoreError) as refused:
+            await judged(assessor, payment(a, b, 21))
+        assert refused.value.reason is Reason.CONTENTION
+        assert await judged(assessor, payment(a, b, 20)) == APPROVED
+
+    async def test_groups_with_the_same_payers_do_not_wait_for_each_other_for_ever(
+        self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
+    ) -> None:
+        _, a, b, c = await core.open(3)
+        await set_rules(daily_limit=100, daily_decision="DECLINE")
+
+        async def judge(payers: tuple[AccountId, ...], key: str) -> None:
+            asked = [question(payment(one, c, 1, key=key), at) for at, one in enumerate(payers)]
+            await assessor.assess_group(asked, asked[0].posts_until_s)
+
+        async with asyncio.timeout(10):
+            await asyncio.gather(
+                *(judge((a, b) if at % 2 else (b, a), f"group-{at}") for at in range(40))
+            )
+        # Two of each group are under way.
+        assert len(assessor.in_flight) == 80
 
 
 class TestNewPayees:
@@ -235,11 +273,17 @@ class TestNewPayees:
         _, a, b, c = await core.open(3)
         await set_rules(new_payee_above=50)
         assert await judged(assessor, payment(a, b, 50)) == APPROVED
-        assert await judged(assessor, payment(a, b, 51)) == (RiskDecision.REVIEW, NEW_PAYEE)
+        assert await judged(assessor, payment(a, b, 51)) == RiskVerdict(
+            RiskDecision.REVIEW, NEW_PAYEE
+        )
         posted([await core.one(payment(a, b, 1))])
         assert await judged(assessor, payment(a, b, 51)) == APPROVED
-        assert await judged(assessor, payment(a, c, 51)) == (RiskDecision.REVIEW, NEW_PAYEE)
-        assert await judged(assessor, payment(b, a, 51)) == (RiskDecision.REVIEW, NEW_PAYEE)
+        assert await judged(assessor, payment(a, c, 51)) == RiskVerdict(
+            RiskDecision.REVIEW, NEW_PAYEE
+        )
+        assert await judged(assessor, payment(b, a, 51)) == RiskVerdict(
+            RiskDecision.REVIEW, NEW_PAYEE
+        )
 
     async def test_a_payee_for_whom_money_is_only_held_is_new(
         self, core: CommandCore, assessor: RulesAssessor, set_rules: SetRules
@@ -247,7 +291,9 @@ class TestNewPayees:
         _, a, b = await core.open(2)
         await set_rules(new_payee_above=0, new_payee_decision="DECLINE")
         held = await hold(core, a, b, 10)
-        assert await judged(assessor, payment(a, b, 1)) == (RiskDecision.DECLINE, NEW_PAYEE)
+        assert await judged(assessor, payment(a, b, 1)) == RiskVerdict(
+            RiskDecision.DECLINE, NEW_PAYEE
+        )
         await follow(core, held, TransferKind.CAPTURE, 10)
         assert await judged(assessor, payment(a, b, 1)) == APPROVED
 
@@ -258,20 +304,22 @@ class TestNewPayees:
         set_rules: SetRules,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(rules, "KNOWN_DEPTH", 2)
+        monkeypatch.setattr(figures, "KNOWN_DEPTH", 2)
         _, a, b, c = await core.open(3)
         await set_rules(new_payee_above=0)
         posted([await core.one(payment(a, b, 1)), await core.one(payment(a, c, 1))])
         assert await judged(assessor, payment(a, b, 1)) == APPROVED
         posted([await core.one(payment(a, c, 1))])
-        assert await judged(assessor, payment(a, b, 1)) == (RiskDecision.REVIEW, NEW_PAYEE)
+        assert await judged(assessor, payment(a, b, 1)) == RiskVerdict(
+            RiskDecision.REVIEW, NEW_PAYEE
+        )
 
     @pytest.mark.parametrize(
         ("by_day", "by_payee", "spoken"),
         [
-            ("REVIEW", "DECLINE", (RiskDecision.DECLINE, NEW_PAYEE)),
-            ("DECLINE", "REVIEW", (RiskDecision.DECLINE, DAILY_LIMIT)),
-            ("REVIEW", "REVIEW", (RiskDecision.REVIEW, DAILY_LIMIT)),
+            ("REVIEW", "DECLINE", RiskVerdict(RiskDecision.DECLINE, NEW_PAYEE)),
+            ("DECLINE", "REVIEW", RiskVerdict(RiskDecision.DECLINE, DAILY_LIMIT)),
+            ("REVIEW", "REVIEW", RiskVerdict(RiskDecision.REVIEW, DAILY_LIMIT)),
         ],
     )
     async def test_the_stricter_rule_speaks(

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import pytest
 
+from command_service.admission.few_at_once import AT_ONCE
 from command_service.admission.risk.judge import SILENT_RULE, OnSilence, RiskJudge
-from command_service.admission.risk.port import NoAnswerError, Question
+from command_service.admission.risk.port import Answer, Ending, NoAnswerError, Question
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import RETRYABLE, PaycoreError, Reason
 from paycore.domain.money import Currency, Minor
-from paycore.domain.transfers import RiskDecision, RiskVerdict, TransferCommand, TransferKind
+from paycore.domain.transfers import (
+    Refused,
+    RiskDecision,
+    RiskVerdict,
+    TransferCommand,
+    TransferKind,
+)
 from paycore.runtime.clock import SystemClock
 
 CLOCK = SystemClock()
@@ -25,16 +32,48 @@ class Assessor:
 
     def __init__(self, say: Say) -> None:
         self._say = say
+        self.told: list[tuple[set[int], Ending]] = []
 
     async def assess(self, question: Question, deadline_s: float) -> RiskVerdict:
         assert deadline_s <= question.posts_until_s
         return await self._say()
 
+    def ended(self, tickets: Collection[int], ending: Ending) -> None:
+        self.told.append((set(tickets), ending))
+
+
+class Whole(Assessor):
+    """Says to a group what the test gives it to say, after a while."""
+
+    def __init__(self, answers: Sequence[Answer], after_s: float = 0.0) -> None:
+        super().__init__(silent)
+        self._answers = answers
+        self._after_s = after_s
+
+    async def assess_group(
+        self, questions: Sequence[Question], deadline_s: float
+    ) -> Sequence[Answer]:
+        await asyncio.sleep(self._after_s)
+        return self._answers
+
 
 def judge(say: Say, on_silence: OnSilence = OnSilence.REFUSE, at_once: int = 16) -> RiskJudge:
-    return RiskJudge(
-        Assessor(say), CLOCK, on_silence=on_silence, timeout_s=TIMEOUT_S, at_once=at_once
-    )
+    return judge_by(Assessor(say), on_silence, at_once)
+
+
+def judge_by(
+    assessor: Assessor, on_silence: OnSilence = OnSilence.REFUSE, at_once: int = 16
+) -> RiskJudge:
+    return RiskJudge(assessor, CLOCK, on_silence=on_silence, timeout_s=TIMEOUT_S, at_once=at_once)
+
+
+def items(count: int, *, payers: int = 1) -> list[Question]:
+    """Questions about the items of one group."""
+    asked = [question(item=at) for at in range(count)]
+    return [
+        one._replace(command=one.command._replace(debit_account=AccountId(10 + at % payers)))
+        for at, one in enumerate(asked)
+    ]
 
 
 def question(
@@ -139,3 +178,71 @@ async def test_what_hangs_on_others_is_not_silence() -> None:
     with pytest.raises(PaycoreError) as refused:
         await judge(contended, OnSilence.APPROVE).judge(question())
     assert refused.value.reason is Reason.CONTENTION
+
+
+def approved(ticket: int | None = None) -> RiskVerdict:
+    return RiskVerdict(RiskDecision.APPROVE, ticket=ticket)
+
+
+class TestGroups:
+    async def test_the_whole_is_one_question(self) -> None:
+        verdicts = [approved(1), RiskVerdict(RiskDecision.DECLINE, "r"), approved(1)]
+        assessor = Whole(verdicts)
+        assert await judge_by(assessor, at_once=1).judge_group(items(3)) == verdicts
+        assert assessor.told == []
+
+    async def test_whoever_cannot_tell_of_the_whole_is_asked_about_each(self) -> None:
+        verdicts = await judge(says(RiskDecision.APPROVE)).judge_group(items(AT_ONCE + 5))
+        assert verdicts == [approved()] * (AT_ONCE + 5)
+
+    async def test_the_first_item_without_a_verdict_refuses_all_and_frees_the_others(self) -> None:
+        contention = PaycoreError(Reason.CONTENTION, "others first")
+        assessor = Whole([approved(1), contention, NoAnswerError("LATE"), approved(2)])
+        with pytest.raises(PaycoreError) as refused:
+            await judge_by(assessor).judge_group(items(4))
+        assert (refused.value.reason, refused.value.metadata["item"]) == (Reason.CONTENTION, "1")
+        assert assessor.told == [({1, 2}, Ending.NOTHING_STORED)]
+
+    async def test_silence_about_an_item_is_dealt_with_by_policy(self) -> None:
+        assessor = Whole([approved(1), NoAnswerError("LATE")])
+        verdicts = await judge_by(assessor, OnSilence.APPROVE).judge_group(items(2))
+        assert verdicts == [approved(1), approved()]
+
+    @pytest.mark.parametrize("answered", [False, True])
+    async def test_it_has_as_much_time_as_its_payers_would(self, answered: bool) -> None:
+        assessor = Whole([approved()] * 33, after_s=1.5 * TIMEOUT_S)
+        payers = AT_ONCE + 1 if answered else AT_ONCE
+        asked = judge_by(assessor).judge_group(items(33, payers=payers))
+        if answered:
+            assert await asked == [approved()] * 33
+        else:
+            with pytest.raises(PaycoreError) as refused:
+                await asked
+            assert refused.value.reason is Reason.RISK_UNAVAILABLE
+
+    async def test_what_was_let_through_of_one_given_up_is_freed(self) -> None:
+        told = iter(range(100))
+
+        async def say() -> RiskVerdict:
+            ticket = next(told)
+            await asyncio.sleep(0 if ticket < AT_ONCE else 60)
+            return approved(ticket)
+
+        assessor = Assessor(say)
+        asked = asyncio.create_task(judge_by(assessor).judge_group(items(2 * AT_ONCE)))
+        await asyncio.sleep(TIMEOUT_S / 2)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert assessor.told == [(set(range(AT_ONCE)), Ending.NOTHING_STORED)]
+
+
+async def test_the_end_of_what_was_let_through_is_told_and_of_nothing_else() -> None:
+    assessor = Assessor(silent)
+    one = judge_by(assessor)
+    command = question().command
+    refused = Refused(PaycoreError(Reason.VERSION_MISMATCH, "another version"))
+    one.ended(command, refused)
+    one.ended(command._replace(risk=approved()), refused)
+    one.ended(command._replace(risk=approved(3)), refused)
+    assert assessor.told == [({3}, Ending.NOTHING_STORED)]
