@@ -269,7 +269,10 @@ BEGIN
                    child.parent_remaining = 0
                    AND (child.parent_state IN ('RELEASED', 'ROLLED_BACK')
                         OR child.parent_state = 'EXPIRED'
-                           AND child.created_at_us >= parent.expires_at_us)
+                           AND child.created_at_us >= parent.expires_at_us
+                           -- The row's time is that of a process, whose clock may run ahead.
+                           AND parent.expires_at_us
+                               <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
                  WHEN 'REFUND' THEN
                    child.parent_state = CASE child.parent_remaining
                      WHEN 0 THEN 'REFUNDED'::ledger.transfer_state
@@ -621,6 +624,8 @@ COMMENT ON COLUMN ledger.transfers.expires_at_us IS
   'From when on a hold cannot be captured, whether or not it has been released yet.';
 COMMENT ON COLUMN ledger.transfers.review IS
   'The rule for which a payment was posted as a hold, until someone approves or refuses it.';
+ALTER TABLE ledger.transfers
+    ADD CONSTRAINT transfers_deadline CHECK ((expires_at_us > created_at_us)) NOT VALID;
 ALTER TABLE ledger.transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
 CREATE INDEX transfers_reference ON ledger.transfers (client, reference, id) WHERE (reference IS NOT
   NULL);

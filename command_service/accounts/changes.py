@@ -99,9 +99,10 @@ class AccountChanges:
         account: Account,
         now_us: int,
     ) -> Account:
+        readable = self._keys.may_read(command.client, account)
         match command:
             case ChangeStatus():
-                check_revision(account, command.expected_revision)
+                check_revision(account, command.expected_revision, readable=readable)
                 check_status(account, command.status)
                 revision = await self._queries.set_status(
                     connection,
@@ -111,8 +112,7 @@ class AccountChanges:
                 )
                 return _raised(account._replace(status=command.status), revision)
             case SetLimit():
-                check_revision(account, command.expected_revision)
-                readable = self._keys.may_read(command.client, account)
+                check_revision(account, command.expected_revision, readable=readable)
                 check_limit(account, command.limit, readable=readable)
                 revision = await self._queries.set_limit(
                     connection, id=account.id, limit=command.limit, revision_read=account.revision

@@ -1,7 +1,9 @@
 """Frees holds whose time is up.
 
 Each process runs it. The same hold may be freed by several at once, and is freed once: the command
-has a key made of the hold's id, and like any other is decided under the lock of the account.
+has a key made of the hold's id, and like any other is decided under the lock of the account. A
+hold's deadline is a promise to its payee: it is up when the process's clock and the database's are
+both past it.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from paycore.domain.transfers import (
     Refused,
     Transfer,
     TransferId,
+    TransferKind,
     accounts_of,
 )
 from paycore.runtime.clock import Clock
@@ -88,16 +89,19 @@ class PostgresLedger:
         wanted: set[AccountId] = set()
         keys: set[Key] = set()
         parents: set[TransferId] = set()
+        releases = False
         for command in commands:
             wanted |= accounts_of(command)
             keys.add((command.client, command.key))
             if isinstance(command, ChildCommand):
                 parents.add(command.parent)
+                releases = releases or command.kind is TransferKind.RELEASE
         found = await self._queries.lock_accounts(connection, ids=list(wanted))
         accounts = {row[0]: rows.account(row) for row in found}
         stored = await self._stored(connection, list(keys))
         standing = await self._parents(connection, list(parents)) if parents else {}
-        return BatchState(accounts, stored, standing)
+        clock_us = await self._queries.clock_us(connection) if releases else 0
+        return BatchState(accounts, stored, standing, clock_us)
 
     async def _parents(
         self, connection: asyncpg.Connection, ids: Sequence[TransferId]

@@ -76,7 +76,10 @@ class LedgerStore(Protocol):
         ...
 
     async def find_expired_holds(self, now_us: int, most: int) -> list[TransferId]:
-        """Open holds whose time is up at `now_us`, the oldest first. Raises UnreachableError."""
+        """Open holds whose time is up at `now_us` and by the database's clock, the oldest first.
+
+        Raises UnreachableError.
+        """
         ...
 
     async def find_by_reference(

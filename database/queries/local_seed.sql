@@ -1,6 +1,7 @@
 -- What the callers of the local stack may do, and from which amount on its payments need step-up.
 
 -- name: seed_grants()!
+-- The operator deposits and withdraws only by reversing what crossed the border the other way.
 INSERT INTO ledger.grants (client, action, scope) VALUES
   ('app', 'TRANSFER', 'OWN'),
   ('app', 'DEPOSIT', 'OWN'),
@@ -36,8 +37,9 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('operator', 'SET_STATUS', 'ALL'),
   ('operator', 'SET_OVERDRAFT', 'ALL'),
   ('operator', 'REVERSAL', 'ALL'),
-  ('operator', 'REVIEW', 'ALL'),
-  ('operator', 'NET_SETTLEMENT', 'ALL')
+  ('operator', 'DEPOSIT', 'ALL'),
+  ('operator', 'WITHDRAWAL', 'ALL'),
+  ('operator', 'REVIEW', 'ALL')
 ON CONFLICT DO NOTHING
 
 -- name: seed_scheme_grants()!

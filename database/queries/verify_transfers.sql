@@ -106,10 +106,10 @@ WITH heads AS MATERIALIZED (
     WHEN step.parent_state IS NULL OR NOT step.parent_state::text = ANY (CASE step.kind
       WHEN 'CAPTURE' THEN ARRAY[CASE WHEN step.parent_remaining = 0 THEN 'CAPTURED'
                                      ELSE 'PARTIALLY_CAPTURED' END]
-      WHEN 'RELEASE' THEN CASE
-        WHEN step.created_at_us >= parent.expires_at_us THEN ARRAY['EXPIRED']
-        WHEN parent.review IS NULL THEN ARRAY['RELEASED']
-        ELSE ARRAY['RELEASED', 'ROLLED_BACK'] END
+      -- About the deadline the row's time may be past it and the database's clock not yet.
+      WHEN 'RELEASE' THEN ARRAY['RELEASED']
+        || CASE WHEN step.created_at_us >= parent.expires_at_us THEN ARRAY['EXPIRED'] END
+        || CASE WHEN parent.review IS NOT NULL THEN ARRAY['ROLLED_BACK'] END
       WHEN 'REFUND' THEN ARRAY[CASE WHEN step.parent_remaining = 0 THEN 'REFUNDED'
                                     ELSE 'PARTIALLY_REFUNDED' END]
       ELSE ARRAY['REVERSED'] END)

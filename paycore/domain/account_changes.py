@@ -10,17 +10,19 @@ from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.money import Minor
 
 
-def check_revision(account: Account, expected: int | None) -> None:
-    """Raise PaycoreError VERSION_MISMATCH where the account stands at another revision."""
+def check_revision(account: Account, expected: int | None, *, readable: bool) -> None:
+    """Raise PaycoreError VERSION_MISMATCH where the account stands at another revision.
+
+    At which is told only where the account is `readable` to the caller.
+    """
     if expected not in (None, account.revision):
+        figures = {"account": str(account.id), "expected": str(expected)}
+        if readable:
+            figures["actual"] = str(account.revision)
         raise PaycoreError(
             Reason.VERSION_MISMATCH,
-            f"the account stands at revision {account.revision}",
-            {
-                "account": str(account.id),
-                "expected": str(expected),
-                "actual": str(account.revision),
-            },
+            f"the account no longer stands at revision {expected}",
+            figures,
         )
 
 

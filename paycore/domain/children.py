@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.draft import Draft, Working, check_range
-from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.errors import PaycoreError, Reason, transfer_not_found
 from paycore.domain.grants import GrantAction
 from paycore.domain.money import Minor
 from paycore.domain.plan import ParentState
@@ -43,17 +43,19 @@ class _Step(NamedTuple):
 
 def decide_child(draft: Draft, command: ChildCommand) -> Posted | Declined:
     """Post or decline `command`. Raises PaycoreError for what a retry decides afresh."""
-    parent = draft.parent(command.parent)
+    parent = seen_parent(draft, command)
     debit = draft.account(command.debit_account)
     credit = draft.account(command.credit_account)
-    _check_grant(draft, command, debit)
+    _check_grants(draft, command, debit, credit)
     _check_parent(command, parent)
-    created_at_us = draft.entry_time_us(debit, credit)
-    if command.released_as is TransferState.EXPIRED:
-        _check_expired(parent, created_at_us)
+    if _is_own(command):
+        _check_expired(parent, draft.surely_us)
     amount = parent.remaining
     if command.amount is not None and command.kind in _PARTIAL:
         amount = command.amount
+    if command.kind is not TransferKind.RELEASE:
+        check_range(debit, credit, amount, command.currency)
+    created_at_us = draft.entry_time_us(debit, credit)
     outcome: Posted | Declined
     refusal = _refusal(command, parent, amount, debit, credit, created_at_us)
     if refusal is not None:
@@ -61,25 +63,45 @@ def decide_child(draft: Draft, command: ChildCommand) -> Posted | Declined:
         outcome = draft.decline(command, shown, *refusal, client=command.client)
         new_id = outcome.decline.id
     else:
-        if command.kind is not TransferKind.RELEASE:
-            check_range(debit, credit, amount, command.currency)
-        step = _step(command, parent, amount, created_at_us)
+        step = _step(command, parent, amount, draft.surely_us)
         outcome = _post(draft, command, parent, step, debit, credit, created_at_us)
         new_id = outcome.transfer.id
     draft.remember(command.client, command.key, command.request_hash, new_id, outcome)
     return outcome
 
 
-def _check_grant(draft: Draft, command: ChildCommand, debit: Working) -> None:
-    if command.released_as is TransferState.EXPIRED:
-        # The ledger's own: nobody can ask for it, and it frees only what is past its deadline.
+def seen_parent(draft: Draft, command: ChildCommand) -> ParentState:
+    """The transfer that `command` follows, as it stands.
+
+    Raises PaycoreError TRANSFER_NOT_FOUND, as for one that does not exist, where the client neither
+    made it nor may read one of its accounts.
+    """
+    parent = draft.parent(command.parent)
+    if parent.transfer.client == command.client or _is_own(command):
+        return parent
+    debit, credit = draft.account(command.debit_account), draft.account(command.credit_account)
+    reads = draft.standing(command.client, GrantAction.READ).reads
+    if any(visible_to(reads, command.client, debit.account, credit.account)):
+        return parent
+    raise transfer_not_found(command.parent)
+
+
+def _is_own(command: ChildCommand) -> bool:
+    """Whether it is the ledger's own: nobody can ask for it, and it frees only what is overdue."""
+    return command.released_as is TransferState.EXPIRED
+
+
+def _check_grants(draft: Draft, command: ChildCommand, debit: Working, credit: Working) -> None:
+    if _is_own(command):
         return
-    grant = GrantAction.REVIEW if command.review else GrantAction(command.kind)
-    grants = [grant]
+    grants = [GrantAction.REVIEW if command.review else GrantAction(command.kind)]
     account = debit.account
-    if grant is GrantAction.REFUND and account.kind is AccountKind.EXTERNAL:
-        # What was captured for the world outside comes in again.
-        grants.append(GrantAction.DEPOSIT)
+    if command.kind in (TransferKind.REFUND, TransferKind.REVERSAL):
+        # What had left for the world outside comes in again, or leaves what had come in.
+        if account.kind is AccountKind.EXTERNAL:
+            grants.append(GrantAction.DEPOSIT)
+        if credit.account.kind is AccountKind.EXTERNAL:
+            grants.append(GrantAction.WITHDRAWAL)
     for needed in grants:
         reach = draft.standing(command.client, needed).debits
         if not reach.covers(command.client, account.opened_by, account.institution):
@@ -92,8 +114,7 @@ def _check_parent(command: ChildCommand, parent: ParentState) -> None:
     figures = {"id": str(transfer.id), "kind": transfer.kind, "state": parent.state}
     if transfer.kind not in LEGAL_CHILDREN[kind]:
         raise PaycoreError(Reason.ILLEGAL_STATE, f"{kind} cannot follow {transfer.kind}", figures)
-    by_job = command.released_as is TransferState.EXPIRED
-    if (transfer.review is not None) is not command.review and not by_job:
+    if (transfer.review is not None) is not command.review and not _is_own(command):
         waits = "waits for" if transfer.review is not None else "is not held for"
         raise PaycoreError(
             Reason.ILLEGAL_STATE, f"transfer {transfer.id} {waits} a review", figures
@@ -119,8 +140,8 @@ def _check_parent(command: ChildCommand, parent: ParentState) -> None:
         )
 
 
-def _check_expired(parent: ParentState, created_at_us: int) -> None:
-    if parent.state not in OPEN_HOLD_STATES or not _is_expired(parent, created_at_us):
+def _check_expired(parent: ParentState, surely_us: int) -> None:
+    if parent.state not in OPEN_HOLD_STATES or not _is_expired(parent, surely_us):
         raise PaycoreError(
             Reason.ILLEGAL_STATE,
             f"hold {parent.transfer.id} is not open any more, or its time is not up",
@@ -172,7 +193,7 @@ def _hold_figures(parent: ParentState, state: TransferState) -> Mapping[str, str
     return {"id": str(parent.transfer.id), "state": state}
 
 
-def _step(command: ChildCommand, parent: ParentState, amount: int, created_at_us: int) -> _Step:
+def _step(command: ChildCommand, parent: ParentState, amount: int, surely_us: int) -> _Step:
     left = parent.remaining - amount
     match command.kind:
         case TransferKind.CAPTURE if command.final or not left:
@@ -180,7 +201,7 @@ def _step(command: ChildCommand, parent: ParentState, amount: int, created_at_us
         case TransferKind.CAPTURE:
             return _Step(amount, left, TransferState.PARTIALLY_CAPTURED)
         case TransferKind.RELEASE:
-            expired = _is_expired(parent, created_at_us)
+            expired = _is_expired(parent, surely_us)
             state = TransferState.EXPIRED if expired else command.released_as
             return _Step(amount, 0, state)
         case TransferKind.REFUND:

@@ -70,6 +70,8 @@ class Draft:
     def __init__(self, state: BatchState, rules: Rules, now_us: int, ids: Sequence[int]) -> None:
         self.rules = rules
         self.now_us = now_us
+        # What is past by then is past by the process's clock and by the database's.
+        self.surely_us = min(now_us, state.clock_us)
         self.stored = state.stored
         self.plan = Plan()
         self.decided: dict[Key, tuple[bytes, Decided]] = {}

@@ -57,6 +57,9 @@ class BatchState:
     accounts: Mapping[AccountId, Account]
     stored: Mapping[Key, StoredOutcome]
     parents: Mapping[TransferId, ParentState] = field(default_factory=dict)
+    clock_us: int = 0
+    """The database's clock at the time, in microseconds since 1970; not read, 0, for commands of
+    which none releases a hold: nothing expires by it."""
 
 
 class OutcomeKind(StrEnum):

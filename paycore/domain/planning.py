@@ -1,16 +1,23 @@
 """Deciding a batch of commands: a pure function from state to outcomes and rows.
 
 Commands are decided in order of arrival, each against the state as the one before left it. The
-checks of one command run in the order in which its `decide_...` function stands, so every outcome
-is deterministic: first the stored key, then whatever is decided afresh on retry, last the refusals
-that the ledger remembers.
+checks of one command run in one order, so every outcome is deterministic: first the stored key,
+then whatever is decided afresh on retry, last the refusals that the ledger remembers. In full:
+
+- A transfer: key; SAME_ACCOUNT; ACCOUNT_NOT_FOUND; NOT_PERMITTED; kinds of account; currency;
+  expected versions; the deadline of a hold; authorization or STEP_UP_REQUIRED; BALANCE_OVERFLOW;
+  status; risk; funds. The items of a group one after the other, each in this order.
+- What follows a transfer: key; TRANSFER_NOT_FOUND; NOT_PERMITTED; ILLEGAL_STATE by the parent's
+  kind and review; currency; ILLEGAL_STATE by the parent's state; BALANCE_OVERFLOW; HOLD_NOT_OPEN;
+  EXCEEDS_REMAINING; status; funds. A key that was used for another request is TRANSFER_NOT_FOUND
+  too where the client may not see the parent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paycore.domain.children import decide_child
+from paycore.domain.children import decide_child, seen_parent
 from paycore.domain.draft import Draft
 from paycore.domain.errors import PaycoreError, key_reused
 from paycore.domain.groups import decide_group
@@ -77,7 +84,7 @@ def _earlier(draft: Draft, command: Command) -> Outcome | None:
     decided = draft.decided.get(key)
     if decided is not None:
         request_hash, outcome = decided
-        _check_same_request(command, request_hash)
+        _check_same_request(draft, command, request_hash)
         match outcome:
             case Posted():
                 return Posted(outcome.transfer, outcome.details, outcome.visible, replayed=True)
@@ -90,7 +97,7 @@ def _earlier(draft: Draft, command: Command) -> Outcome | None:
     stored = draft.stored.get(key)
     if stored is None:
         return None
-    _check_same_request(command, stored.request_hash)
+    _check_same_request(draft, command, stored.request_hash)
     return _replayed(draft, command, stored)
 
 
@@ -125,6 +132,10 @@ def _posted(
     return Posted(transfer, details, visible, True, stored.position)
 
 
-def _check_same_request(command: Command, request_hash: bytes) -> None:
-    if command.request_hash != request_hash:
-        raise key_reused(command.key)
+def _check_same_request(draft: Draft, command: Command, request_hash: bytes) -> None:
+    if command.request_hash == request_hash:
+        return
+    if isinstance(command, ChildCommand):
+        # A used key must not tell whether there is a transfer that the client may not see.
+        seen_parent(draft, command)
+    raise key_reused(command.key)

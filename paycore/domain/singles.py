@@ -72,11 +72,13 @@ def admit(
     if command.expected_credit_version is not None:
         _check_version(draft, client, "credit", command.expected_credit_version, credit)
     if command.expires_at_us is not None:
-        _check_ahead(command.expires_at_us, draft.now_us)
+        _check_ahead(command.expires_at_us, draft.now_us, draft.entry_time_us(debit, credit))
     basis = _step_up_basis(draft, command, client, payer)
-    check_range(debit, credit, command.amount, command.currency)
-    if kind is TransferKind.HOLD or command.risk is not None:
+    if kind is TransferKind.HOLD or _review_rule(command) is not None:
+        # It moves nothing: whether the payee has room is a question of its capture.
         check_held_range(debit, command.amount, command.currency)
+    else:
+        check_range(debit, credit, command.amount, command.currency)
     return debit, credit, basis, standing
 
 
@@ -110,8 +112,7 @@ def post(
     """Write the transfer; a HOLD, and what waits for a review, only sets its amount aside."""
     created_at_us = draft.entry_time_us(debit, credit)
     amount = command.amount
-    risk = command.risk
-    review = risk.rule if risk is not None and risk.decision is RiskDecision.REVIEW else None
+    review = _review_rule(command)
     kind = command.kind
     if review is not None or kind is TransferKind.HOLD:
         kind = TransferKind.HOLD
@@ -207,8 +208,15 @@ def _step_up_basis(
     return basis
 
 
-def _check_ahead(expires_at_us: int, now_us: int) -> None:
-    if not now_us < expires_at_us <= now_us + LONGEST_HOLD_US:
+def _review_rule(command: TransferCommand) -> str | None:
+    """The rule for which someone has to approve the payment first."""
+    risk = command.risk
+    return risk.rule if risk is not None and risk.decision is RiskDecision.REVIEW else None
+
+
+def _check_ahead(expires_at_us: int, now_us: int, created_at_us: int) -> None:
+    # The entry may be later than now: a hold must not have expired when it is made.
+    if not created_at_us < expires_at_us <= now_us + LONGEST_HOLD_US:
         raise invalid_field("expire_time", "in the future, at most 366 days ahead")
 
 

@@ -231,7 +231,7 @@ class Decline(NamedTuple):
     """Set when a whole group was refused; the other fields tell of its first item that failed."""
 
 
-_PAYERS_OWN = frozenset({"available", "shortfall"})
+_PAYERS_OWN = frozenset({"available", "shortfall", "remaining"})
 
 
 def shown_figures(figures: Mapping[str, str], *, payer_readable: bool) -> Mapping[str, str]:

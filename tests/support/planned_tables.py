@@ -25,6 +25,7 @@ from paycore.domain.transfers import (
     Transfer,
     TransferId,
     TransferKind,
+    TransferState,
     accounts_of,
 )
 from tests.support.applied_plans import apply_transfers
@@ -42,9 +43,10 @@ class PlannedTables:
     transfers: dict[TransferId, Transfer] = field(default_factory=dict)
     declines: dict[int, Decline] = field(default_factory=dict)
     batches: int = 0
+    clock_us: int = 0
 
     def state(self, commands: Sequence[Command]) -> BatchState:
-        """What would be read for `commands`, and nothing else."""
+        """What would be read for `commands` at `clock_us`, and nothing else."""
         accounts = {one for command in commands for one in accounts_of(command)}
         keys = {(command.client, command.key) for command in commands}
         parents = {one.parent for one in commands if isinstance(one, ChildCommand)}
@@ -52,6 +54,7 @@ class PlannedTables:
             {one: self.accounts[one] for one in accounts if one in self.accounts},
             {key: self.stored[key] for key in keys if key in self.stored},
             {one: self._parent(one) for one in parents if one in self.transfers},
+            self.clock_us,
         )
 
     def apply(self, plan: Plan) -> Position:
@@ -98,6 +101,8 @@ class PlannedTables:
         assert transfer.debit_account != transfer.credit_account
         moves = transfer.kind not in (TransferKind.HOLD, TransferKind.RELEASE)
         assert moves == (transfer.credit_version is not None)
+        if transfer.expires_at_us is not None:
+            assert transfer.expires_at_us > transfer.created_at_us
         if transfer.parent_id is not None:
             self._check_child(transfer, self._parent(transfer.parent_id))
         for side in (transfer.debit_account, transfer.credit_account):
@@ -120,8 +125,12 @@ class PlannedTables:
         assert child.parent_remaining == parent.remaining - gone
         assert parent.state not in ENDED
         assert child.id > parent.transfer.id
-        if child.kind is TransferKind.CAPTURE and parent.transfer.expires_at_us is not None:
-            assert child.created_at_us < parent.transfer.expires_at_us
+        expires_at_us = parent.transfer.expires_at_us
+        if child.kind is TransferKind.CAPTURE and expires_at_us is not None:
+            assert child.created_at_us < expires_at_us
+        if child.parent_state is TransferState.EXPIRED:
+            assert expires_at_us is not None
+            assert expires_at_us <= min(child.created_at_us, self.clock_us)
 
     def _parent(self, parent_id: TransferId) -> ParentState:
         parent = self.transfers[parent_id]

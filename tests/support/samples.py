@@ -190,10 +190,17 @@ def plan(
     now_us: int = NOW_US,
     stored: Mapping[Key, StoredOutcome] = {},
     parents: Iterable[ParentState] = (),
+    clock_us: int | None = None,
 ) -> Plan:
-    """The plan for `commands` against `accounts` and `parents`, with ids from 1 on."""
+    """The plan for `commands` against `accounts` and `parents`, with ids from 1 on.
+
+    The database's clock, `clock_us`, is the process's unless it is named.
+    """
     ids = range(1, sum(map(ids_needed, commands)) + 1)
     state = BatchState(
-        {one.id: one for one in accounts}, stored, {one.transfer.id: one for one in parents}
+        {one.id: one for one in accounts},
+        stored,
+        {one.transfer.id: one for one in parents},
+        now_us if clock_us is None else clock_us,
     )
     return plan_batch(state, commands, with_rules or rules(), now_us, ids)

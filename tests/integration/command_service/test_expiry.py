@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import Any
 
 import asyncpg
 import pytest
 
 from command_service.posting.expiry import ExpiryJob
 from paycore.domain.accounts import AccountId
+from paycore.domain.errors import Reason
 from paycore.domain.transfers import (
     ChildCommand,
+    Declined,
     Posted,
     Refused,
     Transfer,
@@ -24,6 +27,10 @@ from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import violations
 
 HOUR_US = 3_600_000_000
+
+BEHIND_S = -7_200.0
+"""Where a process's clock stands at first: what is an hour ahead of it then, is past for the
+tables, and for the process too once its clock is right."""
 
 
 async def hold(
@@ -41,29 +48,33 @@ async def hold(
     return outcome.transfer
 
 
-def capture(of: Transfer) -> ChildCommand:
+def follow(of: Transfer, kind: str, **changes: Any) -> ChildCommand:
     return ChildCommand(
         CLIENT,
-        f"capture-{of.id}",
+        f"{kind}-{of.id}-{len(changes)}",
         b"hash",
-        TransferKind.CAPTURE,
+        TransferKind(kind),
         of.id,
         of.debit_account,
         of.credit_account,
         of.currency,
+        **changes,
     )
 
 
-async def test_only_what_is_due_is_freed(database: OwnDatabase, admin: asyncpg.Connection) -> None:
+async def test_only_what_is_due_by_both_clocks_is_freed(
+    database: OwnDatabase, admin: asyncpg.Connection
+) -> None:
     clock = ShiftedClock(wall_only=True)
+    clock.shift_s = BEHIND_S
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         due = await hold(core, payer, payee, 300, within_us=HOUR_US)
-        later = await hold(core, payer, payee, 200, within_us=2 * HOUR_US)
+        later = await hold(core, payer, payee, 200, within_us=3 * HOUR_US)
         job = ExpiryJob(core.engine, core.store, clock)
         assert await job.free() == 0
 
-        clock.shift_s = 3_601.0
+        clock.shift_s = 0.0
         assert await job.free() == 1
         assert await job.free() == 0
 
@@ -76,10 +87,31 @@ async def test_only_what_is_due_is_freed(database: OwnDatabase, admin: asyncpg.C
     assert await violations(admin) == []
 
 
+async def test_a_process_whose_clock_runs_ahead_ends_no_hold(
+    database: OwnDatabase, admin: asyncpg.Connection
+) -> None:
+    clock = ShiftedClock(wall_only=True)
+    async with command_core(database.dsn("command"), clock=clock) as core:
+        _, payer, payee = await core.open(2)
+        held = await hold(core, payer, payee, 300, within_us=HOUR_US)
+        clock.shift_s = 3_601.0
+        assert await core.store.find_expired_holds(clock.now_us(), 10) == []
+        assert await ExpiryJob(core.engine, core.store, clock).free() == 0
+        early = await core.one(follow(held, "RELEASE", released_as=TransferState.EXPIRED))
+        assert isinstance(early, Refused)
+        assert early.error.reason is Reason.ILLEGAL_STATE
+        # Its own client may free it at any time; that is no expiry.
+        freed = await core.one(follow(held, "RELEASE"))
+        assert isinstance(freed, Posted)
+        assert freed.transfer.parent_state is TransferState.RELEASED
+    assert await violations(admin) == []
+
+
 async def test_several_processes_free_each_hold_once(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
     clock = ShiftedClock(wall_only=True)
+    clock.shift_s = BEHIND_S
     async with (
         command_core(database.dsn("command"), clock=clock) as one,
         command_core(database.dsn("command"), clock=clock) as other,
@@ -88,7 +120,7 @@ async def test_several_processes_free_each_hold_once(
         for payer, payee in pairwise(accounts):
             for _ in range(5):
                 await hold(one, payer, payee, 10, within_us=HOUR_US)
-        clock.shift_s = 3_601.0
+        clock.shift_s = 0.0
         jobs = [ExpiryJob(core.engine, core.store, clock) for core in (one, other) * 2]
         freed = await asyncio.gather(*(job.free() for job in jobs))
         assert sum(freed) == 45
@@ -103,24 +135,29 @@ async def test_past_its_time_a_hold_is_not_captured_whether_or_not_it_was_freed(
     database: OwnDatabase, freed_yet: bool
 ) -> None:
     clock = ShiftedClock(wall_only=True)
+    clock.shift_s = BEHIND_S
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         held = await hold(core, payer, payee, 300, within_us=HOUR_US)
-        clock.shift_s = 3_601.0
+        clock.shift_s = 0.0
         if freed_yet:
-            await ExpiryJob(core.engine, core.store, clock).free()
-        outcome = await core.one(capture(held))
-        assert not isinstance(outcome, Posted | Refused)
+            assert await ExpiryJob(core.engine, core.store, clock).free() == 1
+        outcome = await core.one(follow(held, "CAPTURE"))
+        assert isinstance(outcome, Declined)
+        assert outcome.decline.reason == Reason.HOLD_NOT_OPEN
+        assert outcome.decline.figures["state"] == "EXPIRED"
 
 
 async def test_a_hold_captured_meanwhile_is_left_alone(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
     clock = ShiftedClock(wall_only=True)
+    clock.shift_s = BEHIND_S
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         held = await hold(core, payer, payee, 300, within_us=HOUR_US)
-        assert isinstance(await core.one(capture(held)), Posted)
-        clock.shift_s = 3_601.0
+        # The time of its entry decides, whatever the clock of the tables says.
+        assert isinstance(await core.one(follow(held, "CAPTURE")), Posted)
+        clock.shift_s = 0.0
         assert await ExpiryJob(core.engine, core.store, clock).free() == 0
     assert await admin.fetchval("SELECT count(*) FROM ledger.declines") == 0

@@ -160,6 +160,23 @@ async def test_the_expected_revision_may_be_named(core: CommandCore) -> None:
     assert (await core.change(limit(a, 2, expected_revision=1))).account.revision == 2
 
 
+@pytest.mark.parametrize("reads", [False, True])
+async def test_at_which_revision_it_is_instead_is_told_to_readers(
+    database: OwnDatabase, admin: asyncpg.Connection, reads: bool
+) -> None:
+    for action in ("SET_OVERDRAFT", *(["READ"] if reads else [])):
+        await admin.execute(
+            "INSERT INTO ledger.grants (client, action, scope) VALUES ('rival', $1, 'ALL')", action
+        )
+    async with command_core(database.dsn("command")) as core:
+        _, a = await core.open(1)
+        with pytest.raises(PaycoreError) as refusal:
+            await core.change(limit(a, 1, client="rival", expected_revision=7))
+    assert refusal.value.reason is Reason.VERSION_MISMATCH
+    told = {"actual": "0"} if reads else {}
+    assert refusal.value.metadata == {"account": str(a), "expected": "7", **told}
+
+
 async def test_limits_given_at_the_opening_are_audited_to_their_own_actors(
     core: CommandCore, admin: asyncpg.Connection
 ) -> None:

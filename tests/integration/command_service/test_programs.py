@@ -30,7 +30,7 @@ from tests.support.ledger_model.ledger import ModelLedger
 from tests.support.ledger_model.likeness import Names, difference, timeless
 from tests.support.ledger_model.told import Changed, Told
 from tests.support.ledger_model.told import Refused as ModelRefused
-from tests.support.ledger_model.world import CLIENTS, LOCAL_THRESHOLDS, books
+from tests.support.ledger_model.world import CLEARING, CLIENTS, LOCAL_THRESHOLDS, books
 from tests.support.seeds import rounds
 
 COMMANDS = rounds("PAYCORE_EXAMPLES", 600)
@@ -52,9 +52,14 @@ class Program:
         self.clock = clock
         self.chance = chance
         self.names = Names()
-        self.model = ModelLedger(books(LOCAL_THRESHOLDS))
+        self.model = ModelLedger(books(LOCAL_THRESHOLDS, CLEARING))
         self.author = Author(
-            self.model.books, chance, CLIENTS, near_us=(SHORT_US,), judged=True, largest=2**62
+            self.model.books,
+            chance,
+            (*CLIENTS, CLEARING.client),
+            near_us=(SHORT_US,),
+            judged=True,
+            largest=2**62,
         )
         self.author.prefix = f"{chance.getrandbits(64):x}-"
         self.positions: dict[tuple[str, str], Position | None] = {}
@@ -172,7 +177,15 @@ class Program:
 async def test_the_engine_agrees_with_the_model(
     database: OwnDatabase, admin: asyncpg.Connection, rng: random.Random, most_at_once: int
 ) -> None:
+    await admin.execute(
+        "INSERT INTO ledger.grants (client, action, scope) VALUES ($1, $2, $3)",
+        CLEARING.client,
+        CLEARING.action,
+        CLEARING.scope,
+    )
     clock = ShiftedClock(wall_only=True)
+    # Never later than that of the tables, so that what is over is over for both.
+    clock.shift_s = -COMMANDS * LATER_S
     async with command_core(database.dsn("command"), clock=clock) as core:
         for begun in range(0, COMMANDS, PROGRAM):
             program = Program(core, clock, rng)

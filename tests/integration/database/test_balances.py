@@ -65,6 +65,15 @@ CAPTURE: dict[str, Any] = {
 }
 
 
+EXPIRY: dict[str, Any] = {
+    **CAPTURE,
+    **HOLD,
+    "kind": "RELEASE",
+    "debit_held_after": 0,
+    "parent_state": "EXPIRED",
+}
+
+
 async def insert(connection: asyncpg.Connection, accounts: list[AccountId], **changes: Any) -> None:
     row = {"debit_account": accounts[1], "credit_account": accounts[2], **NEXT, **changes}
     names = COLUMNS.split(", ")
@@ -282,6 +291,41 @@ class TestChildren:
         await insert(admin, accounts, **{**HOLD, "expires_at_us": CAPTURE["created_at_us"]})
         with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
             await insert(admin, accounts, **CAPTURE)
+
+    async def test_before_the_deadline_nothing_expires_whatever_time_the_row_bears(
+        self, connect: Connect, accounts: list[AccountId]
+    ) -> None:
+        admin = await connect("admin")
+        await insert(admin, accounts, **{**HOLD, "expires_at_us": EXPIRY["created_at_us"]})
+        with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
+            await insert(admin, accounts, **EXPIRY)
+        await insert(admin, accounts, **{**EXPIRY, "parent_state": "RELEASED"})
+
+    async def test_past_it_a_hold_expires(
+        self, connect: Connect, accounts: list[AccountId]
+    ) -> None:
+        admin = await connect("admin")
+        now_us = await admin.fetchval(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        )
+        times = {"created_at_us": now_us, "expires_at_us": now_us + 1}
+        await insert(admin, accounts, **{**HOLD, **times})
+        early = {**EXPIRY, "created_at_us": now_us}
+        with pytest.raises((asyncpg.CheckViolationError, asyncpg.SerializationError)):
+            await insert(admin, accounts, **early)
+        await insert(admin, accounts, **{**EXPIRY, "created_at_us": now_us + 1})
+
+    @pytest.mark.parametrize(("ahead_us", "allowed"), [(0, False), (1, True)])
+    async def test_a_hold_is_not_over_when_it_is_made(
+        self, connect: Connect, accounts: list[AccountId], ahead_us: int, allowed: bool
+    ) -> None:
+        admin = await connect("admin")
+        hold = {**HOLD, "expires_at_us": NEXT["created_at_us"] + ahead_us}
+        if allowed:
+            await insert(admin, accounts, **hold)
+        else:
+            with pytest.raises(asyncpg.CheckViolationError, match="transfers_deadline"):
+                await insert(admin, accounts, **hold)
 
     async def test_nothing_follows_what_is_over(
         self, connect: Connect, accounts: list[AccountId]

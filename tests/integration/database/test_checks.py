@@ -16,14 +16,16 @@ TRANSFER = (
     "INSERT INTO ledger.transfers (id, debit_account, credit_account, amount, debit_version,"
     " credit_version, debit_balance_after, credit_balance_after, debit_held_after, created_at_us,"
     " kind, step_up, currency, client, authorization_id, parent_id, expires_at_us)"
-    " VALUES ({id}, {debit}, {credit}, {amount}, {debit_version}, {credit_version}, 0, 0, 0, 1,"
-    " '{kind}', '{step_up}', 'EUR', 'c', {authorization}, {parent}, {expires})"
+    " VALUES ({id}, {debit}, {credit}, {amount}, {debit_version}, {credit_version}, 0,"
+    " {credit_balance}, 0, 1, '{kind}', '{step_up}', 'EUR', 'c', {authorization}, {parent},"
+    " {expires})"
 )
 
 
 def transfer(**changes: object) -> str:
     values: dict[str, object] = {
         "id": 7,
+        "credit_balance": 0,
         "debit": "{a}",
         "credit": "{b}",
         "amount": 1,
@@ -68,7 +70,10 @@ CHECKS = {
     "transfers_first_credit_entry": transfer(credit_version=2),
     "transfers_legs": transfer(credit_version="NULL"),
     "transfers_child": transfer(parent=1),
-    "transfers_extras": transfer(expires=1),
+    "transfers_deadline": transfer(
+        kind="HOLD", credit_version="NULL", credit_balance="NULL", expires=1
+    ),
+    "transfers_extras": transfer(expires=2),
     "transfer_groups_size": "INSERT INTO ledger.transfer_groups VALUES (1, 1, 'c', '{{}}')",
     "open_holds_remaining_check": "INSERT INTO ledger.open_holds (id, account, remaining)"
     " VALUES (1, 1, 0)",

@@ -123,6 +123,7 @@ EXPECTED = {
     "local_seed.seed_step_up_policies": by("ledger.step_up_policies", "currency"),
     "partitions.add_transfer_partition": NOTHING,
     "partitions.covered_until": NOTHING,
+    "posting.clock_us": NOTHING,
     "posting.find_by_reference": by("ledger.transfers", "client", "reference")
     | by("ledger.declines", "client", "reference"),
     "posting.find_declines": DECLINES,

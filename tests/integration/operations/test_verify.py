@@ -336,6 +336,17 @@ async def test_damage_is_found_and_named(ledger: SmallLedger, name: str) -> None
     assert {figure: first.get(figure) for figure in damage.names} == damage.names
 
 
+@pytest.mark.parametrize("state", ["RELEASED", "EXPIRED"])
+async def test_a_release_past_the_deadline_may_be_an_expiry_or_not(
+    ledger: SmallLedger, state: str
+) -> None:
+    await ledger.tamper(
+        transfer(HOLD, f"expires_at_us = {START_US + RELEASED}"),
+        transfer(RELEASED, f"parent_state = '{state}'"),
+    )
+    assert await broken(ledger) == {}
+
+
 async def test_what_follows_a_final_state_is_found(ledger: SmallLedger) -> None:
     await ledger.tamper(
         transfer(CAPTURED, "parent_state = 'CAPTURED', parent_remaining = 0, released = 150")

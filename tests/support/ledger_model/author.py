@@ -19,6 +19,7 @@ from tests.support.ledger_model.asked import (
 from tests.support.ledger_model.books import HIGHEST, Books
 from tests.support.ledger_model.following import HOUSEKEEPER, PARENTS, REVIEWS
 from tests.support.ledger_model.told import Movement
+from tests.support.ledger_model.world import CLEARING
 
 NOBODY = 99
 """Number of an account, or of a transfer, that does not exist."""
@@ -26,7 +27,7 @@ NOBODY = 99
 HOUR_US = 3600 * 1_000_000
 
 CLOCKS_APART_US = 20
-"""How much earlier than a request is written it may be decided, by another process's clock."""
+"""How much earlier than its time the end of a hold may be asked for, by a clock that runs ahead."""
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Author:
     def payment(self, client: str, now_us: int = 0) -> Payment:
         """From a customer to another, into the ledger or out of it."""
         kinds = [("TRANSFER", 6), ("DEPOSIT", 4), ("WITHDRAWAL", 2), ("FEE", 2)]
-        if client == "operator":
+        if client == CLEARING.client:
             kinds = [("TRANSFER", 1), ("NET_SETTLEMENT", 8)]
         kind = self._choose(*kinds)
         return self._payment(client, kind, now_us)
@@ -120,11 +121,11 @@ class Author:
         return Following(client, self._key(), wish, number, amount, currency, final)
 
     def expiry(self, now_us: int) -> Following | None:
-        """The end of a hold whose time is up, if there is one; now and then once more."""
+        """The end of a hold whose time is up or nearly so; now and then once more."""
         due = [
             one
             for one in self.books.movements
-            if one.expires_us is not None and one.expires_us < now_us - CLOCKS_APART_US
+            if one.expires_us is not None and one.expires_us < now_us + CLOCKS_APART_US
         ]
         if not due:
             return None
@@ -189,7 +190,8 @@ class Author:
             if account is not None:
                 used = self.books.held(number) - self.books.balance(number)
             limits = (0, 25, 100, 300, max(0, used), max(0, used - 1))
-            return LimitChange(client, key, number, self.chance.choice(limits), revision)
+            limit = min(self.chance.choice(limits), self.largest)
+            return LimitChange(client, key, number, limit, revision)
         status = self._choose(("ACTIVE", 6), ("FROZEN", 3), ("CLOSED", 1))
         return StatusChange(client, key, number, status, revision)
 

@@ -19,7 +19,7 @@ from tests.support.ledger_model import asked as asking
 from tests.support.ledger_model import told as telling
 from tests.support.ledger_model.likeness import Names
 
-_HIDDEN = ("available", "shortfall")
+_HIDDEN = ("available", "shortfall", "remaining")
 """Figures of a refusal that only those see who may read the payer."""
 
 _OF_THE_REPLY = ("decline_id", "position", "replayed")
@@ -248,8 +248,7 @@ def as_told(told: telling.Told) -> telling.Told:
         case telling.AllMoved():
             return replace(told, movements=tuple(map(_shown, told.movements)))
         case telling.Declined() if not told.payer_seen:
-            kept = {name: one for name, one in told.figures.items() if name not in _HIDDEN}
-            return replace(told, figures=kept)
+            return replace(told, figures={**told.figures, **dict.fromkeys(_HIDDEN)})
         case _:
             return told
 

@@ -16,7 +16,7 @@ from tests.support.ledger_model.asked import (
     Together,
 )
 from tests.support.ledger_model.books import Books
-from tests.support.ledger_model.following import KINDS, find, follow
+from tests.support.ledger_model.following import KINDS, find, find_seen, follow
 from tests.support.ledger_model.paying import need_grant, pay
 from tests.support.ledger_model.told import (
     REMEMBERED,
@@ -39,28 +39,40 @@ class ModelLedger:
     books: Books = field(default_factory=Books)
     answers: dict[tuple[str, str], tuple[tuple[object, ...], Told]] = field(default_factory=dict)
 
-    def decide(self, asked: Asked, now_us: int) -> Told:
-        """The outcome of `asked` at `now_us`, microseconds since 1970; it then has happened."""
+    def decide(self, asked: Asked, now_us: int, tables_us: int | None = None) -> Told:
+        """The outcome of `asked` at `now_us`, microseconds since 1970; it then has happened.
+
+        `tables_us` is the time by the clock of the tables, where that is another.
+        """
         answered = self.answers.get((asked.client, asked.key))
         if answered is not None:
             body, told = answered
             if body != asked.body:
-                return Refused("IDEMPOTENCY_KEY_REUSED", {"key": asked.key})
+                return self._key_reused(asked)
             assert not isinstance(told, Refused)
             return replace(told, replayed=True)
-        told = self._fresh(asked, now_us)
+        told = self._fresh(asked, now_us, now_us if tables_us is None else tables_us)
         if not isinstance(told, Refused):
             self.answers[(asked.client, asked.key)] = (asked.body, told)
         return told
 
-    def _fresh(self, asked: Asked, now_us: int) -> Told:
+    def _key_reused(self, asked: Asked) -> Refused:
+        """Nor does a used key tell that there is a transfer that its client may not see."""
+        try:
+            if isinstance(asked, Following):
+                find_seen(self.books, asked)
+        except NoError as no:
+            return Refused(no.reason, no.figures)
+        return Refused("IDEMPOTENCY_KEY_REUSED", {"key": asked.key})
+
+    def _fresh(self, asked: Asked, now_us: int, tables_us: int) -> Told:
         before = len(self.books.movements)
         try:
             match asked:
                 case Payment():
                     return Moved(pay(self.books, asked, now_us))
                 case Following():
-                    return Moved(follow(self.books, asked, now_us))
+                    return Moved(follow(self.books, asked, now_us, tables_us))
                 case Together():
                     return self._together(asked, now_us)
                 case StatusChange() | LimitChange():
@@ -137,11 +149,12 @@ class ModelLedger:
         action = "SET_STATUS" if isinstance(asked, StatusChange) else "SET_OVERDRAFT"
         need_grant(self.books, asked.client, action, asked.account)
         if asked.expected_revision not in (None, account.revision):
+            reads = self.books.allows(asked.client, "READ", asked.account)
             raise NoError(
                 "VERSION_MISMATCH",
                 account=asked.account,
                 expected=asked.expected_revision,
-                actual=account.revision,
+                actual=account.revision if reads else None,
             )
         balance, held = self.books.balance(asked.account), self.books.held(asked.account)
         if isinstance(asked, StatusChange):

@@ -49,7 +49,8 @@ class Names:
 def difference(expected: Told, seen: Told) -> str | None:
     """What of `seen` is not as `expected`, or None.
 
-    Of a refusal's figures those that the model names must be there; others may be.
+    Of a refusal's figures those that the model names must be there, and must not where it has None
+    for them; others may be.
     """
     match expected, seen:
         case Refused() | Declined(), Refused() | Declined() if type(expected) is type(seen):
@@ -67,7 +68,8 @@ def difference(expected: Told, seen: Told) -> str | None:
 def _other_refusal(expected: Refused | Declined, seen: Refused | Declined) -> str | None:
     named = {name: str(value) for name, value in expected.figures.items() if value is not None}
     told = {name: value for name, value in seen.figures.items() if name in named}
-    if named != told:
+    hidden = {name for name, value in expected.figures.items() if value is None}
+    if named != told or hidden & seen.figures.keys():
         return f"{expected.reason}: expected {named}, seen {seen.reason} {dict(seen.figures)}"
     return _other_fields(replace(expected, figures={}), replace(seen, figures={}))
 

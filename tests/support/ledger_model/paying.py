@@ -34,11 +34,17 @@ def pay(books: Books, asked: Payment, now_us: int, group: int | None = None) -> 
         raise NoError("CURRENCY_MISMATCH")
     need_version(books, asked.client, asked.debit, asked.expected_debit_version)
     need_version(books, asked.client, asked.credit, asked.expected_credit_version)
-    if asked.expires_us is not None and not 0 < asked.expires_us - now_us <= LONGEST_HOLD_US:
-        raise NoError("INVALID_FIELD")
+    if asked.expires_us is not None:
+        made_us = books.time(now_us, asked.debit, asked.credit)
+        if asked.expires_us <= made_us or asked.expires_us > now_us + LONGEST_HOLD_US:
+            raise NoError("INVALID_FIELD")
     basis = _basis(books, asked)
-    need_room(books, asked.debit, asked.credit, asked.amount)
     decision, rule = asked.verdict or ("APPROVE", "")
+    held = asked.kind == "HOLD" or decision == "REVIEW"
+    if held:
+        need_room_to_hold(books, asked.debit, asked.amount)
+    else:
+        need_room(books, asked.debit, asked.credit, asked.amount)
     if group is not None and decision == "REVIEW":
         # What waits for someone's word cannot be posted together with what does not.
         raise NoError("RISK_DECLINED", rule=rule)
@@ -46,7 +52,6 @@ def pay(books: Books, asked: Payment, now_us: int, group: int | None = None) -> 
     if decision == "DECLINE":
         raise NoError("RISK_DECLINED", rule=rule)
     need_funds(books, asked.debit, asked.amount)
-    held = asked.kind == "HOLD" or decision == "REVIEW"
     return post(
         books,
         "HOLD" if held else asked.kind,
@@ -85,8 +90,6 @@ def post(
 ) -> Movement:
     """Write down that it happened, with what it leaves on both accounts."""
     moves = kind not in ("HOLD", "RELEASE")
-    if moves:
-        need_room(books, debit, credit, amount)
     held_change = {"HOLD": amount, "RELEASE": -amount, "CAPTURE": -amount - (released or 0)}
     movement = Movement(
         number=len(books.movements) + 1,
@@ -155,6 +158,11 @@ def need_funds(books: Books, account: int, amount: int) -> None:
 
 def need_room(books: Books, debit: int, credit: int, amount: int) -> None:
     if books.balance(debit) - amount < LOWEST or books.balance(credit) + amount > HIGHEST:
+        raise NoError("BALANCE_OVERFLOW")
+
+
+def need_room_to_hold(books: Books, account: int, amount: int) -> None:
+    if books.held(account) + amount > HIGHEST:
         raise NoError("BALANCE_OVERFLOW")
 
 

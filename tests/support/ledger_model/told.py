@@ -70,7 +70,7 @@ class Declined:
     payer_seen: bool
     parent: int | None = None
     figures: Mapping[str, object] = field(default_factory=dict)
-    """Those that must be told; others may be."""
+    """Those that must be told, or not where they are None; others may be."""
     replayed: bool = False
 
 

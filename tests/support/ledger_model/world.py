@@ -25,28 +25,22 @@ OPERATOR_ACTIONS = (
     "SET_STATUS",
     "SET_OVERDRAFT",
     "REVERSAL",
+    "DEPOSIT",
+    "WITHDRAWAL",
     "REVIEW",
-    "NET_SETTLEMENT",
 )
 
 GRANTS = frozenset(
     {
         *(ModelGrant(client, one, "OWN") for client in ("app", "loadtest") for one in OWN_ACTIONS),
         ModelGrant("loadtest", "STEP_UP_EXEMPT", "OWN"),
-        *(
-            ModelGrant("operator", one, "ALL")
-            for one in (
-                "READ",
-                "SET_STATUS",
-                "SET_OVERDRAFT",
-                "REVERSAL",
-                "REVIEW",
-                "NET_SETTLEMENT",
-            )
-        ),
+        *(ModelGrant("operator", one, "ALL") for one in OPERATOR_ACTIONS),
     }
 )
 """What the callers of the local stack may do."""
+
+CLEARING = ModelGrant("clearing", "NET_SETTLEMENT", "ALL")
+"""A client that settles between institutions; the local stack has none."""
 
 LOCAL_THRESHOLDS = {"EUR": 100_000, "USD": 100_000, "JPY": 100_000, "BHD": 500_000}
 """From above which amount their payers must approve."""

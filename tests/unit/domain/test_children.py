@@ -46,6 +46,12 @@ def refused(outcome: object) -> Reason:
     return outcome.error.reason
 
 
+def not_permitted(outcome: object) -> Mapping[str, str]:
+    assert isinstance(outcome, Refused), outcome
+    assert outcome.error.reason is Reason.NOT_PERMITTED
+    return outcome.error.metadata
+
+
 class TestHolds:
     def test_a_hold_sets_money_aside_and_moves_none(self) -> None:
         asked = command(1, 2, 300, kind=TransferKind.HOLD, expires_at_us=NOW_US + 1)
@@ -71,6 +77,38 @@ class TestHolds:
     def test_its_deadline_lies_ahead_but_not_too_far(self, expires_at_us: int) -> None:
         asked = command(1, 2, 1, kind=TransferKind.HOLD, expires_at_us=expires_at_us)
         assert refused(plan([account(1), account(2)], [asked]).outcomes[0]) is Reason.INVALID_FIELD
+
+    @pytest.mark.parametrize("ahead", [1, 2])
+    def test_its_deadline_lies_after_the_time_that_the_entry_gets(self, ahead: int) -> None:
+        accounts = [account(1), account(2)]
+        accounts[ahead - 1] = account(ahead, last_entry_us=NOW_US + 5)
+        late, early = (
+            command(1, 2, 1, kind=TransferKind.HOLD, expires_at_us=NOW_US + after_us)
+            for after_us in (7, 6)
+        )
+        assert refused(plan(accounts, [early]).outcomes[0]) is Reason.INVALID_FIELD
+        assert posted(plan(accounts, [late]).outcomes[0]).created_at_us == NOW_US + 6
+
+    def test_a_payee_that_is_full_is_no_matter_until_the_capture(self) -> None:
+        accounts = [account(1), account(2, balance=Minor(MAX_MINOR))]
+        hold = command(1, 2, 100, kind=TransferKind.HOLD, expires_at_us=NOW_US + 9)
+        review = command(1, 2, 100, risk=RiskVerdict(RiskDecision.REVIEW, "odd"))
+        for asked in (hold, review):
+            assert posted(plan(accounts, [asked]).outcomes[0]).kind is TransferKind.HOLD
+        captured = plan([PAYER, accounts[1]], [child(TransferKind.CAPTURE)], parents=[HELD])
+        assert refused(captured.outcomes[0]) is Reason.BALANCE_OVERFLOW
+
+    def test_what_is_held_stays_in_range(self) -> None:
+        payer = account(
+            1, balance=Minor(MAX_MINOR), held=Minor(MAX_MINOR - 5), overdraft_limit=Minor(100)
+        )
+        for amount, fits in ((5, True), (6, False)):
+            hold = command(1, 2, amount, kind=TransferKind.HOLD, expires_at_us=NOW_US + 9)
+            (outcome,) = plan([payer, account(2)], [hold]).outcomes
+            if fits:
+                posted(outcome)
+            else:
+                assert refused(outcome) is Reason.BALANCE_OVERFLOW
 
     def test_for_the_world_outside_it_needs_the_grant_to_withdraw(self) -> None:
         asked = command(1, 2, 1, kind=TransferKind.HOLD, client="rival", expires_at_us=NOW_US + 1)
@@ -192,13 +230,38 @@ class TestReleases:
         planned = plan([PAYER, PAYEE], [child(TransferKind.RELEASE)], parents=[hold])
         assert posted(planned.outcomes[0]).parent_state is TransferState.EXPIRED
 
-    def test_the_ledgers_own_release_frees_nothing_before_the_deadline(self) -> None:
-        hold = parent(TransferKind.HOLD, 100, expires_at_us=NOW_US + 1)
-        asked = child(TransferKind.RELEASE, released_as=TransferState.EXPIRED, client="nobody")
-        (early,) = plan([PAYER, PAYEE], [asked], parents=[hold]).outcomes
-        assert refused(early) is Reason.ILLEGAL_STATE
-        (due,) = plan([PAYER, PAYEE], [asked], parents=[hold], now_us=NOW_US + 1).outcomes
-        assert posted(due).parent_state is TransferState.EXPIRED
+    @pytest.mark.parametrize(
+        ("process_us", "tables_us", "last_entry_us", "due"),
+        [
+            (0, 0, 0, True),
+            (-1, 0, 0, False),
+            (0, -1, 0, False),
+            # That an entry cannot be made earlier makes no time pass.
+            (-1, 0, 5, False),
+        ],
+    )
+    def test_a_deadline_has_passed_when_it_has_by_both_clocks(
+        self, process_us: int, tables_us: int, last_entry_us: int, due: bool
+    ) -> None:
+        hold = parent(TransferKind.HOLD, 100, expires_at_us=NOW_US)
+        payer = PAYER._replace(last_entry_us=NOW_US + last_entry_us - 1)
+        own = child(TransferKind.RELEASE, released_as=TransferState.EXPIRED, client="nobody")
+        overdue, asked_for = (
+            plan(
+                [payer, PAYEE],
+                [release],
+                parents=[hold],
+                now_us=NOW_US + process_us,
+                clock_us=NOW_US + tables_us,
+            ).outcomes[0]
+            for release in (own, child(TransferKind.RELEASE))
+        )
+        if due:
+            assert posted(overdue).parent_state is TransferState.EXPIRED
+            assert posted(asked_for).parent_state is TransferState.EXPIRED
+        else:
+            assert refused(overdue) is Reason.ILLEGAL_STATE
+            assert posted(asked_for).parent_state is TransferState.RELEASED
 
     def test_nothing_is_freed_twice(self) -> None:
         one, two = child(TransferKind.RELEASE), child(TransferKind.RELEASE)
@@ -240,20 +303,6 @@ class TestRefunds:
             [account(1), account(2)], [child(TransferKind.REFUND, 1)], parents=[gone]
         ).outcomes
         assert refused(outcome) is Reason.ILLEGAL_STATE
-
-    def test_from_the_world_outside_it_needs_the_grant_to_deposit(self) -> None:
-        asked = child(TransferKind.REFUND, client="rival")
-        captured = parent(TransferKind.CAPTURE)
-        refunds = ("rival", GrantAction.REFUND, GrantScope.ALL, "")
-        deposits = ("rival", GrantAction.DEPOSIT, GrantScope.ALL, "")
-        (without,) = plan(
-            [account(1), external(2)], [asked], rules(refunds), parents=[captured]
-        ).outcomes
-        assert refused(without) is Reason.NOT_PERMITTED
-        (granted,) = plan(
-            [account(1), external(2)], [asked], rules(refunds, deposits), parents=[captured]
-        ).outcomes
-        posted(granted)
 
     def test_the_balance_stays_in_range(self) -> None:
         full = account(1, balance=Minor(MAX_MINOR))
@@ -297,8 +346,49 @@ class TestReversals:
         assert posted(planned.outcomes[0]).credit_balance_after == -1_900
 
 
+class TestTheWorldOutside:
+    """What is given back across its border needs the grant for that direction as well."""
+
+    @pytest.mark.parametrize(
+        ("kind", "followed", "needed"),
+        [
+            (TransferKind.REFUND, TransferKind.CAPTURE, GrantAction.DEPOSIT),
+            (TransferKind.REVERSAL, TransferKind.CAPTURE, GrantAction.DEPOSIT),
+            (TransferKind.REVERSAL, TransferKind.WITHDRAWAL, GrantAction.DEPOSIT),
+            (TransferKind.REVERSAL, TransferKind.DEPOSIT, GrantAction.WITHDRAWAL),
+        ],
+    )
+    def test_giving_back_needs_the_grant_of_the_other_direction(
+        self, kind: TransferKind, followed: TransferKind, needed: GrantAction
+    ) -> None:
+        asked = child(kind, client="rival")
+        comes_in = needed is GrantAction.DEPOSIT
+        accounts = [account(1), external(2)] if comes_in else [external(1), account(2)]
+        granted = {
+            action: ("rival", action, GrantScope.ALL, "")
+            for action in (
+                GrantAction.READ,
+                GrantAction(kind),
+                GrantAction.DEPOSIT,
+                GrantAction.WITHDRAWAL,
+            )
+        }
+        for missing in (needed, GrantAction(kind)):
+            others = (grant for action, grant in granted.items() if action is not missing)
+            (without,) = plan(
+                accounts, [asked], rules(*others), parents=[parent(followed)]
+            ).outcomes
+            assert not_permitted(without) == {"account": "2", "grant": missing}
+        enough = (granted[action] for action in (GrantAction.READ, GrantAction(kind), needed))
+        (done,) = plan(accounts, [asked], rules(*enough), parents=[parent(followed)]).outcomes
+        posted(done)
+
+
 class TestReviews:
-    REVIEWER = rules(("desk", GrantAction.REVIEW, GrantScope.ALL, ""))
+    REVIEWER = rules(
+        ("desk", GrantAction.REVIEW, GrantScope.ALL, ""),
+        ("desk", GrantAction.READ, GrantScope.ALL, ""),
+    )
     WAITING = parent(TransferKind.HOLD, 100, review="odd")
 
     def test_what_waits_for_a_review_is_held(self) -> None:
@@ -362,18 +452,16 @@ class TestParents:
         followed = HELD if hold else parent()
         debited = AccountId(1 if hold else 2)
         asked = child(kind, client="rival")
-        for accounts, allowed in (
-            ([PAYER._replace(institution="x"), PAYEE._replace(institution="y")], None),
-            ([PAYER, PAYEE], GrantAction(kind)),
-        ):
-            granted = rules(*([("rival", allowed, GrantScope.ALL, "")] if allowed else []))
-            (outcome,) = plan(accounts, [asked], granted, parents=[followed]).outcomes
+        accounts = [PAYER, PAYEE]
+        accounts[debited - 1] = accounts[debited - 1]._replace(institution="x")
+        reads = ("rival", GrantAction.READ, GrantScope.ALL, "")
+        for institution, allowed in (("bank", False), ("x", True)):
+            grant = ("rival", GrantAction(kind), GrantScope.INSTITUTION, institution)
+            (outcome,) = plan(accounts, [asked], rules(reads, grant), parents=[followed]).outcomes
             if allowed:
                 posted(outcome)
             else:
-                assert isinstance(outcome, Refused)
-                assert outcome.error.reason is Reason.NOT_PERMITTED
-                assert outcome.error.metadata["account"] == str(debited)
+                assert not_permitted(outcome) == {"account": str(debited), "grant": kind}
 
     def test_a_copy_gets_the_first_outcome(self) -> None:
         asked: ChildCommand = child(TransferKind.CAPTURE, 10, final=False)

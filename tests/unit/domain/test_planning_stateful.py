@@ -23,7 +23,7 @@ from tests.support.ledger_model.books import Books, ModelGrant
 from tests.support.ledger_model.ledger import ModelLedger
 from tests.support.ledger_model.likeness import Names, difference
 from tests.support.ledger_model.told import Changed
-from tests.support.ledger_model.world import CLIENTS, GRANTS, books
+from tests.support.ledger_model.world import CLEARING, CLIENTS, GRANTS, books
 from tests.support.planned_tables import PlannedTables, assert_whole
 
 THRESHOLDS = {"EUR": 80}
@@ -48,7 +48,7 @@ def rules() -> Rules:
                 scopes.get(one.scope, GrantScope.INSTITUTION),
                 "" if one.scope in scopes else one.scope,
             )
-            for one in (*GRANTS, BRANCH)
+            for one in (*GRANTS, BRANCH, CLEARING)
         ),
         THRESHOLDS,
     )
@@ -90,10 +90,13 @@ def rows(plan: Plan) -> object:
 chances = st.randoms(use_true_random=True)
 """Only seeds are drawn: what hypothesis would draw in their stead are programs without variety."""
 
-clients = st.sampled_from((*CLIENTS, "branch"))
+clients = st.sampled_from((*CLIENTS, BRANCH.client, CLEARING.client))
 
 steps_us = st.integers(-4, 25)
 """Clocks of several processes: later, earlier, the same."""
+
+aparts_us = st.integers(-30, 30)
+"""How far the clock of the tables is from that of the process which decides a batch."""
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -102,7 +105,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.names = Names()
-        self.model = ModelLedger(books(THRESHOLDS, BRANCH))
+        self.model = ModelLedger(books(THRESHOLDS, BRANCH, CLEARING))
         self.tables = PlannedTables(opened(self.model.books, self.names))
         self.waiting: list[Command] = []
         self.now_us = BEGIN_US
@@ -111,7 +114,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.author = Author(
             self.model.books,
             random.Random(0),
-            (*CLIENTS, "branch"),
+            (*CLIENTS, BRANCH.client, CLEARING.client),
             near_us=(5, 20, 60),
             judged=True,
         )
@@ -121,7 +124,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Give the customers something to begin with."""
         self.author.chance = chance
         self.waiting += self.author.deposits(150)
-        self.decide(0)
+        self.decide(0, 0)
 
     @rule(chance=chances, client=clients, times=st.integers(1, 3))
     def pay(self, chance: random.Random, client: str, times: int) -> None:
@@ -148,12 +151,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.author.chance = chance
         self.waiting.append(self.author.again(client, self.now_us))
 
-    @rule(chance=chances, times=st.integers(1, 20), step_us=steps_us)
-    def ask_and_decide(self, chance: random.Random, times: int, step_us: int) -> None:
+    @rule(chance=chances, times=st.integers(1, 20), step_us=steps_us, apart_us=aparts_us)
+    def ask_and_decide(
+        self, chance: random.Random, times: int, step_us: int, apart_us: int
+    ) -> None:
         self.author.chance = chance
         for _ in range(times):
             self.waiting.append(self.author.any_command(now_us=self.now_us))
-        self.decide(step_us)
+        self.decide(step_us, apart_us)
 
     @rule(chance=chances)
     def expire(self, chance: random.Random) -> None:
@@ -185,10 +190,11 @@ class LedgerMachine(RuleBasedStateMachine):
             )
 
     @precondition(lambda self: self.waiting)
-    @rule(step_us=steps_us)
-    def decide(self, step_us: int) -> None:
+    @rule(step_us=steps_us, apart_us=aparts_us)
+    def decide(self, step_us: int, apart_us: int) -> None:
         """One batch; a parent must be there before it."""
         self.now_us += step_us
+        self.tables.clock_us = self.now_us + apart_us
         asked, self.waiting = self.waiting, []
         commands = [in_domain.command(one, self.model.books, self.names) for one in asked]
         needed = sum(map(ids_needed, commands))
@@ -199,7 +205,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert rows(again) == rows(plan), "the same batch was decided otherwise"
         place = self.tables.apply(plan)
         for one, outcome in zip(asked, plan.outcomes, strict=True):
-            expected = self.model.decide(one, self.now_us)
+            expected = self.model.decide(one, self.now_us, self.tables.clock_us)
             seen = in_domain.told(outcome, expected, self.names)
             event(f"{type(one).__name__} {getattr(expected, 'reason', type(expected).__name__)}")
             other = difference(expected, seen)
