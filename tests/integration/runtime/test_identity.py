@@ -208,7 +208,7 @@ async def test_connections_end_in_bounded_time_and_no_call_fails(
 @pytest.mark.parametrize(
     "posing",
     [
-        OLD.issue_service("signing"),
+        OLD.issue(["spiffe://paycore/signing"], ["signing.paycore", "localhost"]),
         OLD.issue_caller("command"),
         OLD.issue(["spiffe://paycore/command"], ["localhost", "command.elsewhere"]),
         OLD.issue(["spiffe://paycore/command"], ["command.paycore"], usages=[CALLS]),

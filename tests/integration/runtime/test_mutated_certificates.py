@@ -124,6 +124,7 @@ async def test_no_mutation_of_a_certificate_is_accepted(
     assert await admits_the_original(target, tmp_path / "app")
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 def test_no_content_of_a_certificate_upsets_the_gate(rng: random.Random) -> None:
     """As if the authority had signed it: whoever it names then, the gate answers."""
     now_us = int(APP.certificate.not_valid_before_utc.timestamp() * 1e6) + 1
