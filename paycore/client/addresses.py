@@ -10,7 +10,7 @@ from paycore.client.errors import HandshakeError
 from paycore.client.handshake import Secured
 from paycore.client.rpcs import Service
 from paycore.runtime.certificates import CertificateError, Certificates
-from paycore.runtime.clock import Clock
+from paycore.runtime.clock import SystemClock
 from paycore.runtime.tls import TlsFiles, server_name
 
 DEFAULT_CONNECTIONS = 4
@@ -46,7 +46,6 @@ class Addresses:
         signing_target: str | None,
         tls: TlsFiles | None,
         connections: int,
-        clock: Clock,
     ) -> Self:
         """Raises HandshakeError when the files of `tls` cannot be used, ValueError on bounds."""
         if not 1 <= connections <= MAX_CONNECTIONS:
@@ -54,7 +53,7 @@ class Addresses:
         identity = PLAIN_TEXT_IDENTITY
         if tls is not None:
             try:
-                identity = Certificates(tls, clock).current().identity
+                identity = Certificates(tls, SystemClock()).current().identity
             except (OSError, CertificateError) as error:
                 raise HandshakeError(f"the certificate files cannot be used: {error}") from error
         targets = {

@@ -73,28 +73,19 @@ class PaycoreClient(Movements):
         used, and ValueError when `connections` is not 1 to 64.
         """
         surroundings = surroundings or Surroundings()
-        clock = surroundings.clock
-        addresses = Addresses.of(
-            command_target, query_target, signing_target, tls, connections, clock
-        )
+        addresses = Addresses.of(command_target, query_target, signing_target, tls, connections)
         self._core = Core(addresses.identity, timeouts, surroundings)
         self._lanes = {
             service: Lanes(
                 [
-                    open_channel(
-                        address.target,
-                        tls,
-                        SEPARATE_CONNECTION,
-                        service=service.process,
-                        clock=clock,
-                    )
+                    open_channel(address.target, tls, SEPARATE_CONNECTION, service=service.process)
                     for _ in range(address.connections)
                 ]
             )
             for service, address in addresses.services.items()
         }
         self._checks = {
-            service: HandshakeCheck(address.secured, clock.monotonic_s)
+            service: HandshakeCheck(address.secured, surroundings.clock.monotonic_s)
             for service, address in addresses.services.items()
             if address.secured is not None
         }

@@ -92,19 +92,16 @@ class BlockingPaycoreClient(BlockingMovements):
         `connections` is not 1 to 64.
         """
         surroundings = surroundings or Surroundings()
-        clock = surroundings.clock
-        addresses = Addresses.of(
-            command_target, query_target, signing_target, tls, connections, clock
-        )
+        addresses = Addresses.of(command_target, query_target, signing_target, tls, connections)
         channels = {
             service: [
-                open_blocking_channel(address.target, tls, service=service.process, clock=clock)
+                open_blocking_channel(address.target, tls, service=service.process)
                 for _ in range(address.connections)
             ]
             for service, address in addresses.services.items()
         }
         checks = {
-            service: BlockingHandshakeCheck(address.secured, clock.monotonic_s)
+            service: BlockingHandshakeCheck(address.secured, surroundings.clock.monotonic_s)
             for service, address in addresses.services.items()
             if address.secured is not None
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from paycore.runtime.certificates import Certificates, Material
-from paycore.runtime.clock import Clock, SystemClock
+from paycore.runtime.clock import SystemClock
 from paycore.runtime.renewing_channel import RenewingBlockingChannel, RenewingChannel
 from paycore.runtime.tls import TlsFiles, server_name
 
@@ -35,12 +35,7 @@ SEPARATE_CONNECTION: Options = (("grpc.use_local_subchannel_pool", 1),)
 
 
 def open_channel(
-    target: str,
-    tls: TlsFiles | None,
-    extra: Options = (),
-    *,
-    service: str,
-    clock: Clock | None = None,
+    target: str, tls: TlsFiles | None, extra: Options = (), *, service: str
 ) -> grpc.aio.Channel:
     """A channel to `service` at `target` (host:port); plain text where `tls` is None.
 
@@ -55,13 +50,11 @@ def open_channel(
     def connect(material: Material) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(target, material.channel_credentials(), options=options)
 
-    clock = clock or SystemClock()
+    clock = SystemClock()
     return RenewingChannel(Certificates(tls, clock), connect, clock)
 
 
-def open_blocking_channel(
-    target: str, tls: TlsFiles | None, *, service: str, clock: Clock | None = None
-) -> grpc.Channel:
+def open_blocking_channel(target: str, tls: TlsFiles | None, *, service: str) -> grpc.Channel:
     """`open_channel` for callers without an event loop, over a connection of its own."""
     options = (*OPTIONS, *SEPARATE_CONNECTION)
     if tls is None:
@@ -71,7 +64,7 @@ def open_blocking_channel(
     def connect(material: Material) -> grpc.Channel:
         return grpc.secure_channel(target, material.channel_credentials(), options=options)
 
-    clock = clock or SystemClock()
+    clock = SystemClock()
     return RenewingBlockingChannel(Certificates(tls, clock), connect, clock)
 
 
