@@ -10,6 +10,7 @@ from typing import Self
 import grpc
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from prometheus_client import Counter, Gauge
 
@@ -37,7 +38,7 @@ _LOADED, _REFUSED = LOADS.labels("loaded"), LOADS.labels("refused")
 UNREADABLE = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
 """What the parser of certificates raises beside ValueError."""
 
-_PEM_MARK, _MARKS_EACH = b"-----", 4
+_PEM_BEGINNING = b"-----BEGIN CERTIFICATE-----"
 _US = 1_000_000
 
 log = structlog.get_logger()
@@ -78,13 +79,14 @@ class Material:
             identity = certificate_identity(own)
             key = load_pem_private_key(pem.key, password=None)
             authorities = _all_of(pem.ca)
-        except (ValueError, TypeError, *UNREADABLE) as error:
-            raise CertificateError(f"not a certificate, its key and authorities: {error}") from None
-        if key.public_key() != own.public_key():
-            raise CertificateError("the key is not that of the certificate")
-        for authority in authorities:
             # What does not parse further would only be found out in a handshake.
-            authority.public_key()
+            for authority in authorities:
+                authority.public_key()
+            matching = key.public_key() == own.public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm, *UNREADABLE) as error:
+            raise CertificateError(f"not a certificate, its key and authorities: {error}") from None
+        if not matching:
+            raise CertificateError("the key is not that of the certificate")
         return cls(pem, identity, own.not_valid_before_utc, own.not_valid_after_utc)
 
     def check_valid(self, now: datetime) -> None:
@@ -187,7 +189,7 @@ def _all_of(pem: bytes) -> list[x509.Certificate]:
     """Every certificate of a file. Raises ValueError also when it ends within one."""
     certificates = x509.load_pem_x509_certificates(pem)
     # The parser passes over a last one that is cut short.
-    if pem.count(_PEM_MARK) != _MARKS_EACH * len(certificates):
+    if pem.count(_PEM_BEGINNING) != len(certificates):
         raise ValueError("a certificate is cut short")
     return certificates
 
