@@ -105,7 +105,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         )
         await limiter.start()
         stack.push_async_callback(limiter.stop)
-        channel = open_channel(settings.signing_target, TlsFiles.of(settings))
+        channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
         stack.push_async_callback(channel.close, None)
         store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)

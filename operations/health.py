@@ -67,7 +67,7 @@ async def examine(deployment: Deployment) -> System:
     for name in SERVICES:
         target = deployment.targets.get(name)
         if target is not None:
-            probes.append((name, target, _service(target, deployment.tls)))
+            probes.append((name, target, _service(name, target, deployment.tls)))
     if deployment.audit_dsn is not None:
         probes.append(("postgres", _place(deployment.audit_dsn), _postgres(deployment.audit_dsn)))
     if deployment.redis_url is not None:
@@ -106,9 +106,9 @@ async def _probe(
     return PartHealth(name, not problem, place, took_ms, restarts, problem)
 
 
-def _service(target: str, tls: TlsFiles | None) -> Callable[[], Awaitable[None]]:
+def _service(name: str, target: str, tls: TlsFiles | None) -> Callable[[], Awaitable[None]]:
     async def ask() -> None:
-        async with open_channel(target, tls, SEPARATE_CONNECTION) as channel:
+        async with open_channel(target, tls, SEPARATE_CONNECTION, service=name) as channel:
             try:
                 reply = await health_pb2_grpc.HealthStub(channel).Check(
                     health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S

@@ -1,7 +1,8 @@
 """The local certificate authority and one certificate per service and caller.
 
-Identity is the URI SAN `spiffe://paycore/<name>`; the DNS and address SANs let the same
-certificate serve on loopback.
+Identity is the URI SAN `spiffe://paycore/<name>`. What serves has a DNS SAN `<name>.paycore`,
+which our clients look for, and those of the loopback for other clients; what only calls has
+neither, and cannot serve.
 """
 
 import datetime
@@ -16,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from deploy.local.files import private_folder, write_private
-from paycore.runtime.tls import SPIFFE_PREFIX, TlsFiles
+from paycore.runtime.tls import SPIFFE_PREFIX, TlsFiles, server_name
 
 SERVICES = ("command", "signing", "projector", "query")
 CALLERS = ("app", "loadtest", "analyst", "operator", "stranger")
 IDENTITIES = SERVICES + CALLERS
+SERVERS = (*SERVICES, "risk")
+"""What may serve: the judge of risks is a company's own, so it gets none from the stack."""
 
 AUTHORITY_LIFETIME = datetime.timedelta(days=3650)
 LEAF_LIFETIME = datetime.timedelta(days=365)
@@ -50,7 +53,7 @@ def ensure_certificates(folder: Path, now: datetime.datetime) -> dict[str, TlsFi
     files = {}
     for name in IDENTITIES:
         files[name] = tls_files(folder, name)
-        if not _is_good(files[name], authority, now):
+        if not _is_good(files[name], name, authority, now):
             _issue(files[name], name, authority, now)
     return files
 
@@ -104,10 +107,13 @@ def _load_authority(folder: Path) -> _Authority:
     return _Authority(certificate, key)
 
 
-def _is_good(files: TlsFiles, authority: _Authority, now: datetime.datetime) -> bool:
+def _is_good(files: TlsFiles, name: str, authority: _Authority, now: datetime.datetime) -> bool:
     if not files.certificate.exists() or not files.key.exists():
         return False
     certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if names != _names(name):
+        return False
     try:
         certificate.verify_directly_issued_by(authority.certificate)
     except (ValueError, InvalidSignature):
@@ -127,14 +133,9 @@ def _write_leaf(
     not_after: datetime.datetime,
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName(
-        [
-            x509.UniformResourceIdentifier(f"{SPIFFE_PREFIX}{name}"),
-            x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        ]
-    )
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if name in SERVERS:
+        usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -146,7 +147,7 @@ def _write_leaf(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(names, critical=False)
+        .add_extension(_names(name), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
             critical=False,
@@ -156,6 +157,17 @@ def _write_leaf(
     files.certificate.unlink(missing_ok=True)
     write_private(files.key, _key_bytes(key))
     write_private(files.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _names(name: str) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SPIFFE_PREFIX}{name}")]
+    if name in SERVERS:
+        names += [
+            x509.DNSName(server_name(name)),
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
+    return x509.SubjectAlternativeName(names)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -13,6 +13,7 @@ from deploy.local.endpoints import Endpoints
 from deploy.local.part import NotReadyError, Preparation
 from deploy.local.process import READ_SIDE_NICENESS, Launch
 from deploy.local.state import StateFolder
+from paycore.runtime.channel import open_blocking_channel
 
 PROBE_TIMEOUT_S = 2.0
 SHUTDOWN_GRACE_S = 10
@@ -65,10 +66,9 @@ class Service:
 
     def probe(self) -> None:
         """Ask for the process's overall health over mTLS."""
-        credentials = self.endpoints.tls[PROBE_IDENTITY].channel_credentials()
         # A channel of its own each time: a shared one would wait out its reconnect backoff.
-        options = (("grpc.use_local_subchannel_pool", 1),)
-        with grpc.secure_channel(self.target, credentials, options=options) as channel:
+        tls = self.endpoints.tls[PROBE_IDENTITY]
+        with open_blocking_channel(self.target, tls, service=self.name) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S)

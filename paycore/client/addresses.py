@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from paycore.client.errors import HandshakeError
-from paycore.client.handshake import tls_context
-from paycore.client.identity import certificate_identity
+from paycore.client.handshake import Secured
 from paycore.client.rpcs import Service
-from paycore.runtime.tls import TlsFiles
+from paycore.runtime.certificates import CertificateError, Certificates
+from paycore.runtime.clock import SystemClock
+from paycore.runtime.tls import TlsFiles, server_name
 
 DEFAULT_CONNECTIONS = 4
 """To the command service, whose processes share a port: the kernel spreads connections."""
@@ -24,10 +24,11 @@ PLAIN_TEXT_IDENTITY = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """host:port of a service and how many connections to keep to it."""
+    """host:port of a service, how many connections to keep to it, and how it is made sure of."""
 
     target: str
     connections: int
+    secured: Secured | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,6 @@ class Addresses:
     """Everything needed to open channels, checked as far as it can be without connecting."""
 
     identity: str
-    context: ssl.SSLContext | None
     services: Mapping[Service, Address]
 
     @classmethod
@@ -50,14 +50,23 @@ class Addresses:
         """Raises HandshakeError when the files of `tls` cannot be used, ValueError on bounds."""
         if not 1 <= connections <= MAX_CONNECTIONS:
             raise ValueError(f"connections must be 1 to {MAX_CONNECTIONS}, not {connections}")
-        services = {Service.COMMAND: Address(command_target, connections)}
-        if query_target is not None:
-            services[Service.QUERY] = Address(query_target, 1)
-        if signing_target is not None:
-            services[Service.SIGNING] = Address(signing_target, 1)
-        if tls is None:
-            return cls(PLAIN_TEXT_IDENTITY, None, services)
-        try:
-            return cls(certificate_identity(tls.certificate), tls_context(tls), services)
-        except (OSError, ValueError) as error:
-            raise HandshakeError(f"the certificate files cannot be used: {error}") from error
+        identity = PLAIN_TEXT_IDENTITY
+        if tls is not None:
+            try:
+                identity = Certificates(tls, SystemClock()).current().identity
+            except (OSError, CertificateError) as error:
+                raise HandshakeError(f"the certificate files cannot be used: {error}") from error
+        targets = {
+            Service.COMMAND: command_target,
+            Service.QUERY: query_target,
+            Service.SIGNING: signing_target,
+        }
+        services = {}
+        for service, target in targets.items():
+            if target is not None:
+                secured = (
+                    None if tls is None else Secured(target, server_name(service.process), tls)
+                )
+                many = connections if service is Service.COMMAND else 1
+                services[service] = Address(target, many, secured)
+        return cls(identity, services)

@@ -72,24 +72,23 @@ class PaycoreClient(Movements):
         Must be made inside the event loop. Raises HandshakeError when the files of `tls` cannot be
         used, and ValueError when `connections` is not 1 to 64.
         """
-        addresses = Addresses.of(command_target, query_target, signing_target, tls, connections)
         surroundings = surroundings or Surroundings()
+        addresses = Addresses.of(command_target, query_target, signing_target, tls, connections)
         self._core = Core(addresses.identity, timeouts, surroundings)
         self._lanes = {
             service: Lanes(
                 [
-                    open_channel(address.target, tls, SEPARATE_CONNECTION)
+                    open_channel(address.target, tls, SEPARATE_CONNECTION, service=service.process)
                     for _ in range(address.connections)
                 ]
             )
             for service, address in addresses.services.items()
         }
-        self._checks: dict[Service, HandshakeCheck] = {}
-        if addresses.context is not None:
-            monotonic_s = surroundings.clock.monotonic_s
-            for service, address in addresses.services.items():
-                check = HandshakeCheck(address.target, addresses.context, monotonic_s)
-                self._checks[service] = check
+        self._checks = {
+            service: HandshakeCheck(address.secured, surroundings.clock.monotonic_s)
+            for service, address in addresses.services.items()
+            if address.secured is not None
+        }
 
     @property
     def identity(self) -> str:

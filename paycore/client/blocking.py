@@ -39,18 +39,11 @@ from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
 from paycore.domain.transfers import TransferKind
-from paycore.runtime.channel import OPTIONS, SEPARATE_CONNECTION
+from paycore.runtime.channel import open_blocking_channel
 from paycore.runtime.tls import TlsFiles
 
 Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
-
-
-def _open_channel(target: str, tls: TlsFiles | None) -> grpc.Channel:
-    options = (*OPTIONS, *SEPARATE_CONNECTION)
-    if tls is None:
-        return grpc.insecure_channel(target, options=options)
-    return grpc.secure_channel(target, tls.channel_credentials(), options=options)
 
 
 class BlockingPaycoreClient(BlockingMovements):
@@ -98,18 +91,20 @@ class BlockingPaycoreClient(BlockingMovements):
         Raises HandshakeError when the files of `tls` cannot be used, and ValueError when
         `connections` is not 1 to 64.
         """
-        addresses = Addresses.of(command_target, query_target, signing_target, tls, connections)
         surroundings = surroundings or Surroundings()
+        addresses = Addresses.of(command_target, query_target, signing_target, tls, connections)
         channels = {
-            service: [_open_channel(address.target, tls) for _ in range(address.connections)]
+            service: [
+                open_blocking_channel(address.target, tls, service=service.process)
+                for _ in range(address.connections)
+            ]
             for service, address in addresses.services.items()
         }
-        checks: dict[Service, BlockingHandshakeCheck] = {}
-        if addresses.context is not None:
-            monotonic_s = surroundings.clock.monotonic_s
-            for service, address in addresses.services.items():
-                check = BlockingHandshakeCheck(address.target, addresses.context, monotonic_s)
-                checks[service] = check
+        checks = {
+            service: BlockingHandshakeCheck(address.secured, surroundings.clock.monotonic_s)
+            for service, address in addresses.services.items()
+            if address.secured is not None
+        }
         return cls(
             channels[Service.COMMAND],
             query=next(iter(channels.get(Service.QUERY, ())), None),

@@ -193,6 +193,12 @@ class ContentionError(RefusedError):
     reason = Reason.CONTENTION
 
 
+class UnauthenticatedError(RefusedError):
+    """The client's certificate names no caller, or has ended; metadata: why."""
+
+    reason = Reason.UNAUTHENTICATED
+
+
 class NotPermittedError(RefusedError):
     """The caller holds no right to do this."""
 

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from paycore.runtime.settings import split_address
 from paycore.runtime.tls import TlsFiles
@@ -44,14 +45,28 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-async def find_fault(target: str, context: ssl.SSLContext) -> str | None:
-    """Why no handshake with `target` will ever succeed; None where another try may."""
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """An address, whose certificate must be there, and the files to show to it."""
+
+    target: str
+    server_name: str
+    files: TlsFiles
+
+
+async def find_fault(secured: Secured) -> str | None:
+    """Why no handshake with `secured` will ever succeed; None where another try may."""
     try:
-        if await _is_accepted(target, context):
+        # Made anew each time, as the channel's is: files are renewed while it is open.
+        context = tls_context(secured.files)
+    except OSError:
+        return None
+    try:
+        if await _is_accepted(secured, context):
             return None
         # A process that is just ending closes connections too, but does not do so twice.
         await asyncio.sleep(SECOND_LOOK_S)
-        return None if await _is_accepted(target, context) else REJECTED
+        return None if await _is_accepted(secured, context) else REJECTED
     except _TRANSIENT:
         return None
     except ssl.SSLError as error:
@@ -60,11 +75,11 @@ async def find_fault(target: str, context: ssl.SSLContext) -> str | None:
         return None
 
 
-async def _is_accepted(target: str, context: ssl.SSLContext) -> bool:
-    host, port = split_address(target)
+async def _is_accepted(secured: Secured, context: ssl.SSLContext) -> bool:
+    host, port = split_address(secured.target)
     async with asyncio.timeout(PROBE_TIMEOUT_S):
         reader, writer = await asyncio.open_connection(
-            host, port, ssl=context, server_hostname=host
+            host, port, ssl=context, server_hostname=secured.server_name
         )
         try:
             return bool(await reader.read(_FIRST_FRAME_BYTES))
@@ -72,13 +87,17 @@ async def _is_accepted(target: str, context: ssl.SSLContext) -> bool:
             writer.transport.abort()
 
 
-def find_fault_blocking(target: str, context: ssl.SSLContext) -> str | None:
+def find_fault_blocking(secured: Secured) -> str | None:
     """`find_fault` for callers without an event loop."""
     try:
-        if _is_accepted_blocking(target, context):
+        context = tls_context(secured.files)
+    except OSError:
+        return None
+    try:
+        if _is_accepted_blocking(secured, context):
             return None
         time.sleep(SECOND_LOOK_S)
-        return None if _is_accepted_blocking(target, context) else REJECTED
+        return None if _is_accepted_blocking(secured, context) else REJECTED
     except _TRANSIENT:
         return None
     except ssl.SSLError as error:
@@ -87,13 +106,13 @@ def find_fault_blocking(target: str, context: ssl.SSLContext) -> str | None:
         return None
 
 
-def _is_accepted_blocking(target: str, context: ssl.SSLContext) -> bool:
-    host, port = split_address(target)
+def _is_accepted_blocking(secured: Secured, context: ssl.SSLContext) -> bool:
+    host, port = split_address(secured.target)
     with (
         socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secured,
+        context.wrap_socket(plain, server_hostname=secured.server_name) as shaken,
     ):
-        return bool(secured.recv(_FIRST_FRAME_BYTES))
+        return bool(shaken.recv(_FIRST_FRAME_BYTES))
 
 
 def describe(error: ssl.SSLError) -> str:
@@ -106,11 +125,8 @@ def describe(error: ssl.SSLError) -> str:
 class HandshakeCheck:
     """Looks at one target's handshake, at most once in VERDICT_KEPT_S, for an event loop."""
 
-    def __init__(
-        self, target: str, context: ssl.SSLContext, monotonic_s: Callable[[], float]
-    ) -> None:
-        self._target = target
-        self._context = context
+    def __init__(self, secured: Secured, monotonic_s: Callable[[], float]) -> None:
+        self._secured = secured
         self._monotonic_s = monotonic_s
         self._lock = asyncio.Lock()
         self._verdict: str | None = None
@@ -121,7 +137,7 @@ class HandshakeCheck:
         async with self._lock:
             now_s = self._monotonic_s()
             if self._looked_s is None or now_s - self._looked_s > VERDICT_KEPT_S:
-                self._verdict = await find_fault(self._target, self._context)
+                self._verdict = await find_fault(self._secured)
                 self._looked_s = self._monotonic_s()
             return self._verdict
 
@@ -129,11 +145,8 @@ class HandshakeCheck:
 class BlockingHandshakeCheck:
     """`HandshakeCheck` for threads."""
 
-    def __init__(
-        self, target: str, context: ssl.SSLContext, monotonic_s: Callable[[], float]
-    ) -> None:
-        self._target = target
-        self._context = context
+    def __init__(self, secured: Secured, monotonic_s: Callable[[], float]) -> None:
+        self._secured = secured
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._verdict: str | None = None
@@ -144,6 +157,6 @@ class BlockingHandshakeCheck:
         with self._lock:
             now_s = self._monotonic_s()
             if self._looked_s is None or now_s - self._looked_s > VERDICT_KEPT_S:
-                self._verdict = find_fault_blocking(self._target, self._context)
+                self._verdict = find_fault_blocking(self._secured)
                 self._looked_s = self._monotonic_s()
             return self._verdict

@@ -25,6 +25,11 @@ class Service(StrEnum):
     QUERY = "QUERY"
     SIGNING = "SIGNING"
 
+    @property
+    def process(self) -> str:
+        """The name that its certificate has."""
+        return self.value.lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Rpc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ from paycore.runtime.access import AccessTable
 from paycore.runtime.clock import Clock
 from paycore.runtime.errors import to_status
 from paycore.runtime.incoming import Draining, Incoming
-from paycore.runtime.tls import identity_of
+from paycore.runtime.peers import Peer, Peers
 
 PLAIN_TEXT_CLIENT = "anonymous"
 """The identity of every caller where the transport is plain text."""
 
+_PLAIN_TEXT_PEER = Peer(PLAIN_TEXT_CLIENT, sys.maxsize)
 _REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID_MAX = 64
 _COUNTED_ONLY = frozenset({Reason.RATE_LIMITED, Reason.OVERLOADED})
@@ -111,6 +113,7 @@ class Gate:
         self._insecure = insecure
         self._limiter = limiter
         self._clock = clock
+        self._peers = Peers(clock)
         self._draining = Draining()
         self._under_way = 0
 
@@ -129,7 +132,8 @@ class Gate:
             client: str | None = None
             self._under_way += 1
             try:
-                client = self._identify(context, service, name)
+                client = self._identify(context).identity
+                self._check_access(client, service, name)
                 remaining_s = context.time_remaining()
                 if remaining_s is None or remaining_s > _ARBITRARILY_FAR_S:
                     raise PaycoreError(
@@ -178,9 +182,11 @@ class Gate:
             self._under_way += 1
             streams.inc()
             try:
-                client = self._identify(context, method.service, method.name)
+                peer = self._identify(context)
+                client = peer.identity
+                self._check_access(client, method.service, method.name)
                 incoming = Incoming(context, self._draining)
-                requests = self._requests(incoming, method, client)
+                requests = self._requests(incoming, method, peer)
                 call = Call(client, self._deadline_s(context), context)
                 # A handler is an async generator; as an iterator its type has no aclose.
                 async with aclosing(handler(requests, call)) as replies:  # type: ignore[type-var]
@@ -210,6 +216,16 @@ class Gate:
 
         return answer
 
+    async def require_identity(self, full_name: str, context: Context) -> None:
+        """End the call to a method that is open to all callers, unless its certificate names one.
+
+        Raises what grpc.aio ends an aborted call with.
+        """
+        try:
+            self._identify(context)
+        except PaycoreError as error:
+            await _refuse(full_name, None, error, context)
+
     def drain(self) -> None:
         """End the requests of every stream; what was read of them is still answered."""
         self._draining.begin()
@@ -220,14 +236,18 @@ class Gate:
         return self._under_way
 
     async def _requests(
-        self, incoming: Incoming, method: Method, client: str
+        self, incoming: Incoming, method: Method, peer: Peer
     ) -> AsyncIterator[Message]:
         async for raw in incoming:
+            if self._clock.now_us() >= peer.ends_us:
+                raise PaycoreError(
+                    Reason.UNAUTHENTICATED, "the certificate has expired since the stream began"
+                )
             try:
                 request = method.request_class.FromString(raw)
             except DecodeError as error:
                 raise _undecodable(method.request_class) from error
-            await self._admit(client, method.cost(request))
+            await self._admit(peer.identity, method.cost(request))
             yield request
 
     async def _admit(self, client: str, cost: int) -> None:
@@ -246,20 +266,16 @@ class Gate:
         remaining_s = context.time_remaining()
         return inf if remaining_s is None else self._clock.monotonic_s() + remaining_s
 
-    def _identify(self, context: Context, service: str, method: str) -> str:
-        if self._insecure:
-            client: str | None = PLAIN_TEXT_CLIENT
-        elif context.peer_identity_key() == "x509_subject_alternative_name":
-            client = identity_of(context.peer_identities() or ())
-        else:
-            client = None
-        if client is None or not self._access.allows(client, service, method):
+    def _identify(self, context: Context) -> Peer:
+        return _PLAIN_TEXT_PEER if self._insecure else self._peers.identify(context)
+
+    def _check_access(self, client: str, service: str, method: str) -> None:
+        if not self._access.allows(client, service, method):
             raise PaycoreError(
                 Reason.NOT_PERMITTED,
-                f"{client or 'a caller without an identity'} may not call {service}/{method}",
-                {"method": f"{service}/{method}", "client": client or ""},
+                f"{client} may not call {service}/{method}",
+                {"method": f"{service}/{method}", "client": client},
             )
-        return client
 
 
 def _undecodable(request_class: type[Message]) -> PaycoreError:

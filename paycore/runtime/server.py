@@ -11,15 +11,17 @@ import structlog
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from paycore.domain.errors import PaycoreError
 from paycore.runtime.access import AccessTable
+from paycore.runtime.certificates import Certificates, server_credentials
 from paycore.runtime.channel import MAX_MESSAGE_BYTES
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.errors import to_status
 from paycore.runtime.gate import Call, Cost, Gate, Limiter, Method
+from paycore.runtime.open_services import OpenServices
 from paycore.runtime.settings import ServiceSettings
 from paycore.runtime.tls import TlsFiles
 
@@ -42,6 +44,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 HANDLERS_END_WITHIN_S = 1.0
 """How long after the transport has closed handlers may take to notice it, in seconds."""
+
+EXPIRY_WATCHED_EVERY_S = 60.0
+"""How often the files are looked at where nobody connects, and an early end is told of."""
 
 _POLL_S = 0.01
 
@@ -73,6 +78,21 @@ class _Refusing(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         await context.abort_with_status(self._status)
 
 
+def _ages(connection_age_s: float) -> tuple[tuple[str, int], ...]:
+    """Options that end each connection in time, so that certificates are looked at again.
+
+    Calls go on until they end, streams for as long again.
+    """
+    age_ms = int(connection_age_s * 1_000)
+    return (("grpc.max_connection_age_ms", age_ms), ("grpc.max_connection_age_grace_ms", age_ms))
+
+
+async def _watch(certificates: Certificates) -> None:
+    while True:
+        certificates.watch_expiry()
+        await asyncio.sleep(EXPIRY_WATCHED_EVERY_S)
+
+
 class Server:
     """A gRPC server of one service process."""
 
@@ -92,10 +112,12 @@ class Server:
             insecure=settings.insecure,
             longest_call_s=settings.longest_call_s,
         )
-        self._server = grpc.aio.server(options=OPTIONS)
+        self._server = grpc.aio.server(options=(*OPTIONS, *_ages(settings.connection_age_s)))
+        self._open = OpenServices(self._server, self._gate)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack aio
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._open)
         self._services: list[str] = []
+        self._watch: asyncio.Task[None] | None = None
 
     def add(
         self,
@@ -144,17 +166,25 @@ class Server:
     async def start(self) -> int:
         """Listen, not yet serving as far as health tells; returns the port.
 
-        Raises RuntimeError when the address cannot be bound.
+        Raises RuntimeError when the address cannot be bound, OSError and CertificateError when the
+        certificate files cannot be used.
         """
         if self._settings.reflection:
             names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(names),  # type: ignore[attr-defined]
+                self._open,
+            )
         await self.set_serving(False)
         tls = TlsFiles.of(self._settings)
         if tls is None:
             port = self._server.add_insecure_port(self._settings.listen)
         else:
-            port = self._server.add_secure_port(self._settings.listen, tls.server_credentials())
+            certificates = Certificates(tls, self._clock)
+            port = self._server.add_secure_port(
+                self._settings.listen, server_credentials(certificates)
+            )
+            self._watch = asyncio.create_task(_watch(certificates), name="certificate-watch")
         await self._server.start()
         return port
 
@@ -169,6 +199,8 @@ class Server:
 
         Streams read no more, answer what they have read and end with SHUTTING_DOWN.
         """
+        if self._watch is not None:
+            self._watch.cancel()
         await self._health.enter_graceful_shutdown()
         self._gate.drain()
         await self._server.stop(self._settings.shutdown_grace_s if grace_s is None else grace_s)

@@ -24,6 +24,10 @@ class ServiceSettings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
+    """PEM bundle: while an authority is replaced, the old and the new one."""
+    connection_age_s: float = Field(default=600.0, ge=1, le=86_400)
+    """After so long, give or take a tenth, a connection is closed for new calls, and after as long
+    again for the rest: the next one has the certificates of its day. In seconds."""
     insecure: bool = False
     """Plain text without identities: only where the environment is not production."""
     reflection: bool = False

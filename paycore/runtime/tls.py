@@ -1,23 +1,29 @@
-"""Certificates: who a process is and who its peers are."""
+"""Names in certificates, and where a process's own lie."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import grpc
-
 from paycore.runtime.settings import ServiceSettings
 
-SPIFFE_PREFIX = "spiffe://paycore/"
+TRUST_DOMAIN = "paycore"
+SPIFFE_PREFIX = f"spiffe://{TRUST_DOMAIN}/"
 """Identities are URI SANs: this prefix and the name (SPIFFE ID, trust domain `paycore`)."""
+
+MAX_IDENTITY = 128
+"""Characters of the longest name."""
+
+# The characters that a path segment may have (SPIFFE-ID, 2.2).
+_NAME = re.compile(rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._-]{{1,{MAX_IDENTITY}}}")
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files of one identity: its certificate, its key, and the CA that it trusts."""
+    """PEM files of one identity: its certificate, its key, and the authorities that it trusts."""
 
     certificate: Path
     key: Path
@@ -33,31 +39,27 @@ class TlsFiles:
             raise ValueError("tls files are not set")
         return cls(certificate, key, ca)
 
-    def server_credentials(self) -> grpc.ServerCredentials:
-        """Credentials of a server that demands a certificate of its callers."""
-        return grpc.ssl_server_credentials(
-            [(self.key.read_bytes(), self.certificate.read_bytes())],
-            root_certificates=self.ca.read_bytes(),
-            require_client_auth=True,
-        )
 
-    def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Credentials of a caller that shows its certificate."""
-        return grpc.ssl_channel_credentials(
-            root_certificates=self.ca.read_bytes(),
-            private_key=self.key.read_bytes(),
-            certificate_chain=self.certificate.read_bytes(),
-        )
+def identity_of(uris: Sequence[str]) -> str:
+    """The name in a certificate's URI SANs, which must be one SPIFFE id of our trust domain.
 
-
-def identity_of(alternative_names: Iterable[bytes]) -> str | None:
-    """The name in the first SPIFFE id among a certificate's alternative names, if there is one.
-
-    A name that is not ASCII is no identity, for no access table can mean it (SPIFFE-ID, 2.2).
+    Raises ValueError, with what is wrong: a certificate of several ids would let its holder choose
+    who it is (X509-SVID, 2).
     """
-    prefix = SPIFFE_PREFIX.encode()
-    for name in alternative_names:
-        if name.startswith(prefix):
-            own = name[len(prefix) :]
-            return own.decode("ascii") if own and own.isascii() else None
-    return None
+    if len(uris) != 1:
+        raise ValueError(f"it has {len(uris) or 'no'} URI names, not one {SPIFFE_PREFIX}NAME")
+    (uri,) = uris
+    if not uri.startswith(SPIFFE_PREFIX):
+        raise ValueError(f"its URI name is not of the trust domain {TRUST_DOMAIN}")
+    name = uri[len(SPIFFE_PREFIX) :]
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"its URI name is not {SPIFFE_PREFIX}NAME")
+    return name
+
+
+def server_name(service: str) -> str:
+    """The DNS name in the certificate of `service`, which only that service is given.
+
+    gRPC's clients in Python compare a server's DNS names and nothing else.
+    """
+    return f"{service}.{TRUST_DOMAIN}"

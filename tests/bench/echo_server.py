@@ -14,6 +14,8 @@ from typing import Any
 import grpc
 
 from paycore.bench.v1 import echo_pb2, echo_pb2_grpc
+from paycore.runtime.certificates import Certificates, server_credentials
+from paycore.runtime.clock import SystemClock
 from paycore.runtime.process import run
 from paycore.runtime.server import OPTIONS
 from paycore.runtime.tls import TlsFiles
@@ -30,7 +32,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
 async def serve(listen: str, tls: TlsFiles, stop: asyncio.Event) -> None:
     server = grpc.aio.server(options=OPTIONS)
     echo_pb2_grpc.add_EchoServiceServicer_to_server(EchoServicer(), server)
-    server.add_secure_port(listen, tls.server_credentials())
+    server.add_secure_port(listen, server_credentials(Certificates(tls, SystemClock())))
     await server.start()
     print(LISTENING.decode(), flush=True)
     await stop.wait()

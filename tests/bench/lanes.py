@@ -21,9 +21,12 @@ RawCall = Callable[[bytes], Awaitable[bytes]]
 class Lanes:
     """Several connections, taken in turn: the kernel gives each to one process for good."""
 
-    def __init__(self, target: str, tls: TlsFiles, connections: int) -> None:
+    def __init__(
+        self, target: str, tls: TlsFiles, connections: int, *, service: str = "command"
+    ) -> None:
         self._channels = [
-            open_channel(target, tls, SEPARATE_CONNECTION) for _ in range(connections)
+            open_channel(target, tls, SEPARATE_CONNECTION, service=service)
+            for _ in range(connections)
         ]
 
     async def __aenter__(self) -> Self:

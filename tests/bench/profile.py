@@ -143,7 +143,9 @@ async def _worker(bed: Bed) -> AsyncIterator[tuple[asyncio.subprocess.Process, P
 
 async def _ready(bed: Bed, process: asyncio.subprocess.Process, log: Path) -> None:
     request = health_pb2.HealthCheckRequest()
-    async with open_channel(bed.endpoints.command_target, bed.tls, SEPARATE_CONNECTION) as channel:
+    async with open_channel(
+        bed.endpoints.command_target, bed.tls, SEPARATE_CONNECTION, service="command"
+    ) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for _ in range(int(READY_WITHIN_S / POLL_S)):
             if process.returncode is not None:

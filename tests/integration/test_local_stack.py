@@ -39,6 +39,7 @@ from deploy.local.identity import ProcessIdentity, wait_gone
 from deploy.local.privileges import run_as
 from deploy.local.process import Launch, ManagedProcess
 from deploy.local.record import Phase, StackRecord, read_record
+from paycore.runtime.channel import open_blocking_channel
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
@@ -667,13 +668,13 @@ def whole() -> Iterator[LocalStack]:
 
 
 def health(endpoints: Endpoints, service: str, identity: str | None) -> int:
-    credentials = (
-        endpoints.tls[identity].channel_credentials()
-        if identity is not None
-        else grpc.ssl_channel_credentials(endpoints.tls["app"].ca.read_bytes())
-    )
-    options = (("grpc.use_local_subchannel_pool", 1),)
-    with grpc.secure_channel(endpoints.target(service), credentials, options) as channel:
+    target = endpoints.target(service)
+    if identity is not None:
+        opened = open_blocking_channel(target, endpoints.tls[identity], service=service)
+    else:
+        credentials = grpc.ssl_channel_credentials(endpoints.tls["app"].ca.read_bytes())
+        opened = grpc.secure_channel(target, credentials, (("grpc.use_local_subchannel_pool", 1),))
+    with opened as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
     return int(reply.status)

@@ -184,7 +184,7 @@ class Callers:
         return Caller(
             name,
             {
-                service: open_channel(target, tls, SEPARATE_CONNECTION)
+                service: open_channel(target, tls, SEPARATE_CONNECTION, service=service)
                 for service, target in self._targets.items()
             },
         )

@@ -16,6 +16,8 @@ from deploy.local import Endpoints
 from deploy.local.certificates import issue
 from paycore.risk.v1 import risk_service_pb2 as pb2
 from paycore.risk.v1 import risk_service_pb2_grpc as pb2_grpc
+from paycore.runtime.certificates import Certificates, server_credentials
+from paycore.runtime.clock import SystemClock
 from paycore.runtime.tls import TlsFiles
 
 HANG = object()
@@ -63,7 +65,8 @@ class RiskServer(pb2_grpc.RiskServiceServicer):
         if tls is None:
             port = self.server.add_insecure_port(place)
         else:
-            port = self.server.add_secure_port(place, tls.server_credentials())
+            credentials = server_credentials(Certificates(tls, SystemClock()))
+            port = self.server.add_secure_port(place, credentials)
         await self.server.start()
         self.target = f"127.0.0.1:{port}"
 

@@ -59,7 +59,9 @@ class StreamServer:
     ) -> AsyncIterator[Any]:
         """Stubs of TransferService over a connection of their own."""
         tls = self.endpoints.tls[name]
-        async with open_channel(self.target, tls, (*SEPARATE_CONNECTION, *options)) as channel:
+        async with open_channel(
+            self.target, tls, (*SEPARATE_CONNECTION, *options), service="command"
+        ) as channel:
             yield transfer_service_pb2_grpc.TransferServiceStub(channel)
 
 

@@ -49,7 +49,7 @@ async def _open_assessor(
         stack.push_async_callback(table.stop)
         return RulesAssessor(LedgerFigures(pool, clock), table.current, clock)
     if settings.risk_target is not None:
-        channel = open_channel(settings.risk_target, TlsFiles.of(settings))
+        channel = open_channel(settings.risk_target, TlsFiles.of(settings), service="risk")
         stack.push_async_callback(channel.close, None)
         return RemoteAssessor(channel, clock)
     return None

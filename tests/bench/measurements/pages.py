@@ -87,7 +87,9 @@ class HistoryPages:
         )
 
     def _lanes(self) -> Lanes:
-        return Lanes(self._bed.endpoints.query_target, self._bed.tls, self._callers)
+        return Lanes(
+            self._bed.endpoints.query_target, self._bed.tls, self._callers, service="query"
+        )
 
 
 def _until(requests: Sequence[bytes], end_s: float) -> Iterator[bytes]:

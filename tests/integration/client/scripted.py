@@ -14,6 +14,8 @@ from grpc_status import rpc_status
 from paycore.client import rpcs
 from paycore.client.rpcs import Rpc
 from paycore.domain.errors import PaycoreError
+from paycore.runtime.certificates import Certificates, server_credentials
+from paycore.runtime.clock import SystemClock
 from paycore.runtime.errors import to_status
 from paycore.runtime.tls import TlsFiles
 
@@ -97,7 +99,8 @@ async def serving(script: Script, tls: TlsFiles | None = None, port: int = 0) ->
     if tls is None:
         port = server.add_insecure_port(f"127.0.0.1:{port}")
     else:
-        port = server.add_secure_port(f"127.0.0.1:{port}", tls.server_credentials())
+        credentials = server_credentials(Certificates(tls, SystemClock()))
+        port = server.add_secure_port(f"127.0.0.1:{port}", credentials)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -92,11 +92,39 @@ async def test_a_certificate_of_another_authority_is_not_accepted(
     assert script.requests == []
 
 
-async def test_an_expired_certificate_is_not_accepted(secure_target: str, ours: Files) -> None:
+async def test_an_expired_certificate_is_seen_before_connecting(ours: Files) -> None:
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
     expired = issue(Path(ours["app"].certificate).parent, "expired", now - 2 * day, now - day)
-    await fails_fast(secure_target, expired)
+    with pytest.raises(HandshakeError, match="valid from"):
+        PaycoreClient("127.0.0.1:1", tls=expired)
+
+
+@pytest.mark.parametrize("posing", ["signing", "query"])
+async def test_another_service_cannot_pose_as_the_command_service(
+    script: Script, ours: Files, posing: str
+) -> None:
+    script.play(submitted())
+    async with serving(script, ours[posing]) as target:
+        error = await fails_fast(target, ours["app"])
+    assert "certificate is not trusted" in str(error)
+    assert "command.paycore" in str(error)
+    assert script.requests == []
+
+
+async def test_another_service_cannot_pose_for_the_blocking_client_either(
+    script: Script, ours: Files
+) -> None:
+    script.play(submitted())
+
+    def call(target: str) -> None:
+        with BlockingPaycoreClient.connect(target, tls=ours["app"]) as client:
+            client.submit_transfer(ORDER)
+
+    async with serving(script, ours["signing"]) as target:
+        with pytest.raises(HandshakeError, match=r"command\.paycore"):
+            await asyncio.to_thread(call, target)
+    assert script.requests == []
 
 
 async def test_a_plain_text_server_is_not_spoken_to(script: Script, ours: Files) -> None:

@@ -191,7 +191,10 @@ async def test_bytes_that_do_not_decode_end_the_stream(
     core: CommandCore, serve: Serve, database: OwnDatabase
 ) -> None:
     tls = database.endpoints.tls["loadtest"]
-    async with serve(core) as server, open_channel(server.target, tls) as channel:
+    async with (
+        serve(core) as server,
+        open_channel(server.target, tls, service="command") as channel,
+    ):
         untyped: Any = channel
         stream = untyped.stream_stream(STREAM_TRANSFERS.path)(iter([b"\xff\xff"]))
         code, reason, _ = await broken(stream)

@@ -68,12 +68,14 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
     await ledger.post([Payment(*accounts, 1, None, details)])
     await index.await_position(ledger)
     async with open_channel(
-        environment["PAYCORE_PROJECTOR_LISTEN"], endpoints.tls["projector"]
+        environment["PAYCORE_PROJECTOR_LISTEN"], endpoints.tls["projector"], service="projector"
     ) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         reply = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert reply.status == SERVING
-    async with open_channel(environment["PAYCORE_PROJECTOR_LISTEN"], None) as channel:
+    async with open_channel(
+        environment["PAYCORE_PROJECTOR_LISTEN"], None, service="projector"
+    ) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await health.Check(health_pb2.HealthCheckRequest(), timeout=5)

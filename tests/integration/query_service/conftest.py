@@ -90,7 +90,7 @@ async def connect(
 
     def channel(caller: str) -> grpc.aio.Channel:
         if caller not in channels:
-            channels[caller] = open_channel(target, endpoints.tls[caller])
+            channels[caller] = open_channel(target, endpoints.tls[caller], service="query")
         return channels[caller]
 
     yield channel
@@ -174,7 +174,7 @@ def service_settings(database: OwnDatabase, key_file: Path) -> QuerySettings:
 async def until_serving(settings: QuerySettings) -> None:
     """Return once health says SERVING, within a minute."""
     tls = TlsFiles.of(settings)
-    async with open_channel(settings.listen, tls) as channel:
+    async with open_channel(settings.listen, tls, service="query") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         async with asyncio.timeout(60):
             while True:

@@ -76,7 +76,7 @@ async def test_it_is_not_serving_while_it_has_no_grants(own_settings: QuerySetti
     settings = own_settings.model_copy(update={"postgres_dsn": SecretStr(dsn)})
     process = await start(settings)
     try:
-        async with open_channel(settings.listen, TlsFiles.of(settings)) as channel:
+        async with open_channel(settings.listen, TlsFiles.of(settings), service="query") as channel:
             reply = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=10, wait_for_ready=True
             )

@@ -50,7 +50,7 @@ async def test_a_call_has_its_callers_time_up_to_the_longest(
     server.add(SERVICE, [SimpleNamespace(**{**METHODS, "SubmitTransfer": submit})])
     port = await server.start()
     try:
-        async with open_channel(f"127.0.0.1:{port}", None) as channel:
+        async with open_channel(f"127.0.0.1:{port}", None, service="command") as channel:
             stub = transfer_service_pb2_grpc.TransferServiceStub(channel)
             await stub.SubmitTransfer(Request(), timeout=given_s)
     finally:

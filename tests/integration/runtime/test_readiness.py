@@ -117,7 +117,9 @@ async def test_a_process_waits_for_its_schema_and_then_serves(
         target, process = await stack.enter_async_context(
             started(name, endpoints, log, POSTGRES_DSN=database.dsn(name), INDEX_PREFIX=prefix)
         )
-        channel = await stack.enter_async_context(open_channel(target, endpoints.tls["operator"]))
+        channel = await stack.enter_async_context(
+            open_channel(target, endpoints.tls["operator"], service=name)
+        )
         assert await health(channel) == NOT_SERVING
         async with asyncio.timeout(20):
             while b"the schema" not in log.read_bytes():
@@ -134,7 +136,7 @@ async def test_a_process_waits_for_its_schema_and_then_serves(
 
 async def refused(endpoints: Endpoints, target: str) -> None:
     """A caller hears that it may try again."""
-    async with open_channel(target, endpoints.tls["app"]) as channel:
+    async with open_channel(target, endpoints.tls["app"], service="command") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await account_service_pb2_grpc.AccountServiceStub(channel).GetAccount(
                 account_service_pb2.GetAccountRequest(account_id=1), timeout=5
@@ -155,7 +157,9 @@ async def test_where_there_is_no_schema_a_process_waits_and_stops_when_told(
     dsn = endpoints.dsn("paycore_command", empty)
     try:
         async with started("command", endpoints, log, POSTGRES_DSN=dsn) as (target, process):
-            async with open_channel(target, endpoints.tls["operator"]) as channel:
+            async with open_channel(
+                target, endpoints.tls["operator"], service="command"
+            ) as channel:
                 assert await health(channel) == NOT_SERVING
             process.terminate()
             assert await asyncio.wait_for(process.wait(), 10) == 0

@@ -62,7 +62,7 @@ async def serving(folder: Path, handler: Handler) -> AsyncIterator[tuple[Server,
     server.add(SERVICE, [SimpleNamespace(**{**methods, "StreamTransfers": handler})])
     port = await server.start()
     try:
-        async with open_channel(f"127.0.0.1:{port}", None) as channel:
+        async with open_channel(f"127.0.0.1:{port}", None, service="command") as channel:
             yield server, transfer_service_pb2_grpc.TransferServiceStub(channel).StreamTransfers
     finally:
         await server.stop(0)

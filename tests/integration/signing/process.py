@@ -66,7 +66,9 @@ class SigningProcess:
         process = await self.launch()
         async with (
             asyncio.timeout(START_TIMEOUT_S),
-            open_channel(self.target, self._endpoints.tls["operator"]) as channel,
+            open_channel(
+                self.target, self._endpoints.tls["operator"], service="signing"
+            ) as channel,
         ):
             stub = health_pb2_grpc.HealthStub(channel)
             while True:

@@ -48,7 +48,7 @@ async def connect(endpoints: Endpoints, service: SigningProcess) -> AsyncIterato
     channels: list[grpc.aio.Channel] = []
 
     def channel(identity: str) -> grpc.aio.Channel:
-        channels.append(open_channel(service.target, endpoints.tls[identity]))
+        channels.append(open_channel(service.target, endpoints.tls[identity], service="signing"))
         return channels[-1]
 
     yield channel
@@ -172,7 +172,8 @@ async def test_a_weak_pin_and_a_second_pin_are_refused_over_the_wire(
 async def test_an_unreachable_signer_is_unavailable_with_a_time_to_retry(
     endpoints: Endpoints, sealing: SealingKey
 ) -> None:
-    async with open_channel(f"127.0.0.1:{free_port()}", endpoints.tls["command"]) as channel:
+    nowhere, tls = f"127.0.0.1:{free_port()}", endpoints.tls["command"]
+    async with open_channel(nowhere, tls, service="signing") as channel:
         error = await refusal_of(SignerClient(channel, SystemClock()), sealing, PIN)
     assert error.reason is Reason.SIGNER_UNAVAILABLE
     assert error.retry_after_ms
@@ -288,7 +289,7 @@ async def relay(connect: Connect) -> AsyncIterator[tuple[Relay, SignerClient]]:
     pb_grpc.add_SigningServiceServicer_to_server(relay, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with open_channel(f"127.0.0.1:{port}", None) as channel:
+    async with open_channel(f"127.0.0.1:{port}", None, service="signing") as channel:
         yield relay, SignerClient(channel, SystemClock())
     await server.stop(None)
 

@@ -93,7 +93,10 @@ async def remote_bench(
         RiskDecision.DECLINE: servers.DECLINE,
         RiskDecision.REVIEW: servers.REVIEW,
     }
-    async with servers.risk_server() as server, open_channel(server.target, None) as channel:
+    async with (
+        servers.risk_server() as server,
+        open_channel(server.target, None, service="risk") as channel,
+    ):
 
         async def say(decision: RiskDecision) -> None:
             server.answer = lambda _: answers[decision]

@@ -33,7 +33,7 @@ async def server() -> AsyncIterator[RiskServer]:
 
 @pytest.fixture
 async def assessor(server: RiskServer) -> AsyncIterator[RemoteAssessor]:
-    async with open_channel(server.target, None) as channel:
+    async with open_channel(server.target, None, service="risk") as channel:
         yield RemoteAssessor(channel, CLOCK)
 
 
@@ -138,10 +138,10 @@ async def test_it_is_asked_as_the_command_service_over_mutual_tls(
 ) -> None:
     tls = servers.risk_certificate(endpoints, tmp_path)
     async with servers.risk_server(tls) as server:
-        async with open_channel(server.target, endpoints.tls["command"]) as channel:
+        async with open_channel(server.target, endpoints.tls["command"], service="risk") as channel:
             await ask(RemoteAssessor(channel, CLOCK), question())
         assert b"spiffe://paycore/command" in server.callers
-        async with open_channel(server.target, None) as channel:
+        async with open_channel(server.target, None, service="risk") as channel:
             with pytest.raises(NoAnswerError):
                 await ask(RemoteAssessor(channel, CLOCK), question(within_s=1))
         assert len(server.asked) == 1

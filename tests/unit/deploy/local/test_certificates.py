@@ -37,13 +37,45 @@ def test_every_service_and_caller_gets_a_certificate(folder: Path) -> None:
     assert set(CALLERS) == {"app", "loadtest", "analyst", "operator", "stranger"}
 
 
-def test_a_certificate_names_its_identity_and_loopback(folder: Path) -> None:
-    certificate = read(ensure_certificates(folder, NOW)["app"])
+def names_of(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
+    return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://paycore/app"]
-    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
-    assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("127.0.0.1")]
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_its_identity_its_own_server_name_and_loopback(
+    folder: Path, name: str
+) -> None:
+    names = names_of(read(ensure_certificates(folder, NOW)[name]))
+
+    assert list(names) == [
+        x509.UniformResourceIdentifier(f"spiffe://paycore/{name}"),
+        x509.DNSName(f"{name}.paycore"),
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_a_caller_has_its_identity_only_and_cannot_serve(folder: Path, name: str) -> None:
+    certificate = read(ensure_certificates(folder, NOW)[name])
+
+    assert list(names_of(certificate)) == [
+        x509.UniformResourceIdentifier(f"spiffe://paycore/{name}")
+    ]
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_a_certificate_with_other_names_is_replaced(folder: Path) -> None:
+    """As of a stack whose names have changed since it was first started."""
+    first = ensure_certificates(folder, NOW)
+    issue(folder, "app", NOW - DAY, NOW + LEAF_LIFETIME)
+    first["app"].certificate.replace(first["command"].certificate)
+    first["app"].key.replace(first["command"].key)
+
+    renewed = read(ensure_certificates(folder, NOW)["command"])
+
+    assert x509.DNSName("command.paycore") in list(names_of(renewed))
 
 
 def test_a_certificate_cannot_issue_others_and_serves_both_sides(folder: Path) -> None:

@@ -1,0 +1,55 @@
+"""gRPC's own services, health and reflection: open to every caller that has an identity."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import grpc
+
+from paycore.runtime.gate import Gate
+
+_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+class OpenServices:
+    """Stands in for the server in the generated `add_...Servicer_to_server` functions.
+
+    Wrapping what they register, rather than naming methods, leaves none out that a later release
+    brings.
+    """
+
+    def __init__(self, server: grpc.aio.Server, gate: Gate) -> None:
+        self._server = server
+        self._gate = gate
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Serve `handlers` of `service` behind the gate."""
+        guarded = {
+            name: handler._replace(
+                **{
+                    kind: self._guard(f"{service}/{name}", method)
+                    for kind in _KINDS
+                    if (method := getattr(handler, kind)) is not None
+                }
+            )
+            for name, handler in handlers.items()
+        }
+        generic = grpc.method_handlers_generic_handler(service, guarded)
+        self._server.add_generic_rpc_handlers((generic,))
+
+    def add_generic_rpc_handlers(self, _: object) -> None:
+        """Nothing: the generated functions give the same handlers in both ways."""
+
+    def _guard(self, full_name: str, method: Any) -> Any:
+        async def answer(request: Any, context: Any) -> Any:
+            await self._gate.require_identity(full_name, context)
+            return await method(request, context)
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            await self._gate.require_identity(full_name, context)
+            async for reply in method(request, context):
+                yield reply
+
+        return stream if inspect.isasyncgenfunction(method) else answer
