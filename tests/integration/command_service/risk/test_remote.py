@@ -13,7 +13,7 @@ from command_service.admission.risk.port import MAX_RULE, NoAnswerError, Questio
 from command_service.admission.risk.remote import RemoteAssessor
 from deploy.local import Endpoints
 from paycore.domain.accounts import AccountId
-from paycore.domain.transfers import Details, RiskDecision, TransferKind
+from paycore.domain.transfers import Details, RiskDecision, RiskVerdict, TransferKind
 from paycore.risk.v1 import risk_service_pb2 as pb2
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
@@ -100,7 +100,7 @@ async def test_the_longest_rule_is_passed_on(assessor: RemoteAssessor, server: R
     server.answer = lambda _: pb2.AssessTransferResponse(
         verdict=pb2.RISK_VERDICT_DECLINE, rule=rule
     )
-    assert await ask(assessor, question()) == (RiskDecision.DECLINE, rule)
+    assert await ask(assessor, question()) == RiskVerdict(RiskDecision.DECLINE, rule)
 
 
 async def test_a_server_that_takes_too_long_gave_no_answer(

@@ -28,6 +28,7 @@ from command_service.posting.pacing import EngineLimits
 from command_service.posting.store import Decide, LedgerStore, OutcomeUnknownError
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream import StreamServicer
+from command_service.servicers.stretches import Stretches
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.rules import Rules
@@ -249,7 +250,9 @@ class TestWhatIsForgotten:
         _, a, b = await way.core.open(2)
         engine = way.engine()
         await engine.stop()
-        intake = TransferIntake(Identifiers(from_primary(way.core.pool)), way.admission, bytes(32))
+        intake = TransferIntake(
+            Identifiers(from_primary(way.core.pool)), way.admission, bytes(32), Stretches()
+        )
         servicer = StreamServicer(engine, intake, way.core.clock)
 
         async def requests() -> AsyncIterator[pb2.StreamTransfersRequest]:
