@@ -77,6 +77,10 @@ judged: $(READY) ## PAYMENTS (default 20000) judged by rules, far more than are 
 	@PAYCORE_JUDGED_PAYMENTS=$(or $(PAYMENTS),20000) $(BIN)/python -m pytest -s \
 		tests/integration/command_service/risk/test_under_way.py -k "room_for_at_once" $(ARGS)
 
+.PHONY: away
+away: $(READY) ## Pay while Redis is down, late and emptied, SECONDS each (default 60)
+	@PAYCORE_AWAY_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -s tests/contract/test_redis_away.py $(ARGS)
+
 .PHONY: properties
 properties: $(READY) ## Random programs against independent models, EXAMPLES each (default 5000)
 	@PAYCORE_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest \
@@ -98,6 +102,10 @@ keys: $(READY) ## Idempotency keys as they grow to ROWS (default 20000000), by l
 .PHONY: memory
 memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 1000000)
 	@$(BIN)/python -m tests.bench --only memory --alone --memory $(or $(TRANSFERS),1000000) $(ARGS)
+
+.PHONY: limits-bench
+limits-bench: $(READY) ## What limits cost a call, over CALLS (default 20000)
+	@$(BIN)/python -m tests.bench.limits --calls $(or $(CALLS),20000) $(ARGS)
 
 .PHONY: verify-bench
 verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,11 +11,10 @@ from pydantic_settings import SettingsConfigDict
 from command_service.admission.few_at_once import AT_ONCE
 from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
-from paycore.runtime.limits import FALLBACK_SHARE
 from paycore.runtime.settings import DatabaseSettings, RedisSettings
 
-LEAST_BURST = math.ceil(MAX_BATCH / FALLBACK_SHARE)
-"""Less would refuse the largest call for ever while each process limits on its own."""
+LEAST_BURST = MAX_BATCH
+"""Less would refuse the largest call for ever."""
 
 
 class CommandSettings(DatabaseSettings, RedisSettings):
@@ -37,9 +35,11 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     batches_in_flight: int = Field(default=2, ge=1, le=16)
     """Posting transactions at once in one process."""
     client_rate_per_s: float = Field(default=100_000.0, gt=0)
-    """Commands per second of one client, over all processes."""
+    """Commands per second of one client, over all processes, where `limits_file` says nothing."""
     client_burst: int = 200_000
     """Commands of one client that may come at once; at least LEAST_BURST."""
+    limits_file: Path | None = None
+    """TOML table of limits by client and method, as paycore.runtime.limits.table describes it."""
     risk: Literal["none", "rules", "remote"] = "none"
     """Who judges payments before they are posted: nobody, the table ledger.risk_rules, or the
     service at `risk_target`."""
@@ -53,11 +53,10 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     """Payments that one process has judged at the same time; beyond it callers get OVERLOADED."""
 
     @model_validator(mode="after")
-    def _largest_call_passes_the_fallback(self) -> Self:
+    def _largest_call_passes(self) -> Self:
         if self.client_burst < LEAST_BURST:
             raise ValueError(
-                f"client_burst must be at least {LEAST_BURST}: a call may carry {MAX_BATCH} "
-                f"commands, and without Redis a process admits {FALLBACK_SHARE:g} of the burst"
+                f"client_burst must be at least {LEAST_BURST}: a call may carry as many commands"
             )
         return self
 

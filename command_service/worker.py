@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 
@@ -16,7 +17,10 @@ from command_service.admission.payers import Payers
 from command_service.admission.risk.opening import open_judge
 from command_service.admission.rules import RulesCache
 from command_service.admission.signer import SignerClient
+from command_service.admission.signer_link import RECONNECT
 from command_service.admission.step_up import StepUpAdmission
+from command_service.admission.touches import ForgetJob, PostgresTouches
+from command_service.admission.velocity import Velocity
 from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
@@ -33,12 +37,17 @@ from command_service.servicers.stretches import Stretches
 from command_service.servicers.transfers import TransferServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
+from paycore.domain.grants import GrantAction
 from paycore.runtime import metrics
+from paycore.runtime.access import AccessTable
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.identifiers import Identifiers
-from paycore.runtime.limits import RateLimit, SharedLimiter
+from paycore.runtime.limits.calls import CallLimits
+from paycore.runtime.limits.rate import RateLimit
+from paycore.runtime.limits.shared import SharedLimiter
+from paycore.runtime.limits.table import LimitTable
 from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
@@ -59,6 +68,9 @@ ORPHAN_POLL_S = 0.5
 
 CALLS_SHARE = 0.7
 """Part of the time to shut down in which calls under way may end; the rest is for batches."""
+
+_TRANSFERS = transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"]
+_ACCOUNTS = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"]
 
 log = structlog.get_logger()
 
@@ -97,16 +109,25 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         rules = RulesCache(pool, clock)
         await rules.start()
         stack.push_async_callback(rules.stop)
-        limiter = SharedLimiter(
-            settings.redis_url.get_secret_value(),
-            "client",
-            RateLimit(settings.client_rate_per_s, settings.client_burst),
-            clock,
-        )
+        table = _limit_table(settings)
+        limiter = SharedLimiter(settings.redis_url.get_secret_value(), clock)
         await limiter.start()
         stack.push_async_callback(limiter.stop)
-        channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
+        call_limits = CallLimits(
+            table,
+            limiter,
+            secret,
+            lambda client: rules.current().grants.holds(client, GrantAction.ACT_FOR_USERS),
+        )
+        touches = PostgresTouches(pool)
+        velocity = Velocity(table, touches, secret)
+        channel = open_channel(
+            settings.signing_target, TlsFiles.of(settings), RECONNECT, service="signing"
+        )
         stack.push_async_callback(channel.close, None)
+        signer = SignerClient(channel, clock)
+        await signer.start()
+        stack.push_async_callback(signer.stop)
         store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
         identifiers = Identifiers(from_primary(pool))
@@ -115,14 +136,15 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         engine = PostingEngine(store, rules.current, ids, clock, limits, ended)
         admission = Admission(
             Payers(store, accounts, rules.current),
-            StepUpAdmission(SignerClient(channel, clock)),
+            StepUpAdmission(signer),
             rules.current,
             judge,
+            velocity,
         )
         stretches = Stretches()
-        server = Server(settings, limiter=limiter, clock=clock)
+        server = Server(settings, limiter=call_limits, clock=clock)
         server.add(
-            transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"],
+            _TRANSFERS,
             [
                 TransferServicer(
                     engine,
@@ -133,11 +155,20 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                     rules.current,
                     secret,
                     stretches,
+                    partial(call_limits.exceeding, f"{_TRANSFERS.full_name}/SubmitTransfers"),
                 ),
                 GroupServicer(engine, admission, identifiers, secret, stretches),
                 ChildServicer(engine, store, admission, secret),
                 StreamServicer(
-                    engine, TransferIntake(identifiers, admission, secret, stretches), clock
+                    engine,
+                    TransferIntake(
+                        identifiers,
+                        admission,
+                        secret,
+                        stretches,
+                        partial(call_limits.exceeding, f"{_TRANSFERS.full_name}/StreamTransfers"),
+                    ),
+                    clock,
                 ),
             ],
             {
@@ -147,20 +178,44 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             },
         )
         server.add(
-            account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
-            [AccountServicer(accounts, identifiers, AccountRequests(rules.current, secret))],
+            _ACCOUNTS,
+            [
+                AccountServicer(
+                    accounts,
+                    identifiers,
+                    AccountRequests(rules.current, secret),
+                    velocity,
+                    partial(call_limits.exceeding, f"{_ACCOUNTS.full_name}/CreateAccounts"),
+                )
+            ],
             {"CreateAccounts": lambda request: _cost(len(request.accounts))},
         )
         await server.start()
         expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")
         watch = asyncio.create_task(PartitionWatch(pool, clock).run(), name="partition-watch")
+        forgetting = asyncio.create_task(
+            ForgetJob(touches, table.longest_window_s(), clock).run(), name="forget-touches"
+        )
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
         await stop.wait()
         log.info("draining", worker=worker)
         expiry.cancel()
         watch.cancel()
+        forgetting.cancel()
         await _drain(server, engine, settings.shutdown_grace_s)
+
+
+def _limit_table(settings: CommandSettings) -> LimitTable:
+    """Raises ValueError that names the entry of the file which is wrong."""
+    rate = RateLimit(settings.client_rate_per_s, settings.client_burst)
+    methods = [
+        f"{service.full_name}/{method.name}"
+        for service in (_TRANSFERS, _ACCOUNTS)
+        for method in service.methods
+    ]
+    clients = AccessTable.load(settings.access_file).methods
+    return LimitTable.of_client_rate(rate).read(settings.limits_file, clients, methods)
 
 
 def _cost(items: int) -> int:

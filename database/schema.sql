@@ -310,6 +310,14 @@ END
 $$;
 REVOKE ALL ON FUNCTION ledger.check_revision(before bigint, after bigint) FROM PUBLIC;
 
+CREATE FUNCTION ledger.device_lock(device bytea) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((('x'::text || encode(substr(device, 1, 8), 'hex'::text)))::bit(64))::bigint;
+COMMENT ON FUNCTION ledger.device_lock(device bytea) IS
+  'The advisory lock under which a device''s touches are counted, added and removed.';
+REVOKE ALL ON FUNCTION ledger.device_lock(device bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.device_lock(device bytea) TO paycore_command;
+
 CREATE FUNCTION ledger.first_transfer_id(at timestamp with time zone) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO ''
@@ -372,6 +380,51 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION ledger.refuse_change() FROM PUBLIC;
+
+CREATE FUNCTION ledger.touch(device bytea, kind text, subjects bytea[], most integer, window_s integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+-- Notes that `device` touches `subjects`, all different. 0 when they were noted; else none was, for
+-- `most` different ones within `window_s` seconds would be exceeded, and the result says after how
+-- many milliseconds there may be room.
+DECLARE
+  window_us constant bigint := window_s::bigint * 1000000;
+  wanted constant int := cardinality(subjects);
+  now_us bigint;
+  others int;
+  known int;
+  room_us bigint;
+BEGIN
+  -- No payment can be durable while this is not: it commits later in the same log.
+  PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+  -- One at a time for each device; statements from here on see what the others have committed.
+  PERFORM pg_catalog.pg_advisory_xact_lock(ledger.device_lock(device));
+  now_us := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint;
+  SELECT count(*) FILTER (WHERE t.subject <> ALL (subjects)),
+         count(*) FILTER (WHERE t.subject = ANY (subjects))
+    INTO others, known
+    FROM ledger.device_touches AS t
+    WHERE t.device = touch.device AND t.kind = touch.kind AND t.seen_us > now_us - window_us;
+  IF wanted > known AND others + wanted > most THEN
+    SELECT t.seen_us INTO room_us
+      FROM ledger.device_touches AS t
+      WHERE t.device = touch.device AND t.kind = touch.kind AND t.seen_us > now_us - window_us
+        AND t.subject <> ALL (subjects)
+      ORDER BY t.seen_us
+      OFFSET others + wanted - most - 1 LIMIT 1;
+    RETURN greatest(1, (coalesce(room_us, now_us) + window_us - now_us) / 1000);
+  END IF;
+  INSERT INTO ledger.device_touches AS t (device, kind, subject, seen_us)
+    SELECT touch.device, touch.kind, one, now_us FROM pg_catalog.unnest(subjects) AS one
+    ON CONFLICT ON CONSTRAINT device_touches_pkey DO UPDATE SET seen_us = excluded.seen_us;
+  RETURN 0;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.touch(device bytea, kind text, subjects bytea[], most integer,
+  window_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.touch(device bytea, kind text, subjects bytea[], most integer, window_s
+  integer) TO paycore_command;
 
 CREATE FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -565,6 +618,24 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.decline
 ALTER TABLE ledger.declines ENABLE ALWAYS TRIGGER append_only;
 GRANT SELECT,INSERT ON TABLE ledger.declines TO paycore_command;
 GRANT SELECT ON TABLE ledger.declines TO paycore_audit, paycore_projector, paycore_query;
+
+CREATE TABLE ledger.device_touches (
+    device bytea NOT NULL,
+    kind text NOT NULL,
+    subject bytea NOT NULL,
+    seen_us bigint NOT NULL,
+    CONSTRAINT device_touches_hashes CHECK (((octet_length(device) = 16) AND (octet_length(subject) = 16))),
+    CONSTRAINT device_touches_kind CHECK ((kind = ANY (ARRAY['PAYEE'::text, 'IDENTIFIER'::text])))
+);
+COMMENT ON COLUMN ledger.device_touches.device IS
+  'Keyed hash of client and device id: devices are a client''s own, and personal data.';
+COMMENT ON COLUMN ledger.device_touches.subject IS 'Keyed hash of the payee or identifier.';
+COMMENT ON COLUMN ledger.device_touches.seen_us IS 'When it was last let through.';
+ALTER TABLE ledger.device_touches
+    ADD CONSTRAINT device_touches_pkey PRIMARY KEY (device, kind, subject);
+CREATE INDEX device_touches_seen ON ledger.device_touches (seen_us);
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.device_touches TO paycore_command;
+GRANT UPDATE (seen_us) ON TABLE ledger.device_touches TO paycore_command;
 
 CREATE TABLE ledger.transfers (
     id bigint NOT NULL,

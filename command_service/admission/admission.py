@@ -11,6 +11,7 @@ from command_service.admission.proof import ParsedTransfer
 from command_service.admission.risk.judge import RiskJudge
 from command_service.admission.risk.port import Question
 from command_service.admission.step_up import StepUpAdmission
+from command_service.admission.velocity import Velocity
 from paycore.domain.accounts import Account
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
@@ -30,12 +31,15 @@ class Admission:
         step_up: StepUpAdmission,
         rules: Callable[[], Rules],
         judge: RiskJudge | None = None,
+        velocity: Velocity | None = None,
     ) -> None:
-        """Without a `judge` no payment is judged, which costs nothing."""
+        """Without a `judge` no payment is judged, without `velocity` no device counted, which costs
+        nothing."""
         self._payers = payers
         self._step_up = step_up
         self._rules = rules
         self._judge = judge
+        self._velocity = velocity
 
     def check_actor(self, client: str, *, named: bool) -> None:
         """A named user is believed only from clients that are granted to speak for users.
@@ -55,6 +59,8 @@ class Admission:
         `deadline_s` is the caller's, on the monotonic clock.
         """
         self.check_actor(parsed.command.client, named=parsed.names_actor)
+        if parsed.names_actor and self._velocity is not None:
+            await self._velocity.admit(parsed.command.client, [parsed.command])
         return await self._check(parsed, deadline_s)
 
     async def admit_all(
@@ -64,14 +70,20 @@ class Admission:
         commands = [one.command for one in parsed]
         refused: dict[int, PaycoreError] = {}
         slow: list[int] = []
+        acted: list[int] = []
         for at, one in enumerate(parsed):
             try:
                 self.check_actor(one.command.client, named=one.names_actor)
             except PaycoreError as error:
                 refused[at] = error
                 continue
+            if one.names_actor:
+                acted.append(at)
             if one.proof is not None or self._is_judged(one.command):
                 slow.append(at)
+        if acted and self._velocity is not None:
+            refused |= await self._velocity.exceeding(commands[0].client, commands, acted)
+            slow = [at for at in slow if at not in refused]
 
         async def check(at: int) -> None:
             try:
@@ -94,6 +106,8 @@ class Admission:
 
         Raises PaycoreError as the checks do: of the first item that is refused, with its place.
         """
+        if self._velocity is not None:
+            await self._velocity.admit(client, items)
         admitted = list(items)
         judged = [at for at, item in enumerate(items) if self._is_judged(item)]
         if not judged:

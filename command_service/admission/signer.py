@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import Histogram
 
 from command_service.admission.signer_keys import AuthorizationKeys
+from command_service.admission.signer_link import RETRY_AFTER_MS, SignerLink
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
 from paycore.domain.step_up import (
@@ -29,9 +30,6 @@ from paycore.v1 import money_pb2, step_up_pb2, transfer_pb2
 
 CALL_TIMEOUT_S = 2.0
 """Longest that one question to the signing service takes, in seconds."""
-
-RETRY_AFTER_MS = 250
-"""Wait suggested to callers while the signing service cannot be reached."""
 
 SIGNER_SECONDS = Histogram(
     "paycore_command_signer_seconds",
@@ -72,12 +70,24 @@ _METHODS: Mapping[int, AuthorizationMethod] = {
 
 
 class SignerClient:
-    """The command service's way to the signing service, over one channel."""
+    """The command service's way to the signing service, over one channel.
+
+    `start` before use: without it nobody notices that the signing service is back.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
+        self._link = SignerLink(channel)
         self._stub = signing_grpc.SigningServiceStub(channel)
         self._clock = clock
         self._keys = AuthorizationKeys(self._fetch_keys, clock)
+
+    async def start(self) -> None:
+        """Begin to watch it; it need not be there yet."""
+        await self._link.start()
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        await self._link.stop()
 
     async def authorize(
         self, user_id: str, intent: PaymentIntent, proof: SealedPin, deadline_s: float
@@ -109,7 +119,9 @@ class SignerClient:
             raise PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the step-up")
         digest = payment_digest(intent)
         try:
-            reply = await self._stub.Authorize(_request(user_id, intent, proof), timeout=timeout_s)
+            reply = await self._link.call(
+                self._stub.Authorize, _request(user_id, intent, proof), timeout_s=timeout_s
+            )
         except grpc.RpcError as error:
             raise _translated(error) from error
         authorization = _authorization(reply.authorization, intent.signed_at_us)
@@ -123,8 +135,10 @@ class SignerClient:
 
     async def _fetch_keys(self) -> dict[str, bytes]:
         try:
-            reply = await self._stub.GetPublicKeys(
-                signing_pb2.GetPublicKeysRequest(), timeout=CALL_TIMEOUT_S
+            reply = await self._link.call(
+                self._stub.GetPublicKeys,
+                signing_pb2.GetPublicKeysRequest(),
+                timeout_s=CALL_TIMEOUT_S,
             )
         except grpc.RpcError as error:
             raise _translated(error) from error

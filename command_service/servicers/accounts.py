@@ -10,6 +10,7 @@ from command_service.accounts.commands import (
     OpenAccount,
 )
 from command_service.accounts.ledger import AccountLedger
+from command_service.admission.velocity import Velocity
 from command_service.posting.store import UnreachableError
 from command_service.servicers.account_replies import (
     AccountReply,
@@ -19,6 +20,7 @@ from command_service.servicers.account_replies import (
 )
 from command_service.servicers.account_requests import AccountRequests
 from command_service.servicers.fields import MAX_BATCH, Fields
+from command_service.servicers.intake import Exceeding
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import (
     PaycoreError,
@@ -39,11 +41,20 @@ class AccountServicer:
     """Translates between messages and the account ledger."""
 
     def __init__(
-        self, accounts: AccountLedger, identifiers: Identifiers, requests: AccountRequests
+        self,
+        accounts: AccountLedger,
+        identifiers: Identifiers,
+        requests: AccountRequests,
+        velocity: Velocity | None = None,
+        exceeding: Exceeding | None = None,
     ) -> None:
+        """Without `velocity` devices link what they like, without `exceeding` the actors of
+        CreateAccounts have no limits."""
         self._accounts = accounts
         self._identifiers = identifiers
         self._requests = requests
+        self._velocity = velocity
+        self._exceeding = exceeding
 
     async def CreateAccount(  # noqa: N802  # named by the contract
         self, request: pb2.CreateAccountRequest, call: Call
@@ -67,8 +78,13 @@ class AccountServicer:
         outcomes: list[AccountOutcome | None] = [None] * count
         commands: list[OpenAccount] = []
         places: list[int] = []
+        limited = (
+            {} if self._exceeding is None else await self._exceeding(call.client, request.accounts)
+        )
         for index, item in enumerate(request.accounts):
             try:
+                if index in limited:
+                    raise limited[index]
                 commands.append(self._requests.opening(item, call.client, f"accounts[{index}]."))
                 places.append(index)
             except PaycoreError as error:
@@ -123,8 +139,13 @@ class AccountServicer:
         self, request: pb2.LinkExternalIdentifierRequest, call: Call
     ) -> pb2.LinkExternalIdentifierResponse:
         """Give an account a name of the world outside."""
+        command = self._requests.link(request, call.client)
+        if self._velocity is not None:
+            await self._velocity.admit_identifier(
+                call.client, command.actor.device_id, command.identifier
+            )
         reply = pb2.LinkExternalIdentifierResponse()
-        await self._change(self._requests.link(request, call.client), call, reply)
+        await self._change(command, call, reply)
         return reply
 
     async def ResolveExternalIdentifier(  # noqa: N802  # named by the contract

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from command_service.admission.admission import Admission
 from command_service.admission.proof import ParsedTransfer
@@ -15,6 +15,9 @@ from paycore.domain.transfers import Refused, TransferCommand
 from paycore.runtime.account_names import SIDES
 from paycore.runtime.identifiers import Identifiers
 from paycore.v1 import transfer_service_pb2 as pb2
+
+Exceeding = Callable[[str, Sequence[Any]], Awaitable[Mapping[int, PaycoreError]]]
+"""Of a client's items, by place, the refusals of those whose actors exceed their limits."""
 
 
 class Intake(NamedTuple):
@@ -30,12 +33,19 @@ class TransferIntake:
     """Names accounts by id, translates and admits."""
 
     def __init__(
-        self, identifiers: Identifiers, admission: Admission, secret: bytes, stretches: Stretches
+        self,
+        identifiers: Identifiers,
+        admission: Admission,
+        secret: bytes,
+        stretches: Stretches,
+        exceeding: Exceeding | None = None,
     ) -> None:
+        """Without `exceeding` actors have no limits."""
         self._identifiers = identifiers
         self._admission = admission
         self._secret = secret
         self._stretches = stretches
+        self._exceeding = exceeding
 
     async def take_in(
         self, items: Sequence[pb2.SubmitTransferRequest], client: str, deadline_s: float
@@ -48,11 +58,14 @@ class TransferIntake:
         parsed: list[ParsedTransfer] = []
         places: list[int] = []
         refused: list[tuple[int, Refused]] = []
+        limited = {} if self._exceeding is None else await self._exceeding(client, items)
         unknown = await self._identifiers.name_all_by_id(items, *SIDES)
         for index, item in enumerate(items):
             if index % AT_A_STRETCH == 0:
                 await self._stretches.next()
             try:
+                if index in limited:
+                    raise limited[index]
                 if index in unknown:
                     raise unknown[index]
                 parsed.append(parse_transfer(item, client, self._secret, index))

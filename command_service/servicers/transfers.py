@@ -17,7 +17,7 @@ from command_service.posting.store import (
     UnreachableError,
 )
 from command_service.servicers.fields import MAX_BATCH, MAX_REFERENCE, Fields
-from command_service.servicers.intake import TransferIntake
+from command_service.servicers.intake import Exceeding, TransferIntake
 from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_replies import (
     error_of,
@@ -67,6 +67,7 @@ class TransferServicer:
         rules: Callable[[], Rules],
         secret: bytes,
         stretches: Stretches,
+        exceeding: Exceeding | None = None,
     ) -> None:
         self._engine = engine
         self._identifiers = identifiers
@@ -75,7 +76,7 @@ class TransferServicer:
         self._admission = admission
         self._rules = rules
         self._secret = secret
-        self._intake = TransferIntake(identifiers, admission, secret, stretches)
+        self._intake = TransferIntake(identifiers, admission, secret, stretches, exceeding)
         self._stretches = stretches
 
     async def SubmitTransfer(  # noqa: N802  # named by the contract

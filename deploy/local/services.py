@@ -21,6 +21,7 @@ PROBE_IDENTITY = "operator"
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ACCESS_FILE = Path(__file__).with_name("access.toml")
+LIMITS_FILE = Path(__file__).with_name("limits.toml")
 
 MODULES = {
     "signing": "signing_service",
@@ -129,6 +130,7 @@ def _own_settings(
                 "SIGNING_TARGET": endpoints.signing_target,
                 "PROCESSES": str(processes),
                 "HASH_KEY_FILE": str(state.hash_key_file),
+                "LIMITS_FILE": str(LIMITS_FILE),
             }
         case "signing":
             return {

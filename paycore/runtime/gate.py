@@ -64,14 +64,6 @@ class Call:
         return _request_id(self.context)
 
 
-class Limiter(Protocol):
-    """Decides whether a client may make a call now."""
-
-    async def admit(self, client: str, cost: int) -> None:
-        """Raise PaycoreError RATE_LIMITED when `client` has used up its rate; `cost` >= 1."""
-        ...
-
-
 Cost = Callable[[Any], int]
 """What a request takes from its client's rate."""
 
@@ -92,6 +84,17 @@ class Method:
     @property
     def full_name(self) -> str:
         return f"{self.service}/{self.name}"
+
+
+class Limiter(Protocol):
+    """Decides whether a client may make a call now."""
+
+    async def admit(self, client: str, method: Method, request: Any) -> None:
+        """Raise PaycoreError RATE_LIMITED when `request` exceeds a limit that holds for it.
+
+        Its metadata have `burst` where no waiting helps.
+        """
+        ...
 
 
 class Gate:
@@ -122,7 +125,7 @@ class Gate:
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         """`handler` behind identity, access, deadline and limit, with errors mapped and counted."""
         full_name, service, name = method.full_name, method.service, method.name
-        request_class, cost = method.request_class, method.cost
+        request_class = method.request_class
         seconds = metrics.CALL_SECONDS.labels(full_name)
         succeeded = metrics.CALLS.labels(full_name, "OK")
         limiter, clock, longest_s = self._limiter, self._clock, self._longest_call_s
@@ -144,7 +147,7 @@ class Gate:
                 except DecodeError as error:
                     raise _undecodable(request_class) from error
                 if limiter is not None:
-                    await limiter.admit(client, cost(request))
+                    await limiter.admit(client, method, request)
                 call = Call(client, clock.monotonic_s() + min(remaining_s, longest_s), context)
                 reply = await handler(request, call)
                 succeeded.inc()
@@ -247,16 +250,16 @@ class Gate:
                 request = method.request_class.FromString(raw)
             except DecodeError as error:
                 raise _undecodable(method.request_class) from error
-            await self._admit(peer.identity, method.cost(request))
+            await self._admit(peer.identity, method, request)
             yield request
 
-    async def _admit(self, client: str, cost: int) -> None:
+    async def _admit(self, client: str, method: Method, request: Message) -> None:
         """Wait until `client` is within its rate."""
         while self._limiter is not None:
             try:
-                await self._limiter.admit(client, cost)
+                await self._limiter.admit(client, method, request)
             except PaycoreError as error:
-                if error.reason is not Reason.RATE_LIMITED:
+                if error.reason is not Reason.RATE_LIMITED or "burst" in error.metadata:
                     raise
                 await asyncio.sleep((error.retry_after_ms or 1) / 1_000)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +23,10 @@ from paycore.domain.rules import Rules
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.errors import from_rpc_error, from_status
-from paycore.runtime.limits import RateLimit, SharedLimiter
+from paycore.runtime.limits.calls import CallLimits
+from paycore.runtime.limits.rate import RateLimit
+from paycore.runtime.limits.shared import SharedLimiter
+from paycore.runtime.limits.table import LimitTable
 from paycore.v1 import actor_pb2, step_up_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
 from tests.integration.command_service.test_engine import locked
@@ -317,13 +321,13 @@ async def test_who_is_over_its_rate_is_read_from_more_slowly(
     core: CommandCore, serve: Serve, database: OwnDatabase
 ) -> None:
     _, a, b = await core.open(2)
-    clock = SystemClock()
-    limiter = SharedLimiter(
-        database.endpoints.redis_url, database.name, RateLimit(per_s=200, burst=100), clock
-    )
+    limiter = SharedLimiter(database.endpoints.redis_url, SystemClock())
+    table = LimitTable.of_client_rate(RateLimit(per_s=200, burst=100))
+    # A secret of its own: nobody else counts under these names.
+    limits = CallLimits(table, limiter, secrets.token_bytes(32), lambda _: True)
     await limiter.start()
     try:
-        async with serve(core, limiter=limiter) as server, server.caller() as caller:
+        async with serve(core, limiter=limits) as server, server.caller() as caller:
             began = time.monotonic()
             asked = [message(*(payment(a, b, 1) for _ in range(20))) for _ in range(12)]
             outcomes = await replies_of(caller.StreamTransfers(iter(asked)))

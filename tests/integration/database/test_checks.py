@@ -109,6 +109,10 @@ CHECKS = {
     " VALUES ('CHF', 'APPROVE')",
     "verifications_checks_check": "INSERT INTO ledger.verifications"
     " (epoch, xid, journal_id, snapshot, checks) VALUES (1, '1', 1, '1:1:', '[]')",
+    "device_touches_kind": "INSERT INTO ledger.device_touches"
+    " VALUES (decode(repeat('00', 16), 'hex'), 'PAYER', decode(repeat('00', 16), 'hex'), 1)",
+    "device_touches_hashes": "INSERT INTO ledger.device_touches"
+    " VALUES ('\\x00', 'PAYEE', decode(repeat('00', 16), 'hex'), 1)",
     "epoch_epoch_check": "UPDATE ledger.epoch SET epoch = 0",
     "epoch_pkey": "INSERT INTO ledger.epoch VALUES (true, 2)",
     "id_leases_instance_check": "INSERT INTO ledger.id_leases"

@@ -192,6 +192,11 @@ EXPECTED = {
     "transactions.journal_has": JOURNAL,
     "transactions.roll_back": FRAME,
     "transactions.transaction_status": NOTHING,
+    "velocity.forget_touches": first("ledger.device_touches", "seen_us")
+    | by("ledger.device_touches", "device"),
+    # What the function reads is of one device.
+    "velocity.touch_each": NOTHING,
+    "velocity.touch_together": NOTHING,
     "verify.count_transfers": VERIFICATION,
     "verify.newest_position": first("ledger.journal", "xid", "id"),
     "verify.prepare": FRAME,

@@ -12,7 +12,8 @@ from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
 from command_service.settings import LEAST_BURST, CommandSettings
 from paycore.runtime.clock import SystemClock
-from paycore.runtime.limits import RateLimit, SharedLimiter
+from paycore.runtime.limits.rate import Charge, Limit, RateLimit
+from paycore.runtime.limits.shared import SharedLimiter
 
 
 def settings(client_burst: int = LEAST_BURST, **changes: Any) -> CommandSettings:
@@ -28,16 +29,16 @@ def settings(client_burst: int = LEAST_BURST, **changes: Any) -> CommandSettings
     )
 
 
-def test_a_burst_below_twice_the_largest_call_is_refused_with_the_reason() -> None:
-    assert LEAST_BURST == 2_000
-    with pytest.raises(ValidationError, match="client_burst must be at least 2000: a call may"):
+def test_a_burst_below_the_largest_call_is_refused_with_the_reason() -> None:
+    assert LEAST_BURST == 1_000
+    with pytest.raises(ValidationError, match="client_burst must be at least 1000: a call may"):
         settings(LEAST_BURST - 1)
 
 
 async def test_the_least_burst_lets_the_largest_call_pass_without_redis() -> None:
     limit = RateLimit(0.3, settings(LEAST_BURST).client_burst)
-    limiter = SharedLimiter("redis://127.0.0.1:1", "client", limit, SystemClock())
-    await limiter.admit("app", MAX_BATCH)
+    limiter = SharedLimiter("redis://127.0.0.1:1", SystemClock())
+    assert await limiter.decide([Charge(Limit.CLIENT, "app", limit, MAX_BATCH)]) is None
     await limiter.stop()
 
 

@@ -10,6 +10,8 @@ from deploy.local.services import ACCESS_FILE, service_environment
 from deploy.local.settings import StackSettings
 from deploy.local.state import StateFolder, ensure_secrets
 from paycore.runtime.access import AccessTable
+from paycore.runtime.limits.rate import RATES
+from paycore.runtime.limits.table import LimitTable
 
 
 def environment_of(
@@ -119,3 +121,11 @@ def test_each_method_is_open_to_exactly_these_identities(service: str, method: s
     found = {client for client in EVERYBODY if table.allows(client, service, method)}
 
     assert found == ALLOWED[service, method]
+
+
+def test_the_limits_of_the_stack_are_limits(folder: Path) -> None:
+    path = Path(environment_of("command", folder)["PAYCORE_COMMAND_LIMITS_FILE"])
+    clients = AccessTable.load(ACCESS_FILE).methods
+    table = LimitTable().read(path, clients, ())
+    assert set(table.rates("app", "")) == set(RATES)
+    assert table.velocity("app") is not None

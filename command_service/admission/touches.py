@@ -1,0 +1,161 @@
+"""What devices touched of late, in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import structlog
+from prometheus_client import Counter
+
+import database
+from command_service import anew
+from command_service.admission.velocity import Bound
+from command_service.posting.store import UnreachableError
+from command_service.transactions import reading
+from paycore.runtime.clock import Clock
+
+AT_ONCE = 100
+"""Devices that one statement locks at most: the server has room for so many locks in all."""
+
+MOST_WAITING = 10_000
+"""Touches of one process that wait for their statement; beyond them none is let through."""
+
+WITHIN_S = 2.0
+"""How long a decision waits for a connection and for the lock of its device, in seconds."""
+
+FORGET_EVERY_S = 60.0
+"""How often old rows are removed, in seconds."""
+
+FORGET_AT_ONCE = 200
+"""Old rows whose devices one statement locks, to remove what is old of them."""
+
+FORGOTTEN = Counter("paycore_touches_forgotten_total", "Rows of device_touches removed by age.")
+
+_FAILURES = (UnreachableError, TimeoutError, asyncpg.LockNotAvailableError)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A touch that waits for its statement."""
+
+    device: bytes
+    subject: bytes
+    wait_ms: asyncio.Future[int]
+
+
+class PostgresTouches:
+    """The table ledger.device_touches. Single touches that wait together share a statement."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._queries: Any = database.load("velocity")
+        # As many as the configuration has bounds.
+        self._waiting: dict[Bound, list[_Waiting]] = {}
+        self._asking: dict[Bound, asyncio.Task[None]] = {}
+
+    async def touch_together(self, device: bytes, subjects: Sequence[bytes], bound: Bound) -> int:
+        """As `TouchStore.touch_together`."""
+        if len(subjects) == 1:
+            return await self._touch(device, subjects[0], bound)
+        wait_ms: int = await self._ask(
+            self._queries.touch_together,
+            device=device,
+            subjects=list(subjects),
+            **bound._asdict(),
+        )
+        return wait_ms
+
+    async def touch_each(self, pairs: Sequence[tuple[bytes, bytes]], bound: Bound) -> list[int]:
+        """As `TouchStore.touch_each`."""
+        waits_ms = [0] * len(pairs)
+        # By device, so that no two statements wait for each other. The sort keeps the order of one.
+        order = sorted(range(len(pairs)), key=lambda place: pairs[place][0])
+        for start in range(0, len(order), AT_ONCE):
+            places = order[start : start + AT_ONCE]
+            rows = await self._ask(
+                self._queries.touch_each,
+                devices=[pairs[place][0] for place in places],
+                subjects=[pairs[place][1] for place in places],
+                **bound._asdict(),
+            )
+            for place, row in zip(places, rows, strict=True):
+                waits_ms[place] = row["wait_ms"]
+        return waits_ms
+
+    async def _touch(self, device: bytes, subject: bytes, bound: Bound) -> int:
+        queue = self._waiting.setdefault(bound, [])
+        if len(queue) >= MOST_WAITING:
+            raise anew.database_unavailable()
+        waiting = _Waiting(device, subject, asyncio.get_running_loop().create_future())
+        queue.append(waiting)
+        if bound not in self._asking:
+            self._asking[bound] = asyncio.create_task(self._ask_all(queue, bound), name="touches")
+        return await waiting.wait_ms
+
+    async def _ask_all(self, queue: list[_Waiting], bound: Bound) -> None:
+        """Decide what is in `queue`, and what is added meanwhile."""
+        try:
+            while queue:
+                batch = queue[:AT_ONCE]
+                del queue[:AT_ONCE]
+                try:
+                    waits_ms = await self.touch_each(
+                        [(one.device, one.subject) for one in batch], bound
+                    )
+                except Exception as error:
+                    for one in batch:
+                        if not one.wait_ms.done():
+                            one.wait_ms.set_exception(error)
+                    continue
+                for one, wait_ms in zip(batch, waits_ms, strict=True):
+                    if not one.wait_ms.done():
+                        one.wait_ms.set_result(wait_ms)
+        finally:
+            del self._asking[bound]
+
+    async def forget(self, before_us: int) -> int:
+        """Remove rows last seen before `before_us`, the oldest; returns how many.
+
+        Raises PaycoreError DATABASE_UNAVAILABLE.
+        """
+        removed: int = await self._ask(
+            self._queries.forget_touches, before_us=before_us, size=FORGET_AT_ONCE
+        )
+        return removed
+
+    async def _ask(self, query: Any, **values: Any) -> Any:
+        try:
+            async with asyncio.timeout(WITHIN_S), reading(self._pool) as connection:
+                return await query(connection, **values)
+        except _FAILURES as error:
+            log.warning("touches cannot be counted", error=type(error).__name__)
+            raise anew.database_unavailable() from error
+
+
+class ForgetJob:
+    """Removes what is older than every window, until it is cancelled. Each process runs it."""
+
+    def __init__(self, touches: PostgresTouches, window_s: int, clock: Clock) -> None:
+        self._touches = touches
+        self._window_s = window_s
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Look again and again; a failure waits for the next look."""
+        while True:
+            removed = 0
+            try:
+                removed = await self._touches.forget(
+                    self._clock.now_us() - self._window_s * 1_000_000
+                )
+                FORGOTTEN.inc(removed)
+            except Exception as error:
+                log.warning("old touches were not removed", error=type(error).__name__)
+            if removed < FORGET_AT_ONCE:
+                await asyncio.sleep(FORGET_EVERY_S)

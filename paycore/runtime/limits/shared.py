@@ -1,0 +1,253 @@
+"""Limits that all processes share through Redis, with a stricter limiter of this process behind.
+
+Calls that wait together share one round trip, and a busy client's process takes some units ahead,
+in proportion to the rate: slow limits stay exact, and fast ones do not cost a round trip a call.
+A breaker stands before Redis: no call waits for it longer than REPLY_WITHIN_S, and while it is away
+or slow, none waits at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter as Tally
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from redis.exceptions import RedisError
+
+from paycore.runtime.breaker import Breaker, BreakerState, probe_while_open
+from paycore.runtime.clock import Clock
+from paycore.runtime.limits.local import LocalLimiter
+from paycore.runtime.limits.rate import DECISIONS, RATES, Charge, Excess
+from paycore.runtime.limits.script import Asked, GcraScript
+
+REPLY_WITHIN_S = 0.02
+"""How long Redis may take before the fallback decides, in seconds."""
+
+TRIPS_AFTER = 2
+"""Round trips in a row that fail before Redis is left alone."""
+
+PROBE_EVERY_S = 0.25
+"""How often the way to Redis is tried while it is away, in seconds."""
+
+PROBE_WITHIN_S = 0.1
+"""How long a probe may take, in seconds: it may have to connect."""
+
+AHEAD_S = 0.01
+"""How much of a rate one process takes ahead, in seconds of that rate."""
+
+AHEAD_FOR_S = 0.1
+"""How long units taken ahead may be used, in seconds."""
+
+MOST_AHEAD = 10_000
+"""Keys of which units are kept ahead; the oldest are given up first."""
+
+MOST_A_ROUND = 500
+"""Charges in one round trip, but for a single call that has more: Redis does nothing else
+meanwhile."""
+
+MOST_WAITING = 20_000
+"""Calls that wait for Redis; beyond them the fallback decides."""
+
+_AWAY = (RedisError, OSError, TimeoutError)
+
+_COUNTERS = {
+    (limit.value, decision, by): DECISIONS.labels(limit.value, decision, by)
+    for limit in RATES
+    for decision in ("admitted", "refused")
+    for by in ("redis", "fallback", "ahead")
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A call that waits for its decision."""
+
+    charges: Sequence[Charge]
+    decision: asyncio.Future[Excess | None]
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Units under one key that Redis has already counted."""
+
+    units: int
+    until_s: float
+
+
+class SharedLimiter:
+    """The limiter of a service process. `start` before use, `stop` at the end."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._script = GcraScript(url)
+        self._fallback = LocalLimiter(clock)
+        self._clock = clock
+        self._breaker = Breaker("redis", trips_after=TRIPS_AFTER, state=BreakerState.OPEN)
+        self._ahead: dict[str, _Ahead] = {}
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to decide; Redis need not be there yet."""
+        probing = probe_while_open(
+            self._breaker, self._probe, every_s=PROBE_EVERY_S, within_s=PROBE_WITHIN_S
+        )
+        self._tasks = [
+            asyncio.create_task(self._decide_for_ever(), name="limits"),
+            asyncio.create_task(probing, name="limits-probe"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop deciding; calls still waiting are decided by the fallback."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fall_back(self._waiting)
+        await self._script.close()
+
+    async def decide(self, charges: Sequence[Charge]) -> Excess | None:
+        """Take all of `charges`, or none and say which is exceeded. Their keys all differ."""
+        decided = self._ask_for(charges)
+        return await decided if isinstance(decided, asyncio.Future) else decided
+
+    async def decide_each(self, calls: Sequence[Sequence[Charge]]) -> list[Excess | None]:
+        """As `decide`, for each of `calls` by itself."""
+        waiting = [self._ask_for(charges) for charges in calls]
+        return [
+            await decided if isinstance(decided, asyncio.Future) else decided for decided in waiting
+        ]
+
+    def _ask_for(self, charges: Sequence[Charge]) -> asyncio.Future[Excess | None] | Excess | None:
+        """The decision, now or later."""
+        if len(charges) == 1 and self._use_ahead(charges[0]):
+            return None
+        if self._breaker.state is BreakerState.OPEN or len(self._waiting) >= MOST_WAITING:
+            return self._decide_here(charges)
+        waiting = _Waiting(charges, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake.set()
+        return waiting.decision
+
+    def _use_ahead(self, charge: Charge) -> bool:
+        ahead = self._ahead.get(charge.key)
+        if ahead is None or ahead.units < charge.cost or ahead.until_s <= self._clock.monotonic_s():
+            return False
+        ahead.units -= charge.cost
+        _COUNTERS[charge.limit, "admitted", "ahead"].inc()
+        return True
+
+    async def _decide_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._take_batch()
+            permit = self._breaker.permit()
+            if permit is None:
+                self._fall_back(batch)
+                continue
+            try:
+                await self._ask(batch)
+            except _AWAY as error:
+                log.debug("redis gave no answer", error=type(error).__name__)
+                self._breaker.failed(permit)
+                self._fall_back(batch)
+            except Exception:
+                # Such as a reply of another shape: callers must not wait for a task that ended.
+                log.exception("redis is of no use")
+                self._breaker.failed(permit)
+                self._fall_back(batch)
+            except BaseException:
+                self._fall_back(batch)
+                raise
+            else:
+                self._breaker.succeeded(permit)
+
+    def _take_batch(self) -> list[_Waiting]:
+        size = charges = 0
+        for waiting in self._waiting:
+            charges += len(waiting.charges)
+            if size and charges > MOST_A_ROUND:
+                break
+            size += 1
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
+        if not self._waiting:
+            self._wake.clear()
+        return batch
+
+    async def _ask(self, batch: Sequence[_Waiting]) -> None:
+        keys: list[str] = []
+        calls: list[list[Asked]] = []
+        eager: set[str] = set()
+        for waiting in batch:
+            limits: list[Asked] = []
+            alone = len(waiting.charges) == 1
+            for _, key, rate, cost in waiting.charges:
+                ahead = 0
+                if alone and key not in eager:
+                    eager.add(key)
+                    ahead = min(int(rate.per_s * AHEAD_S), rate.burst // 10)
+                keys.append(key)
+                limits.append((rate.interval_us, rate.burst, cost, ahead))
+            calls.append(limits)
+        figures = await self._script.decide(keys, calls, REPLY_WITHIN_S)
+        # All of the reply is looked at before any of it counts.
+        decided = [
+            (waiting, _excess(waiting.charges, wait_us, place), int(taken))
+            for waiting, (wait_us, place, taken) in zip(batch, figures, strict=True)
+        ]
+        until_s = self._clock.monotonic_s() + AHEAD_FOR_S
+        tally: Tally[tuple[str, str]] = Tally()
+        for waiting, excess, taken in decided:
+            if taken:
+                self._remember(waiting.charges[0].key, _Ahead(taken, until_s))
+            if not waiting.decision.done():
+                waiting.decision.set_result(excess)
+            _note(tally, waiting.charges, excess)
+        _count(tally, "redis")
+
+    def _remember(self, key: str, ahead: _Ahead) -> None:
+        self._ahead.pop(key, None)
+        self._ahead[key] = ahead
+        if len(self._ahead) > MOST_AHEAD:
+            del self._ahead[next(iter(self._ahead))]
+
+    def _fall_back(self, batch: list[_Waiting]) -> None:
+        for waiting in batch:
+            if not waiting.decision.done():
+                waiting.decision.set_result(self._decide_here(waiting.charges))
+        batch.clear()
+
+    def _decide_here(self, charges: Sequence[Charge]) -> Excess | None:
+        excess = self._fallback.decide(charges)
+        tally: Tally[tuple[str, str]] = Tally()
+        _note(tally, charges, excess)
+        _count(tally, "fallback")
+        return excess
+
+    async def _probe(self) -> None:
+        await self._script.load(PROBE_WITHIN_S)
+
+
+def _excess(charges: Sequence[Charge], wait_us: float, place: float) -> Excess | None:
+    """Raises ValueError where a call has no limit at `place`."""
+    if place == 0:
+        return None
+    if place not in range(1, len(charges) + 1):
+        raise ValueError(f"no limit at {place}")
+    return Excess(charges[int(place) - 1], wait_us)
+
+
+def _note(tally: Tally[tuple[str, str]], charges: Sequence[Charge], excess: Excess | None) -> None:
+    if excess is not None:
+        tally[excess.charge.limit, "refused"] += 1
+        return
+    for charge in charges:
+        tally[charge.limit, "admitted"] += 1
+
+
+def _count(tally: Tally[tuple[str, str]], by: str) -> None:
+    for (limit, decision), times in tally.items():
+        _COUNTERS[limit, decision, by].inc(times)

@@ -1,0 +1,1 @@
+"""What limits cost a call."""
