@@ -195,7 +195,7 @@ async def test_what_holds_over_two_processes(callers: Callers) -> None:
             request = accounts_pb2.LinkExternalIdentifierRequest(
                 idempotency_key=fresh(),
                 account_id=account,
-                identifier=account_pb2.ExternalIdentifier(scheme="card", value=fresh()),
+                identifier=account_pb2.ExternalIdentifier(scheme="stripe", value=fresh()),
                 actor=actor(device),
             )
             call = one.accounts.LinkExternalIdentifier(request, timeout=TIMEOUT_S)
