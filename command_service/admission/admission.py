@@ -1,4 +1,4 @@
-"""What every payment passes before the queue, in order: its actor, its step-up, its risk."""
+"""What every payment passes before the queue, in order: actor, device, step-up, risk."""
 
 from __future__ import annotations
 
