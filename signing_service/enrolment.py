@@ -6,7 +6,7 @@ import hashlib
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin, SealedPin
-from paycore.domain.step_up import enrolment_binding
+from paycore.domain.enrolment import enrolment_binding
 from signing_service.hashing_pool import HashingPool
 from signing_service.keystore.port import Keystore, SealBrokenError
 from signing_service.metrics import ENROLMENTS

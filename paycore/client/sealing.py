@@ -5,7 +5,8 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from paycore.domain.pin import Pin, SealedPin, pin_plaintext
-from paycore.domain.step_up import PaymentIntent, enrolment_binding, payment_digest
+from paycore.domain.enrolment import enrolment_binding
+from paycore.domain.step_up import PaymentIntent, payment_digest
 from paycore.runtime.hpke import SUITE
 
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from paycore.client.sealing import SealingKey
 from paycore.domain.pin import Pin
-from paycore.domain.step_up import PaymentIntent, enrolment_binding, payment_digest
+from paycore.domain.enrolment import enrolment_binding
+from paycore.domain.step_up import PaymentIntent, payment_digest
 from paycore.runtime.hpke import SUITE
 from signing_service.keystore import encrypted_file
 from signing_service.keystore.key_ring import KeyRing

@@ -10,7 +10,7 @@ import pytest
 
 from paycore.client.sealing import SealingKey
 from paycore.domain.pin import Pin
-from paycore.domain.step_up import enrolment_binding
+from paycore.domain.enrolment import enrolment_binding
 from signing_service.keystore import encrypted_file
 from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import KeyPurpose, KeystoreError
