@@ -28,6 +28,16 @@ class PublicKey(NamedTuple):
     current: bool
 
 
+class KeyEntry(NamedTuple):
+    """A key as its keeper sees it, peppers too. `active_from_us` is when it came, or comes, into
+    use for what is new, in microseconds since 1970."""
+
+    key_id: str
+    purpose: KeyPurpose
+    active_from_us: int
+    current: bool
+
+
 class KeystoreError(Exception):
     """The keys cannot be used: the message says why and never holds key material."""
 
@@ -55,6 +65,10 @@ class Keystore(Protocol):
 
     def public_keys(self) -> tuple[PublicKey, ...]:
         """All keys that others seal to or verify with, old ones included."""
+        ...
+
+    def inventory(self) -> tuple[KeyEntry, ...]:
+        """All keys, in the order in which they came or come into use."""
         ...
 
     def sign(self, key_id: str, message: bytes) -> bytes:

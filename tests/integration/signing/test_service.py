@@ -69,6 +69,10 @@ def signer(connect: Connect) -> SignerClient:
     return SignerClient(connect("command"), SystemClock())
 
 
+SEALED_PIN = ("sealed_pin.key_id", "sealed_pin.ciphertext")
+DEVICE_KEY = ("key.algorithm", "key.public_key", "key.signature")
+
+
 def in_time(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
 
@@ -167,6 +171,42 @@ async def test_a_weak_pin_and_a_second_pin_are_refused_over_the_wire(
             assert refused is not None
             reasons.append(refused.reason.value)
     assert reasons == ["PIN_TOO_WEAK", "ENROLLED", "PIN_ALREADY_ENROLLED"]
+
+
+EMPTY = {
+    "EnrollPin": (pb.EnrollPinRequest, {"user_id", *SEALED_PIN}),
+    "ChangePin": (
+        pb.ChangePinRequest,
+        {
+            "user_id",
+            "challenge",
+            "old_pin.key_id",
+            "old_pin.ciphertext",
+            "new_pin.key_id",
+            "new_pin.ciphertext",
+        },
+    ),
+    "ResetPin": (pb.ResetPinRequest, {"user_id", "reason"}),
+    "UnlockPin": (pb.UnlockPinRequest, {"user_id", "reason"}),
+    "CreateChallenge": (pb.CreateChallengeRequest, {"user_id"}),
+    "EnrollDevice": (pb.EnrollDeviceRequest, {"user_id", "challenge", *DEVICE_KEY, *SEALED_PIN}),
+    "VouchForDevice": (
+        pb.VouchForDeviceRequest,
+        {"user_id", "challenge", "reason", *DEVICE_KEY},
+    ),
+    "RevokeDevice": (pb.RevokeDeviceRequest, {"user_id", "device_id", "reason"}),
+}
+
+
+async def test_an_empty_request_names_every_field(connect: Connect) -> None:
+    for method, (request, fields) in EMPTY.items():
+        identity = "app" if method in ("EnrollPin", "ChangePin", "EnrollDevice") else "operator"
+        call = getattr(pb_grpc.SigningServiceStub(connect(identity)), method)
+        with pytest.raises(grpc.RpcError) as raised:
+            await call(request(), timeout=10)
+        error = from_rpc_error(raised.value)
+        assert error is not None
+        assert {violation.field for violation in error.violations} == fields, method
 
 
 async def test_an_unreachable_signer_is_unavailable_with_a_time_to_retry(
@@ -270,11 +310,6 @@ class Relay(pb_grpc.SigningServiceServicer):
         self.alter(reply.authorization)
         return reply
 
-    async def EnrollPin(  # noqa: N802
-        self, request: pb.EnrollPinRequest, context: object
-    ) -> pb.EnrollPinResponse:
-        return await self._stub.EnrollPin(request, timeout=10)
-
     async def GetPublicKeys(  # noqa: N802
         self, request: pb.GetPublicKeysRequest, context: object
     ) -> pb.GetPublicKeysResponse:
@@ -284,7 +319,7 @@ class Relay(pb_grpc.SigningServiceServicer):
 @pytest.fixture
 async def relay(connect: Connect) -> AsyncIterator[tuple[Relay, SignerClient]]:
     """A relay, and a client that takes it for the service."""
-    relay = Relay(connect("command"))
+    relay = Relay(connect("command"))  # type: ignore[abstract]  # it is asked these two
     server = grpc.aio.server()
     pb_grpc.add_SigningServiceServicer_to_server(relay, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -59,7 +59,7 @@ def test_anything_else_does_not(entry: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_no_ed25519_key_is_refused(public_key: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         DeviceKey(DeviceAlgorithm.ED25519, public_key)
 
 
@@ -77,5 +77,5 @@ def test_what_is_no_ed25519_key_is_refused(public_key: bytes) -> None:
     ],
 )
 def test_what_is_no_p256_key_is_refused(public_key: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         DeviceKey(DeviceAlgorithm.P256, public_key)
