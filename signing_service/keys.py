@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.command("list")
 def list_keys() -> None:
     """Every key: id, purpose, from when it is in use, and whether it is the one in use now."""
-    for entry in opening.open_existing(KeystoreSettings()).inventory():
-        typer.echo(_line(entry))
+    with closing(opening.open_existing(KeystoreSettings())) as keystore:
+        for entry in keystore.inventory():
+            typer.echo(_line(entry))
 
 
 @app.command()
@@ -53,10 +55,10 @@ def publish(
     file: Annotated[Path, typer.Argument(help="Written whole, or not at all.")],
 ) -> None:
     """Write the public keys, as GetPublicKeys answers, in JSON: what verifiers need."""
-    keystore = opening.open_existing(KeystoreSettings())
-    reply = pb.GetPublicKeysResponse(
-        keys=[messages.key_message(key) for key in keystore.public_keys()]
-    )
+    with closing(opening.open_existing(KeystoreSettings())) as keystore:
+        reply = pb.GetPublicKeysResponse(
+            keys=[messages.key_message(key) for key in keystore.public_keys()]
+        )
     unfinished = file.with_name(f".{file.name}.unfinished")
     unfinished.write_text(MessageToJson(reply) + "\n", encoding="utf-8")
     unfinished.replace(file)

@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+import structlog
 from tenacity import (
     AsyncRetrying,
     retry_if_exception,
@@ -21,7 +22,7 @@ from paycore.domain.pin import Pin, SealedPin
 from paycore.runtime.clock import Clock
 from signing_service.events import Event, SecurityEvent, record
 from signing_service.hashing_pool import HashingPool
-from signing_service.keystore.port import Keystore, SealBrokenError
+from signing_service.keystore.port import Keystore, SealBrokenError, UnknownKeyError
 from signing_service.pins import PinHasher
 from signing_service.store import Decided, Earn, Locked, MustWait, Reserved, Store, Verdict
 from signing_service.turns import Turns, overloaded
@@ -34,6 +35,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.1
 
 RECORD_TRIES = 4
 """Tries to record a verdict; without one the attempt counts as a failure."""
+
+
+log = structlog.get_logger()
 
 
 class PinProof(NamedTuple):
@@ -148,7 +152,16 @@ class PinChecker:
         self, proof: PinProof, pin: Pin, prepare: Prepare, reserved: Reserved
     ) -> Decided:
         user_id, attempt_id = proof.user_id, reserved.attempt_id
-        if not await self._hasher.matches(user_id, pin, reserved.record):
+        try:
+            correct = await self._hasher.matches(user_id, pin, reserved.record)
+        except UnknownKeyError:
+            # Made with a newer pepper than this process was started with: others have it.
+            log.error("the keystore lacks the pepper of a PIN")
+            await self._store.release(user_id, attempt_id)
+            raise PaycoreError(
+                Reason.SIGNER_UNAVAILABLE, "this signing process lacks a key"
+            ) from None
+        if not correct:
             decided = await _persistently(lambda: self._store.record_failure(user_id, attempt_id))
             record(SecurityEvent(Event.PIN_INCORRECT, user_id))
             if decided.attempts_left == 0:

@@ -108,4 +108,5 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
             await parts.under_way.drain()
     finally:
         hashing.close()
+        keystore.close()
         await pool.close()

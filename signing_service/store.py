@@ -114,6 +114,12 @@ class Store:
                 connection, user_id, attempt_id, Verdict.INCORRECT, counter, attempt["now_us"]
             )
 
+    async def release(self, user_id: str, attempt_id: int) -> None:
+        """Give a reserved attempt back: its PIN was not looked at, and will not be."""
+        async with self._transactions.begin() as connection:
+            await self._lock(connection, user_id)
+            await self._queries.release(connection, attempt_id=attempt_id)
+
     async def record_success(
         self, user_id: str, reserved: Reserved, earn: Earn, rehashed: PinRecord | None = None
     ) -> Decided:

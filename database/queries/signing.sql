@@ -67,6 +67,10 @@ SET verdict = :verdict::signing.verdict, attempts_left = :attempts_left,
 WHERE id = :attempt_id AND verdict IS NULL
 RETURNING id
 
+-- name: release(attempt_id)!
+-- An attempt whose PIN could not be looked at is none.
+DELETE FROM signing.attempts WHERE id = :attempt_id AND verdict IS NULL
+
 -- name: record_authorization(digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)!
 INSERT INTO signing.authorizations
   (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)

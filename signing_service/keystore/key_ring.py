@@ -128,6 +128,9 @@ class KeyRing:
         except ValueError:
             raise SealBrokenError("no PIN inside") from None
 
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
     def pepper(self, key_id: str, message: bytes) -> bytes:
         key = self._peppers.get(key_id)
         if key is None:

@@ -79,6 +79,10 @@ class Keystore(Protocol):
         """The PIN sealed to key `key_id` with `binding` as HPKE info. Raises SealBrokenError."""
         ...
 
+    def close(self) -> None:
+        """Give up what it holds, such as a session. It is not used any more after that."""
+        ...
+
     def pepper(self, key_id: str, message: bytes) -> bytes:
         """HMAC-SHA256 of `message`, 32 bytes. Raises UnknownKeyError."""
         ...

@@ -171,6 +171,7 @@ EXPECTED = {
     "signing.find_device": by("signing.devices", "id"),
     "signing.next_ids": NOTHING,
     "signing.rehash": PINS,
+    "signing.release": by("signing.attempts", "id"),
     "signing.remove_spent_challenges": by("signing.spent_challenges", "expires_at_us")
     | first("signing.spent_challenges", "expires_at_us")
     | by("signing.spent_challenges", "challenge"),

@@ -257,10 +257,10 @@ async def test_a_correct_pin_is_hashed_again_with_the_new_pepper(
         assert hashes() - before == 1
     finally:
         await successor.stop()
-    # A process that was not started again yet lacks the pepper: it refuses, it does not count.
-    assert await signer.store.reserve(
-        "user-1", proof=b"x" * 32, digest=b"d" * 32, fresh_until_us=2**62
-    )
+    # A process that was not started again lacks the pepper: it refuses, and counts nothing.
+    for pin in (PIN, WRONG):
+        assert await outcome(signer, pin) == "SIGNER_UNAVAILABLE"
+    assert await owner.fetchval("SELECT count(*) FROM signing.attempts WHERE verdict IS NULL") == 0
 
 
 async def test_only_used_challenges_are_kept_and_only_for_their_time(
