@@ -92,6 +92,10 @@ mutations: $(READY) ## Altered proofs, payments and authorizations, ROUNDS of ea
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
 	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: approvals
+approvals: $(READY) ## Approvals a second by device and by PIN, beside argon2id alone
+	@$(BIN)/python -m tests.bench.signing $(ARGS)
+
 .PHONY: enforcement
 enforcement: $(READY) ## What it costs that only transfers change balances, ROUNDS (default 5)
 	@$(BIN)/python -m tests.bench.enforcement --rounds $(or $(ROUNDS),5) $(ARGS)

@@ -11,6 +11,7 @@ from paycore.domain.device_key import (
     DEVICE_ID_CHARACTERS,
     MAX_PUBLIC_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
+    is_device_id,
 )
 from paycore.domain.errors import Violation, invalid_fields
 from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
@@ -23,7 +24,6 @@ MAX_REASON = 256
 
 PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_DEVICE_ID = re.compile(rf"[0-9a-f]{{{DEVICE_ID_CHARACTERS}}}")
 _LATEST_S = 253_402_300_799
 """9999-12-31T23:59:59Z, the last second of google.protobuf.Timestamp."""
 
@@ -73,7 +73,7 @@ class Checks:
     def device_id(self, device_id: str, field: str) -> None:
         """What EnrollDevice gave."""
         self.that(
-            _DEVICE_ID.fullmatch(device_id) is not None,
+            is_device_id(device_id),
             field,
             f"{DEVICE_ID_CHARACTERS} hexadecimal digits in lower case",
         )

@@ -10,6 +10,12 @@ MAX_SIGNATURE_BYTES = 72
 """Of an ECDSA signature over P-256 in DER; an Ed25519 signature has 64."""
 
 DEVICE_ID_CHARACTERS = 32
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+def is_device_id(text: str) -> bool:
+    """Whether `text` has the form of a device's id: hexadecimal digits in lower case."""
+    return len(text) == DEVICE_ID_CHARACTERS and set(text) <= _HEXADECIMAL
 
 
 class DeviceAlgorithm(StrEnum):

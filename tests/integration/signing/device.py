@@ -50,9 +50,14 @@ class TestDevice:
             case ec.EllipticCurvePrivateKey():
                 return self.key.sign(digest, ec.ECDSA(hashes.SHA256()))
 
+    def enrolment_signature(self, user_id: str, challenge: bytes) -> bytes:
+        return self.sign(
+            device_enrolment_digest(user_id, challenge, self.algorithm, self.public_key)
+        )
+
     def presented(self, user_id: str, challenge: bytes) -> Presented:
-        digest = device_enrolment_digest(user_id, challenge, self.algorithm, self.public_key)
-        return Presented(user_id, challenge, self.algorithm, self.public_key, self.sign(digest))
+        signature = self.enrolment_signature(user_id, challenge)
+        return Presented(user_id, challenge, self.algorithm, self.public_key, signature)
 
     async def enrol(self, signer: Signer, user_id: str, pin: Pin = PIN) -> TestDevice:
         """Enrol with a challenge of its own."""
