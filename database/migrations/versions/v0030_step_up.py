@@ -3,7 +3,7 @@
 from database.migrations.statements import run_file
 
 revision = "0030"
-down_revision = "0019"
+down_revision = "0021"
 
 
 def upgrade() -> None:
