@@ -44,7 +44,15 @@ def open_sealed(recipient: Recipient, ciphertext: bytes, info: bytes) -> bytes:
     # RFC 9180, section 7.1.4: a point of small order agrees on zero with every key.
     if hmac.compare_digest(agreed, bytes(len(agreed))):
         raise InvalidTag
-    context = encapsulated + recipient.public_key
+    key, nonce = message_key(encapsulated, recipient.public_key, agreed, info)
+    return ChaCha20Poly1305(key).decrypt(nonce, sealed, b"")
+
+
+def message_key(
+    encapsulated: bytes, public_key: bytes, agreed: bytes, info: bytes
+) -> tuple[bytes, bytes]:
+    """Key and nonce of the one message between sender and recipient, from what they agreed upon."""
+    context = encapsulated + public_key
     shared = _expand(
         _KEM_SUITE, _extract(_KEM_SUITE, b"", b"eae_prk", agreed), b"shared_secret", context, 32
     )
@@ -54,9 +62,10 @@ def open_sealed(recipient: Recipient, ciphertext: bytes, info: bytes) -> bytes:
         + _extract(_SUITE, b"", b"info_hash", info)
     )
     secret = _extract(_SUITE, shared, b"secret", b"")
-    key = _expand(_SUITE, secret, b"key", schedule, _AEAD_KEY_BYTES)
-    nonce = _expand(_SUITE, secret, b"base_nonce", schedule, _NONCE_BYTES)
-    return ChaCha20Poly1305(key).decrypt(nonce, sealed, b"")
+    return (
+        _expand(_SUITE, secret, b"key", schedule, _AEAD_KEY_BYTES),
+        _expand(_SUITE, secret, b"base_nonce", schedule, _NONCE_BYTES),
+    )
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, key: bytes) -> bytes:
