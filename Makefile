@@ -84,7 +84,7 @@ properties: $(READY) ## Random programs against independent models, EXAMPLES eac
 		tests/integration/command_service/test_programs.py tests/contract/test_programs.py $(ARGS)
 
 .PHONY: mutations
-mutations: $(READY) ## Altered proofs, payments and authorizations, ROUNDS of each (default 100000)
+mutations: $(READY) ## Altered proofs, payments, authorizations, ROUNDS in all (default 100000)
 	@PAYCORE_MUTATIONS=$(or $(ROUNDS),100000) $(BIN)/python -m pytest \
 		tests/integration/signing/test_mutations.py --timeout 3600 $(ARGS)
 

@@ -22,8 +22,9 @@ from tests.integration.signing.mutations import Approved
 from tests.integration.signing.signer import PIN, Signer, payment
 from tests.support.seeds import rounds, seeded
 
-ROUNDS = rounds("PAYCORE_MUTATIONS", 400)
-"""Of each kind."""
+KINDS = 3
+ROUNDS = -(-rounds("PAYCORE_MUTATIONS", 1_200) // KINDS)
+"""Of each kind: questions, authorizations, changes of PINs."""
 
 REFUSALS = {Reason.AUTHORIZATION_INVALID, Reason.AUTHORIZATION_EXPIRED}
 OTHER_PIN = Pin("520867")
