@@ -260,14 +260,19 @@ async def test_a_restarted_service_keeps_its_keys_and_counts(
     assert refused.metadata == {"attempts_left": "3"}
 
 
-async def test_the_database_gone_is_the_signer_gone(
+async def test_without_its_database_the_signer_waits_and_says_why(
     endpoints: Endpoints, tmp_path: Path, service: SigningProcess
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     unreachable = f"postgresql://paycore_signing:x@127.0.0.1:{free_port()}/paycore"
-    process = await SigningProcess(endpoints, unreachable, elsewhere).launch()
-    assert await asyncio.wait_for(process.wait(), 30) == 1
+    waiting = SigningProcess(endpoints, unreachable, elsewhere)
+    process = await waiting.launch()
+    async with asyncio.timeout(30):
+        while "the database cannot be asked" not in waiting.log.read_text():
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+    assert await waiting.stop() == 0
 
 
 async def test_a_wrong_passphrase_is_a_clear_refusal_to_start(service: SigningProcess) -> None:
