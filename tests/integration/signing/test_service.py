@@ -37,6 +37,7 @@ from tests.integration.signing.device import TestDevice
 from tests.integration.signing.process import SigningProcess, free_port
 from tests.integration.signing.signer import PIN, WRONG, payment
 from tests.integration.signing.test_secrecy import CANARY, assert_clean
+from tests.support import softhsm
 
 Connect = Callable[[str], grpc.aio.Channel]
 
@@ -477,3 +478,41 @@ async def test_a_pin_is_changed_unlocked_and_reset_over_the_wire(
         assert f'"security_event": "{event}"' in log, event
     assert '"actor": "operator"' in log
     assert "user-1" not in log
+
+
+async def test_a_process_with_its_keys_in_a_token_authorizes_and_keeps_them(
+    endpoints: Endpoints, signing_dsn: str, tmp_path: Path
+) -> None:
+    hsm = softhsm.start(tmp_path)
+    service = SigningProcess(endpoints, signing_dsn, tmp_path)
+    service.passphrase.write_text(softhsm.USER_PIN)
+    service.more = {
+        "KEYSTORE": "pkcs11",
+        "PKCS11_MODULE": hsm.module,
+        "PKCS11_TOKEN": hsm.token("service"),
+        "PKCS11_PIN_FILE": service.passphrase,
+    }
+    key_ids = set()
+    try:
+        for _ in range(2):
+            await service.start()
+            async with (
+                open_channel(service.target, endpoints.tls["app"]) as app,
+                open_channel(service.target, endpoints.tls["command"]) as command,
+            ):
+                stub = pb_grpc.SigningServiceStub(app)
+                reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=10)
+                key = next(key for key in reply.keys if key.purpose == pb.KEY_PURPOSE_SEALING)
+                sealing = SealingKey(key.key_id, key.public_key)
+                if not key_ids:
+                    await enrol(app, sealing, "user-1", PIN)
+                intent = payment()
+                authorization = await SignerClient(command, SystemClock()).authorize(
+                    "user-1", intent, sealing.for_payment(PIN, intent), in_time()
+                )
+                key_ids.add(authorization.key_id)
+            assert await service.stop() == 0
+    finally:
+        await service.kill()
+    assert len(key_ids) == 1
+    assert not service.keystore.exists()
