@@ -132,8 +132,8 @@ async def _rate(stub: Any, requests: Iterable[pb.AuthorizeRequest], number: int)
 async def _measure(endpoints: Endpoints, devices: int, pins: int) -> tuple[float, float]:
     target = endpoints.target("signing")
     async with (
-        open_channel(target, endpoints.tls["app"]) as channel,
-        open_channel(target, endpoints.tls["command"]) as command,
+        open_channel(target, endpoints.tls["app"], service="signing") as channel,
+        open_channel(target, endpoints.tls["command"], service="signing") as command,
     ):
         stub = pb_grpc.SigningServiceStub(channel)
         reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=TIMEOUT_S)

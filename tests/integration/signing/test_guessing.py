@@ -76,9 +76,9 @@ async def test_two_hundred_guesses_two_processes_one_killed_and_no_redis_get_fiv
     endpoints: Endpoints, processes: list[SigningProcess], owner: asyncpg.Connection
 ) -> None:
     async with (
-        open_channel(processes[0].target, endpoints.tls["command"]) as first,
-        open_channel(processes[1].target, endpoints.tls["command"]) as second,
-        open_channel(processes[1].target, endpoints.tls["app"]) as app,
+        open_channel(processes[0].target, endpoints.tls["command"], service="signing") as first,
+        open_channel(processes[1].target, endpoints.tls["command"], service="signing") as second,
+        open_channel(processes[1].target, endpoints.tls["app"], service="signing") as app,
     ):
         keys = await pb_grpc.SigningServiceStub(app).GetPublicKeys(
             pb.GetPublicKeysRequest(), timeout=10

@@ -16,15 +16,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from command_service.admission.signer import CALL_TIMEOUT_S, SignerClient
 from deploy.local import Endpoints
 from paycore.client.sealing import SealingKey
-from paycore.domain.device_key import DeviceAlgorithm
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.pin import Pin, SealedPin
+from paycore.domain.pin import Pin
 from paycore.domain.step_up import (
-    AuthorizationMethod,
-    GroupIntent,
-    GroupLeg,
-    PaymentIntent,
-    intent_digest,
     payment_digest,
 )
 from paycore.runtime.channel import open_channel
@@ -32,126 +26,55 @@ from paycore.runtime.clock import SystemClock
 from paycore.runtime.errors import from_rpc_error
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.signing.v1 import signing_service_pb2_grpc as pb_grpc
-from paycore.v1 import step_up_pb2
-from tests.integration.signing.device import TestDevice
 from tests.integration.signing.process import SigningProcess, free_port
+from tests.integration.signing.served import Connect, enrol, in_time, refusal, refusal_of
 from tests.integration.signing.signer import PIN, WRONG, payment
 from tests.integration.signing.test_secrecy import CANARY, assert_clean
-from tests.support import softhsm
-
-Connect = Callable[[str], grpc.aio.Channel]
-
-
-@pytest.fixture
-async def service(
-    endpoints: Endpoints, signing_dsn: str, tmp_path: Path
-) -> AsyncIterator[SigningProcess]:
-    service = SigningProcess(endpoints, signing_dsn, tmp_path)
-    await service.start()
-    yield service
-    await service.kill()
-
-
-@pytest.fixture
-async def connect(endpoints: Endpoints, service: SigningProcess) -> AsyncIterator[Connect]:
-    """Makes a channel to the service under an identity of the local stack."""
-    channels: list[grpc.aio.Channel] = []
-
-    def channel(identity: str) -> grpc.aio.Channel:
-        channels.append(open_channel(service.target, endpoints.tls[identity], service="signing"))
-        return channels[-1]
-
-    yield channel
-    for opened in channels:
-        await opened.close(None)
-
-
-@pytest.fixture
-async def sealing(connect: Connect) -> SealingKey:
-    stub = pb_grpc.SigningServiceStub(connect("app"))
-    reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=10)
-    (key,) = (key for key in reply.keys if key.purpose == pb.KEY_PURPOSE_SEALING and key.current)
-    return SealingKey(key.key_id, key.public_key)
-
-
-@pytest.fixture
-def signer(connect: Connect) -> SignerClient:
-    return SignerClient(connect("command"), SystemClock())
-
 
 SEALED_PIN = ("sealed_pin.key_id", "sealed_pin.ciphertext")
 DEVICE_KEY = ("key.algorithm", "key.public_key", "key.signature")
 
 
-def in_time(seconds: float = 10.0) -> float:
-    return time.monotonic() + seconds
-
-
-async def enrol(channel: grpc.aio.Channel, sealing: SealingKey, user_id: str, pin: Pin) -> None:
-    sealed = sealing.for_enrolment(pin, user_id)
-    await pb_grpc.SigningServiceStub(channel).EnrollPin(
-        pb.EnrollPinRequest(user_id=user_id, sealed_pin=step_up_pb2.SealedPin(**sealed._asdict())),
-        timeout=10,
-    )
-
-
-async def refusal(
-    signer: SignerClient, intent: PaymentIntent, proof: SealedPin, seconds: float = 10.0
-) -> PaycoreError:
-    """The refusal of a question about `user-1`; fails when it is authorized."""
-    with pytest.raises(PaycoreError) as raised:
-        await signer.authorize("user-1", intent, proof, in_time(seconds))
-    return raised.value
-
-
-async def refusal_of(
-    signer: SignerClient, sealing: SealingKey, pin: Pin, seconds: float = 10.0
-) -> PaycoreError:
-    """The refusal of a new payment that is approved with `pin`."""
-    intent = payment()
-    return await refusal(signer, intent, sealing.for_payment(pin, intent), seconds)
-
-
 async def test_an_enrolled_pin_earns_a_verified_authorization(
-    signer: SignerClient, connect: Connect, sealing: SealingKey
+    client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
     intent = payment()
     proof = sealing.for_payment(PIN, intent)
-    authorization = await signer.authorize("user-1", intent, proof, in_time())
+    authorization = await client.authorize("user-1", intent, proof, in_time())
     assert authorization.user_id == "user-1"
     assert authorization.digest == payment_digest(intent)
-    assert await signer.authorize("user-1", intent, proof, in_time()) == authorization
+    assert await client.authorize("user-1", intent, proof, in_time()) == authorization
 
 
 async def test_refusals_arrive_with_their_figures(
-    signer: SignerClient, connect: Connect, sealing: SealingKey
+    client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
-    errors = [await refusal_of(signer, sealing, WRONG) for _ in range(6)]
+    errors = [await refusal_of(client, sealing, WRONG) for _ in range(6)]
     assert [error.reason for error in errors] == [Reason.PIN_INCORRECT] * 5 + [Reason.PIN_LOCKED]
     assert [error.metadata["attempts_left"] for error in errors] == list("432100")
     assert errors[-1].metadata["locked_until"].endswith("Z")
 
 
 async def test_a_refusal_of_the_proof_is_passed_on(
-    signer: SignerClient, sealing: SealingKey
+    client: SignerClient, sealing: SealingKey
 ) -> None:
     proof = sealing.for_payment(PIN, payment())
     intent = payment()
-    assert (await refusal(signer, intent, proof)).reason is Reason.AUTHORIZATION_INVALID
-    stale = await refusal(signer, intent._replace(signed_at_us=1), proof)
+    assert (await refusal(client, intent, proof)).reason is Reason.AUTHORIZATION_INVALID
+    stale = await refusal(client, intent._replace(signed_at_us=1), proof)
     assert stale.reason is Reason.AUTHORIZATION_EXPIRED
-    malformed = await refusal(signer, intent, proof._replace(key_id=""))
+    malformed = await refusal(client, intent, proof._replace(key_id=""))
     assert malformed.reason is Reason.INVALID_FIELD
     assert malformed.violations[0].field == "step_up.sealed_pin.key_id"
 
 
 async def test_a_question_that_is_malformed_otherwise_is_our_own_fault(
-    signer: SignerClient, sealing: SealingKey
+    client: SignerClient, sealing: SealingKey
 ) -> None:
     intent = payment()._replace(currency="eur")
-    refused = await refusal(signer, intent, sealing.for_payment(PIN, intent))
+    refused = await refusal(client, intent, sealing.for_payment(PIN, intent))
     assert refused.reason is Reason.INTERNAL
 
 
@@ -230,34 +153,34 @@ async def test_an_unreachable_signer_is_unavailable_with_a_time_to_retry(
 
 
 async def test_a_signer_that_hangs_is_given_up_within_the_callers_deadline(
-    endpoints: Endpoints, service: SigningProcess, signer: SignerClient, sealing: SealingKey
+    endpoints: Endpoints, service: SigningProcess, client: SignerClient, sealing: SealingKey
 ) -> None:
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
-        hanging = await refusal_of(signer, sealing, PIN, seconds=0.5)
+        hanging = await refusal_of(client, sealing, PIN, seconds=0.5)
         assert hanging.reason is Reason.SIGNER_UNAVAILABLE
         assert time.monotonic() - began < CALL_TIMEOUT_S
-        late = await refusal_of(signer, sealing, PIN, seconds=-1)
+        late = await refusal_of(client, sealing, PIN, seconds=-1)
         assert late.reason is Reason.DEADLINE_EXCEEDED
     finally:
         service.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_restarted_service_keeps_its_keys_and_counts(
-    service: SigningProcess, signer: SignerClient, connect: Connect, sealing: SealingKey
+    service: SigningProcess, client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
-    assert (await refusal_of(signer, sealing, WRONG)).metadata == {"attempts_left": "4"}
+    assert (await refusal_of(client, sealing, WRONG)).metadata == {"attempts_left": "4"}
     assert await service.stop() == 0
-    assert (await refusal_of(signer, sealing, WRONG)).reason is Reason.SIGNER_UNAVAILABLE
+    assert (await refusal_of(client, sealing, WRONG)).reason is Reason.SIGNER_UNAVAILABLE
     await service.start()
-    refused = await refusal_of(signer, sealing, WRONG)
+    refused = await refusal_of(client, sealing, WRONG)
     while refused.reason is Reason.SIGNER_UNAVAILABLE:
         # The channel has not noticed yet that the service is back.
         await asyncio.sleep(0.1)
-        refused = await refusal_of(signer, sealing, WRONG)
+        refused = await refusal_of(client, sealing, WRONG)
     assert refused.metadata == {"attempts_left": "3"}
 
 
@@ -289,12 +212,12 @@ async def test_a_wrong_passphrase_is_a_clear_refusal_to_start(service: SigningPr
 
 
 async def test_metrics_count_verdicts_and_nothing_logs_a_pin(
-    service: SigningProcess, signer: SignerClient, connect: Connect, sealing: SealingKey
+    service: SigningProcess, client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", CANARY)
     intent = payment()
-    await signer.authorize("user-1", intent, sealing.for_payment(CANARY, intent), in_time())
-    assert (await refusal_of(signer, sealing, WRONG)).reason is Reason.PIN_INCORRECT
+    await client.authorize("user-1", intent, sealing.for_payment(CANARY, intent), in_time())
+    assert (await refusal_of(client, sealing, WRONG)).reason is Reason.PIN_INCORRECT
     text = await asyncio.to_thread(
         lambda: urllib.request.urlopen(f"http://{service.metrics}/metrics").read().decode()
     )
@@ -364,20 +287,20 @@ ALTERATIONS: dict[str, Callable[[pb.Authorization], object]] = {
 async def test_an_altered_authorization_is_not_trusted(
     relay: tuple[Relay, SignerClient], connect: Connect, sealing: SealingKey
 ) -> None:
-    between, signer = relay
+    between, client = relay
     await enrol(connect("app"), sealing, "user-1", PIN)
     intent = payment()
-    assert await signer.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
+    assert await client.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
     for name, alteration in ALTERATIONS.items():
         between.alter = alteration
-        refused = await refusal_of(signer, sealing, PIN)
+        refused = await refusal_of(client, sealing, PIN)
         assert refused.reason is Reason.AUTHORIZATION_INVALID, name
 
 
 async def test_a_genuine_authorization_of_another_payment_or_user_is_not_trusted(
     relay: tuple[Relay, SignerClient], connect: Connect, sealing: SealingKey
 ) -> None:
-    between, signer = relay
+    between, client = relay
     await enrol(connect("app"), sealing, "user-1", PIN)
     genuine: list[pb.Authorization] = []
 
@@ -386,133 +309,16 @@ async def test_a_genuine_authorization_of_another_payment_or_user_is_not_trusted
 
     between.alter = keep
     intent = payment()
-    await signer.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
+    await client.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
 
     between.alter = lambda message: message.CopyFrom(genuine[0])
-    other_payment = await refusal_of(signer, sealing, PIN)
+    other_payment = await refusal_of(client, sealing, PIN)
     assert other_payment.reason is Reason.AUTHORIZATION_INVALID
 
     between.alter = keep
     between.alter_question = lambda request: setattr(request, "user_id", "user-1")
     intent = payment()
     with pytest.raises(PaycoreError) as other_user:
-        await signer.authorize("user-2", intent, sealing.for_payment(PIN, intent), in_time())
+        await client.authorize("user-2", intent, sealing.for_payment(PIN, intent), in_time())
     assert genuine[-1].user_id == "user-1"
     assert other_user.value.reason is Reason.AUTHORIZATION_INVALID
-
-
-async def test_a_device_and_a_group_are_authorized_over_the_wire(
-    signer: SignerClient, connect: Connect, sealing: SealingKey
-) -> None:
-    await enrol(connect("app"), sealing, "user-1", PIN)
-    stub = pb_grpc.SigningServiceStub(connect("app"))
-    challenge = (
-        await stub.CreateChallenge(pb.CreateChallengeRequest(user_id="user-1"), timeout=10)
-    ).challenge
-    device = TestDevice.new(DeviceAlgorithm.P256)
-    sealed = sealing.for_device(PIN, "user-1", challenge, device.algorithm, device.public_key)
-    enrolled = await stub.EnrollDevice(
-        pb.EnrollDeviceRequest(
-            user_id="user-1",
-            challenge=challenge,
-            key=pb.DeviceKey(
-                algorithm=pb.DEVICE_ALGORITHM_P256,
-                public_key=device.public_key,
-                signature=device.enrolment_signature("user-1", challenge),
-            ),
-            sealed_pin=step_up_pb2.SealedPin(**sealed._asdict()),
-        ),
-        timeout=10,
-    )
-    device.device_id = enrolled.device_id
-    single = payment()
-    leg = GroupLeg("TRANSFER", 11, 12, 5, "EUR")
-    group = GroupIntent("app", "payroll-1", 11, (leg, leg), single.signed_at_us)
-    for intent in (single, group):
-        approved = device.approve("user-1", intent)
-        authorization = await signer.authorize("user-1", intent, approved.proof, in_time())
-        assert authorization.method is AuthorizationMethod.DEVICE
-        assert authorization.digest == intent_digest(intent)
-
-    operator = pb_grpc.SigningServiceStub(connect("operator"))
-    await operator.RevokeDevice(
-        pb.RevokeDeviceRequest(user_id="user-1", device_id=device.device_id, reason="lost"),
-        timeout=10,
-    )
-    fresh = payment()
-    with pytest.raises(PaycoreError) as raised:
-        await signer.authorize("user-1", fresh, device.approve("user-1", fresh).proof, in_time())
-    assert raised.value.reason is Reason.AUTHORIZATION_INVALID
-
-
-async def test_a_pin_is_changed_unlocked_and_reset_over_the_wire(
-    service: SigningProcess, signer: SignerClient, connect: Connect, sealing: SealingKey
-) -> None:
-    await enrol(connect("app"), sealing, "user-1", PIN)
-    stub = pb_grpc.SigningServiceStub(connect("app"))
-    operator = pb_grpc.SigningServiceStub(connect("operator"))
-    challenge = (
-        await stub.CreateChallenge(pb.CreateChallengeRequest(user_id="user-1"), timeout=10)
-    ).challenge
-    old, new = sealing.for_change(PIN, WRONG, "user-1", challenge)
-    await stub.ChangePin(
-        pb.ChangePinRequest(
-            user_id="user-1",
-            challenge=challenge,
-            old_pin=step_up_pb2.SealedPin(**old._asdict()),
-            new_pin=step_up_pb2.SealedPin(**new._asdict()),
-        ),
-        timeout=10,
-    )
-    for _ in range(5):
-        assert (await refusal_of(signer, sealing, PIN)).reason is Reason.PIN_INCORRECT
-    assert (await refusal_of(signer, sealing, WRONG)).reason is Reason.PIN_LOCKED
-    await operator.UnlockPin(pb.UnlockPinRequest(user_id="user-1", reason="a call"), timeout=10)
-    intent = payment()
-    assert await signer.authorize("user-1", intent, sealing.for_payment(WRONG, intent), in_time())
-    await operator.ResetPin(pb.ResetPinRequest(user_id="user-1", reason="a call"), timeout=10)
-    assert (await refusal_of(signer, sealing, WRONG)).reason is Reason.PIN_INCORRECT
-    await enrol(connect("app"), sealing, "user-1", PIN)
-    log = service.log.read_text()
-    for event in ("PIN_ENROLLED", "PIN_CHANGED", "PIN_LOCKED", "PIN_UNLOCKED", "PIN_RESET"):
-        assert f'"security_event": "{event}"' in log, event
-    assert '"actor": "operator"' in log
-    assert "user-1" not in log
-
-
-async def test_a_process_with_its_keys_in_a_token_authorizes_and_keeps_them(
-    endpoints: Endpoints, signing_dsn: str, tmp_path: Path
-) -> None:
-    hsm = softhsm.start(tmp_path)
-    service = SigningProcess(endpoints, signing_dsn, tmp_path)
-    service.passphrase.write_text(softhsm.USER_PIN)
-    service.more = {
-        "KEYSTORE": "pkcs11",
-        "PKCS11_MODULE": hsm.module,
-        "PKCS11_TOKEN": hsm.token("service"),
-        "PKCS11_PIN_FILE": service.passphrase,
-    }
-    key_ids = set()
-    try:
-        for _ in range(2):
-            await service.start()
-            async with (
-                open_channel(service.target, endpoints.tls["app"]) as app,
-                open_channel(service.target, endpoints.tls["command"]) as command,
-            ):
-                stub = pb_grpc.SigningServiceStub(app)
-                reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=10)
-                key = next(key for key in reply.keys if key.purpose == pb.KEY_PURPOSE_SEALING)
-                sealing = SealingKey(key.key_id, key.public_key)
-                if not key_ids:
-                    await enrol(app, sealing, "user-1", PIN)
-                intent = payment()
-                authorization = await SignerClient(command, SystemClock()).authorize(
-                    "user-1", intent, sealing.for_payment(PIN, intent), in_time()
-                )
-                key_ids.add(authorization.key_id)
-            assert await service.stop() == 0
-    finally:
-        await service.kill()
-    assert len(key_ids) == 1
-    assert not service.keystore.exists()
