@@ -106,19 +106,25 @@ class Authorizer:
     async def _by_pin(
         self, question: Question, sealed: SealedPin, digest: bytes, deadline_s: float
     ) -> Authorization:
+        recorded = None
+
         async def prepare(attempt_id: int) -> Earn:
             def sign() -> Authorization:
                 return self._sign(attempt_id, question, digest, AuthorizationMethod.PIN)
 
             async def earn(connection: asyncpg.Connection) -> None:
-                await self._store.record_authorization(connection, digest, sign)
+                nonlocal recorded
+                recorded = await self._store.record_authorization(connection, digest, sign)
 
             return earn
 
         fresh_until_us = question.intent.signed_at_us + SIGN_TIME_WINDOW_US
         proof = PinProof(question.user_id, sealed, digest, fresh_until_us)
         await self._checker.require(proof, prepare, deadline_s)
-        return await self._recorded(question.user_id, digest)
+        if recorded is None:
+            # The proof had its verdict before.
+            return await self._recorded(question.user_id, digest)
+        return self._given_out(recorded, question.user_id)
 
     async def _by_device(
         self, question: Question, proof: DeviceSignature, digest: bytes
@@ -171,7 +177,9 @@ class Authorizer:
         )
 
     async def _recorded(self, user_id: str, digest: bytes) -> Authorization:
-        authorization = await self._store.find_authorization(digest)
+        return self._given_out(await self._store.find_authorization(digest), user_id)
+
+    def _given_out(self, authorization: Authorization | None, user_id: str) -> Authorization:
         if authorization is None or authorization.user_id != user_id:
             log.error("digest was authorized for another user")
             raise _invalid("another user's approval is recorded for this payment")

@@ -154,18 +154,22 @@ class Store:
 
     async def record_authorization(
         self, connection: asyncpg.Connection, digest: bytes, sign: Callable[[], Authorization]
-    ) -> None:
-        """Write what `sign` makes, which is called only where nothing is recorded for `digest`."""
-        if await self._queries.find_authorization(connection, digest=digest) is None:
-            await self._queries.record_authorization(connection, **sign()._asdict())
+    ) -> Authorization:
+        """What is recorded for `digest`: where nothing is, what `sign` makes."""
+        recorded = await self._find(connection, digest)
+        if recorded is None:
+            signed = sign()
+            if await self._queries.record_authorization(connection, **signed._asdict()):
+                return signed
+            # Another user's approval of the same came between.
+            recorded = await self._find(connection, digest)
+        assert recorded is not None
+        return recorded
 
     async def find_authorization(self, digest: bytes) -> Authorization | None:
         """What was signed for `digest`, if anything was."""
-        async with self._transactions.begin() as connection:
-            row = await self._queries.find_authorization(connection, digest=digest)
-        if row is None:
-            return None
-        return Authorization(**{**row, "method": AuthorizationMethod(row["method"])})
+        async with self._transactions.statement() as connection:
+            return await self._find(connection, digest)
 
     async def remove_stale(self, margin_us: int, most: int) -> int:
         """Remove up to `most` verdicts whose proof expired `margin_us` ago; returns how many."""
@@ -182,6 +186,12 @@ class Store:
                 connection, margin_us=margin_us, most=most
             )
             return removed
+
+    async def _find(self, connection: asyncpg.Connection, digest: bytes) -> Authorization | None:
+        row = await self._queries.find_authorization(connection, digest=digest)
+        if row is None:
+            return None
+        return Authorization(**{**row, "method": AuthorizationMethod(row["method"])})
 
     async def _lock(self, connection: asyncpg.Connection, user_id: str) -> Counter:
         row = await self._queries.lock_counter(connection, user_id=user_id)

@@ -71,13 +71,14 @@ RETURNING id
 -- An attempt whose PIN could not be looked at is none.
 DELETE FROM signing.attempts WHERE id = :attempt_id AND verdict IS NULL
 
--- name: record_authorization(digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)!
+-- name: record_authorization(digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)$
 INSERT INTO signing.authorizations
   (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)
 VALUES
   (:digest, :id, :signed_at_us, :issued_at_us, :expires_at_us, :user_id, :method, :key_id,
    :signature)
 ON CONFLICT (digest) DO NOTHING
+RETURNING id
 
 -- name: find_authorization(digest)^
 SELECT digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature
