@@ -126,7 +126,9 @@ async def test_a_process_with_its_keys_in_a_token_authorizes_and_keeps_them(
             await service.start()
             async with (
                 open_channel(service.target, endpoints.tls["app"], service="signing") as app,
-                open_channel(service.target, endpoints.tls["command"], service="signing") as command,
+                open_channel(
+                    service.target, endpoints.tls["command"], service="signing"
+                ) as command,
             ):
                 stub = pb_grpc.SigningServiceStub(app)
                 reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=10)
