@@ -3,7 +3,7 @@
 from database.migrations.statements import run_file
 
 revision = "0030"
-down_revision = "0021"
+down_revision = "0022"
 
 
 def upgrade() -> None:
