@@ -87,9 +87,18 @@ properties: $(READY) ## Random programs against independent models, EXAMPLES eac
 		tests/unit/domain tests/unit/command_service tests/unit/runtime \
 		tests/integration/command_service/test_programs.py tests/contract/test_programs.py $(ARGS)
 
+.PHONY: mutations
+mutations: $(READY) ## Altered proofs, payments, authorizations, ROUNDS in all (default 100000)
+	@PAYCORE_MUTATIONS=$(or $(ROUNDS),100000) $(BIN)/python -m pytest \
+		tests/integration/signing/test_mutations.py --timeout 3600 $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
 	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
+
+.PHONY: approvals
+approvals: $(READY) ## Approvals a second by device and by PIN, beside argon2id alone
+	@$(BIN)/python -m tests.bench.signing $(ARGS)
 
 .PHONY: enforcement
 enforcement: $(READY) ## What it costs that only transfers change balances, ROUNDS (default 5)

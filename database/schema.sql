@@ -1046,6 +1046,23 @@ CREATE TYPE signing.verdict AS ENUM ('CORRECT', 'INCORRECT', 'ABANDONED');
 COMMENT ON TYPE signing.verdict IS
   'ABANDONED: reserved, and no verdict came (a crash); it counts as a failure.';
 
+CREATE FUNCTION signing.keep_device() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+  IF TG_OP <> 'UPDATE' OR OLD.revoked_at_us IS NOT NULL OR NEW.revoked_at_us IS NULL
+     OR (NEW.id, NEW.enrolled_at_us, NEW.user_id, NEW.algorithm, NEW.public_key, NEW.vouched_by)
+        IS DISTINCT FROM
+        (OLD.id, OLD.enrolled_at_us, OLD.user_id, OLD.algorithm, OLD.public_key, OLD.vouched_by)
+  THEN
+    RAISE EXCEPTION 'a device is only revoked, and once' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.keep_device() FROM PUBLIC;
+
 CREATE FUNCTION signing.now_us() RETURNS bigint
     LANGUAGE sql PARALLEL SAFE
     RETURN ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint;
@@ -1125,13 +1142,17 @@ CREATE TABLE signing.authorizations (
     method text NOT NULL,
     key_id text NOT NULL,
     signature bytea NOT NULL,
+    device_id text,
     CONSTRAINT authorizations_check CHECK ((expires_at_us > issued_at_us)),
     CONSTRAINT authorizations_digest_check CHECK ((length(digest) = 32)),
-    CONSTRAINT authorizations_method_check CHECK ((method = 'PIN'::text)),
+    CONSTRAINT authorizations_method_check CHECK ((((method = 'PIN'::text) AND (device_id IS NULL)) OR ((method = 'DEVICE'::text) AND (device_id IS NOT NULL)))),
     CONSTRAINT authorizations_signature_check CHECK ((length(signature) = 64)),
     CONSTRAINT authorizations_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128)))
 );
-COMMENT ON COLUMN signing.authorizations.id IS 'The id of the attempt that earned it.';
+COMMENT ON COLUMN signing.authorizations.id IS
+  'The id of the attempt that earned it, or one of the same numbers.';
+COMMENT ON COLUMN signing.authorizations.device_id IS
+  'A row of signing.devices, none of which ever goes. It is inserted from that row.';
 ALTER TABLE signing.authorizations ADD CONSTRAINT authorizations_id_key UNIQUE (id);
 ALTER TABLE signing.authorizations ADD CONSTRAINT authorizations_pkey PRIMARY KEY (digest);
 CREATE TRIGGER authorizations_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
@@ -1139,12 +1160,46 @@ CREATE TRIGGER authorizations_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
 ALTER TABLE signing.authorizations ENABLE ALWAYS TRIGGER authorizations_append_only;
 GRANT SELECT,INSERT ON TABLE signing.authorizations TO paycore_signing;
 
+CREATE TABLE signing.devices (
+    id text NOT NULL,
+    enrolled_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    revoked_at_us bigint,
+    user_id text NOT NULL,
+    algorithm text NOT NULL,
+    public_key bytea NOT NULL,
+    vouched_by text,
+    CONSTRAINT devices_algorithm_check CHECK ((algorithm = ANY (ARRAY['ED25519'::text, 'P256'::text]))),
+    CONSTRAINT devices_check CHECK ((length(public_key) =
+CASE algorithm
+    WHEN 'ED25519'::text THEN 32
+    ELSE 65
+END)),
+    CONSTRAINT devices_id_check CHECK ((id ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT devices_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128))),
+    CONSTRAINT devices_vouched_by_check CHECK (((length(vouched_by) >= 1) AND (length(vouched_by) <= 128)))
+);
+COMMENT ON COLUMN signing.devices.revoked_at_us IS
+  'Set once. Whoever authorizes by the device holds the row against this change.';
+COMMENT ON COLUMN signing.devices.vouched_by IS
+  'The client that vouched for the user; NULL where the user''s PIN did.';
+ALTER TABLE signing.devices ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
+CREATE UNIQUE INDEX devices_of_user ON signing.devices (user_id, public_key);
+CREATE TRIGGER devices_are_kept BEFORE DELETE OR UPDATE ON signing.devices FOR EACH ROW EXECUTE
+  FUNCTION signing.keep_device();
+ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER devices_are_kept;
+CREATE TRIGGER devices_stay BEFORE TRUNCATE ON signing.devices FOR EACH STATEMENT EXECUTE FUNCTION
+  signing.refuse_change();
+ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER devices_stay;
+GRANT SELECT,INSERT ON TABLE signing.devices TO paycore_signing;
+GRANT UPDATE (revoked_at_us) ON TABLE signing.devices TO paycore_signing;
+
 CREATE TABLE signing.pins (
     user_id text NOT NULL,
     enrolled_at_us bigint DEFAULT signing.now_us() NOT NULL,
     pepper_id text NOT NULL,
     encoded_hash text NOT NULL,
     proof bytea NOT NULL,
+    reset_at_us bigint,
     CONSTRAINT pins_encoded_hash_check CHECK ((encoded_hash ~~ '$argon2id$%'::text)),
     CONSTRAINT pins_pepper_id_check CHECK (((length(pepper_id) >= 1) AND (length(pepper_id) <= 64))),
     CONSTRAINT pins_proof_check CHECK ((length(proof) = 32)),
@@ -1154,5 +1209,37 @@ COMMENT ON COLUMN signing.pins.encoded_hash IS
   'argon2id with its parameters and salt, over an HMAC by the pepper that only the keystore holds.';
 COMMENT ON COLUMN signing.pins.proof IS
   'SHA-256 of the sealed PIN: the same enrolment sent again gets the same answer.';
+COMMENT ON COLUMN signing.pins.reset_at_us IS
+  'Since then the user has no PIN and may enrol one; NULL while the PIN is in force.';
 ALTER TABLE signing.pins ADD CONSTRAINT pins_pkey PRIMARY KEY (user_id);
 GRANT SELECT,INSERT ON TABLE signing.pins TO paycore_signing;
+GRANT UPDATE (enrolled_at_us, pepper_id, encoded_hash, proof, reset_at_us) ON TABLE signing.pins TO
+  paycore_signing;
+
+CREATE TABLE signing.spent_challenges (
+    challenge bytea NOT NULL,
+    expires_at_us bigint NOT NULL,
+    CONSTRAINT spent_challenges_challenge_check CHECK ((length(challenge) = 32))
+);
+COMMENT ON COLUMN signing.spent_challenges.challenge IS 'SHA-256 of the challenge.';
+ALTER TABLE signing.spent_challenges ADD CONSTRAINT spent_challenges_pkey PRIMARY KEY (challenge);
+CREATE INDEX spent_challenges_expire ON signing.spent_challenges (expires_at_us);
+GRANT SELECT,INSERT,DELETE ON TABLE signing.spent_challenges TO paycore_signing;
+
+CREATE TABLE signing.spent_enrolments (
+    proof bytea NOT NULL,
+    user_id text NOT NULL,
+    spent_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    CONSTRAINT spent_enrolments_proof_check CHECK ((length(proof) = 32)),
+    CONSTRAINT spent_enrolments_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128)))
+);
+COMMENT ON COLUMN signing.spent_enrolments.proof IS 'SHA-256 of the sealed PIN.';
+ALTER TABLE signing.spent_enrolments ADD CONSTRAINT spent_enrolments_pkey PRIMARY KEY (proof);
+CREATE TRIGGER spent_enrolments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
+  signing.spent_enrolments FOR EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.spent_enrolments ENABLE ALWAYS TRIGGER spent_enrolments_append_only;
+GRANT SELECT,INSERT ON TABLE signing.spent_enrolments TO paycore_signing;
+
+COMMENT ON INDEX signing.devices_of_user IS
+  'A key is enrolled once for a user: revoked, it is in force under no other id, and never again.';
+GRANT USAGE ON SEQUENCE signing.attempts_id_seq TO paycore_signing;

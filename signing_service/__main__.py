@@ -7,8 +7,10 @@ import sys
 import structlog
 
 from paycore.runtime import logs, process
+from paycore.runtime.clock import SystemClock
+from signing_service.keystore.opening import open_keystore
 from signing_service.keystore.port import KeystoreError
-from signing_service.service import open_keystore, serve
+from signing_service.service import serve
 from signing_service.settings import SigningSettings
 
 log = structlog.get_logger()
@@ -22,7 +24,7 @@ def main() -> int:
     settings = SigningSettings()
     logs.configure("signing", settings.log_level)
     try:
-        keystore = open_keystore(settings)
+        keystore = open_keystore(settings, SystemClock().now_us())
     except (KeystoreError, OSError) as error:
         log.error("refusing to start: the keystore cannot be used", why=str(error))
         return KEYS_UNUSABLE

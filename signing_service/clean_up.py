@@ -1,4 +1,4 @@
-"""Removes recorded verdicts once their proof is too old to be accepted anywhere."""
+"""Removes recorded verdicts and used challenges once they are too old to be accepted anywhere."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ async def keep_clean(store: Store) -> None:
 
 
 async def clean_up(store: Store, margin_us: int = MARGIN_US) -> int:
-    """Remove stale verdicts, in small transactions; returns how many. Raises PaycoreError."""
+    """Remove what is stale, in small transactions; returns how many. Raises PaycoreError."""
     total = 0
-    for _ in range(MAX_BATCHES):
-        removed = await store.remove_stale(margin_us, BATCH)
-        REMOVED.inc(removed)
-        total += removed
-        if removed < BATCH:
-            break
+    for remove in (store.remove_stale, store.remove_spent_challenges):
+        for _ in range(MAX_BATCHES):
+            removed = await remove(margin_us, BATCH)
+            REMOVED.inc(removed)
+            total += removed
+            if removed < BATCH:
+                break
     return total

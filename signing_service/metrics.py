@@ -31,5 +31,11 @@ WAITING = Gauge(
     "paycore_signing_waiting_calls", "Calls that wait for earlier attempts of the same user."
 )
 REMOVED = Counter(
-    "paycore_signing_verdicts_removed_total", "Recorded verdicts removed after their proof expired."
+    "paycore_signing_verdicts_removed_total",
+    "Recorded verdicts and used challenges removed after they expired.",
+)
+EVENTS = Counter(
+    "paycore_signing_security_events_total",
+    "What happened to PINs and devices, by event.",
+    ["event"],
 )

@@ -54,6 +54,10 @@ class PinHasher:
         peppered = self._peppered(compared.pepper_id, user_id, pin)
         return await self._pool.run(lambda: _verify(compared.encoded_hash, peppered))
 
+    def is_outdated(self, record: PinRecord | None) -> bool:
+        """Whether a correct PIN should be recorded anew: its pepper is not the current one."""
+        return record is not None and record.pepper_id != self._keystore.pepper_id
+
     def _peppered(self, pepper_id: str, user_id: str, pin: Pin) -> bytes:
         # With the user in it, a record copied to another user's row opens nothing. The PIN has
         # digits only, so the separator is unambiguous.

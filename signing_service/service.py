@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 import structlog
 
 from paycore.runtime import metrics
-from paycore.runtime.clock import SystemClock
+from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
 from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.server import Server
 from paycore.signing.v1 import signing_service_pb2 as pb
 from signing_service.authorizer import Authorizer
+from signing_service.challenges import Challenges
 from signing_service.clean_up import keep_clean
-from signing_service.enrolment import Enroller
+from signing_service.device_keeper import DeviceKeeper
+from signing_service.device_store import DeviceStore
 from signing_service.hashing_pool import HashingPool
-from signing_service.keystore import encrypted_file
 from signing_service.keystore.port import Keystore
+from signing_service.pin_check import PinChecker
+from signing_service.pin_keeper import PinKeeper
+from signing_service.pin_store import PinStore
 from signing_service.pins import PinHasher
+from signing_service.policy import AttemptRules
 from signing_service.servicer import SigningServicer
 from signing_service.settings import SigningSettings
 from signing_service.store import Store
+from signing_service.transactions import Transactions
+from signing_service.under_way import UnderWay
 
 APPLICATION = "paycore-signing"
 """Under this name the database shows the process's sessions."""
@@ -29,10 +37,37 @@ APPLICATION = "paycore-signing"
 log = structlog.get_logger()
 
 
-def open_keystore(settings: SigningSettings) -> Keystore:
-    """The keys that `settings` name, made at first start. Raises KeystoreError, OSError."""
-    passphrase = encrypted_file.read_passphrase(settings.keystore_passphrase_file)
-    return encrypted_file.load_or_create(settings.keystore_file, passphrase, SystemClock().now_us())
+class Parts(NamedTuple):
+    """What answers the calls of one process."""
+
+    store: Store
+    authorizer: Authorizer
+    pins: PinKeeper
+    devices: DeviceKeeper
+    under_way: UnderWay
+
+
+def assemble(
+    transactions: Transactions,
+    keystore: Keystore,
+    hashing: HashingPool,
+    clock: Clock,
+    rules: AttemptRules | None = None,
+) -> Parts:
+    """The parts of one process, put together."""
+    store = Store(transactions, rules)
+    devices = DeviceStore(transactions)
+    hasher = PinHasher(keystore, hashing)
+    checker = PinChecker(store, keystore, hasher, hashing, clock)
+    challenges = Challenges(keystore, clock)
+    under_way = UnderWay()
+    return Parts(
+        store,
+        Authorizer(store, devices, checker, keystore, clock, under_way),
+        PinKeeper(PinStore(transactions), checker, challenges, hasher, hashing, under_way),
+        DeviceKeeper(devices, checker, challenges, under_way),
+        under_way,
+    )
 
 
 async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Event) -> None:
@@ -52,18 +87,16 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
     )
     hashing = HashingPool(settings.hashing_threads, settings.hashing_capacity)
     try:
-        store = Store(pool)
-        await store.check_ready()
-        hasher = PinHasher(keystore, hashing)
-        authorizer = Authorizer(store, keystore, hasher, hashing, clock)
-        enroller = Enroller(store, keystore, hasher, hashing)
+        transactions = Transactions(pool)
+        await transactions.check_ready()
+        parts = assemble(transactions, keystore, hashing, clock)
         server = Server(settings, clock=clock)
         server.add(
             pb.DESCRIPTOR.services_by_name["SigningService"],
-            [SigningServicer(authorizer, enroller, keystore)],
+            [SigningServicer(parts.authorizer, parts.pins, parts.devices, keystore)],
         )
         await server.start()
-        cleaning = asyncio.create_task(keep_clean(store), name="clean-up")
+        cleaning = asyncio.create_task(keep_clean(parts.store), name="clean-up")
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, signing_key=keystore.signing_key_id)
         await stop.wait()
@@ -72,7 +105,8 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         cleaning.cancel()
         await asyncio.gather(cleaning, return_exceptions=True)
         async with asyncio.timeout(settings.shutdown_grace_s):
-            await authorizer.drain()
+            await parts.under_way.drain()
     finally:
         hashing.close()
+        keystore.close()
         await pool.close()

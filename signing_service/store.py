@@ -1,31 +1,21 @@
-"""PINs, attempts and authorizations in PostgreSQL, shared by all signing processes."""
+"""Attempts and what they earn, in PostgreSQL, shared by all signing processes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import asyncpg
 
-import database
-from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.step_up import Authorization, AuthorizationMethod
-from paycore.runtime.database import DISCONNECTED
 from signing_service import policy
 from signing_service.pins import PinRecord
 from signing_service.policy import Admission, AttemptRules, Counter
+from signing_service.transactions import Transactions
 
-ACQUIRE_TIMEOUT_S = 1.0
-"""Longest wait for a connection of the pool, in seconds."""
-
-_BUSY = (
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-)
+Earn = Callable[[asyncpg.Connection], Awaitable[None]]
+"""Writes what a correct PIN earns, in the transaction that records its verdict."""
 
 
 class Verdict(StrEnum):
@@ -38,10 +28,14 @@ class Verdict(StrEnum):
 
 
 class Reserved(NamedTuple):
-    """One attempt is taken and committed; its PIN may be checked against `record`, once."""
+    """One attempt is taken and committed; its PIN may be checked against `record`, once.
+
+    `pin_proof` tells one PIN of a user from the next; a PIN hashed again keeps it.
+    """
 
     attempt_id: int
     record: PinRecord | None
+    pin_proof: bytes | None
 
 
 class Decided(NamedTuple):
@@ -65,28 +59,16 @@ class MustWait(NamedTuple):
 Reservation = Reserved | Decided | Locked | MustWait
 
 
-class Enrolment(NamedTuple):
-    """A user's PIN: when it was set (microseconds since 1970), and the hash of its sealed form."""
-
-    enrolled_at_us: int
-    proof: bytes
-
-
 class Store:
-    """The signing schema. Each method is one transaction.
+    """The counts of attempts. Each method is one transaction.
 
     All raise PaycoreError DATABASE_UNAVAILABLE or CONTENTION when the database cannot do it now.
     """
 
-    def __init__(self, pool: asyncpg.Pool, rules: AttemptRules | None = None) -> None:
-        self._pool = pool
+    def __init__(self, transactions: Transactions, rules: AttemptRules | None = None) -> None:
+        self._transactions = transactions
+        self._queries: Any = transactions.queries
         self._rules = rules or AttemptRules()
-        self._queries: Any = database.load("signing")
-
-    async def check_ready(self) -> None:
-        """Raise unless the schema is there and readable."""
-        async with self._transaction() as connection:
-            await self._queries.check_ready(connection)
 
     async def reserve(
         self, user_id: str, *, proof: bytes, digest: bytes, fresh_until_us: int
@@ -95,7 +77,7 @@ class Store:
 
         A proof that has a verdict gets it again, whatever has happened since.
         """
-        async with self._transaction() as connection:
+        async with self._transactions.begin() as connection:
             counter = await self._lock(connection, user_id)
             situation = await self._situation(connection, user_id, proof)
             if situation["abandoned"]:
@@ -119,11 +101,11 @@ class Store:
                         failures_before=counter.failures,
                         fresh_until_us=fresh_until_us,
                     )
-                    return Reserved(attempt_id, _record(situation))
+                    return Reserved(attempt_id, _record(situation), situation["pin_proof"])
 
     async def record_failure(self, user_id: str, attempt_id: int) -> Decided:
         """Give a reserved attempt the verdict INCORRECT, unless it has one."""
-        async with self._transaction() as connection:
+        async with self._transactions.begin() as connection:
             counter, attempt = await self._attempt(connection, user_id, attempt_id)
             if attempt["verdict"] is not None:
                 return _decided(attempt)
@@ -132,73 +114,84 @@ class Store:
                 connection, user_id, attempt_id, Verdict.INCORRECT, counter, attempt["now_us"]
             )
 
-    async def record_success(
-        self, user_id: str, attempt_id: int, digest: bytes, sign: Callable[[], Authorization]
-    ) -> Decided:
-        """Give a reserved attempt the verdict CORRECT, unless it has one, and record what it earns.
+    async def release(self, user_id: str, attempt_id: int) -> None:
+        """Give a reserved attempt back: its PIN was not looked at, and will not be."""
+        async with self._transactions.begin() as connection:
+            await self._lock(connection, user_id)
+            await self._queries.release(connection, attempt_id=attempt_id)
 
-        `sign` makes the authorization and is called only where none is recorded for `digest`.
+    async def record_success(
+        self, user_id: str, reserved: Reserved, earn: Earn, rehashed: PinRecord | None = None
+    ) -> Decided:
+        """Give a reserved attempt the verdict CORRECT, unless it has one, and write what it earns.
+
+        A PIN that was changed or reset since the reservation earns nothing: the verdict is then
+        ABANDONED. `rehashed` replaces the record of the PIN that was found correct.
         """
-        async with self._transaction() as connection:
+        attempt_id = reserved.attempt_id
+        async with self._transactions.begin() as connection:
             counter, attempt = await self._attempt(connection, user_id, attempt_id)
             if attempt["verdict"] is not None:
                 return _decided(attempt)
-            if await self._queries.find_authorization(connection, digest=digest) is None:
-                await self._queries.record_authorization(connection, **sign()._asdict())
+            now_us = attempt["now_us"]
+            if reserved.record is None or reserved.pin_proof != attempt["pin_proof"]:
+                counter = policy.after_failures(counter, 1, now_us, self._rules)
+                return await self._decide(
+                    connection, user_id, attempt_id, Verdict.ABANDONED, counter, now_us
+                )
+            if rehashed is not None:
+                await self._queries.rehash(
+                    connection,
+                    user_id=user_id,
+                    old_hash=reserved.record.encoded_hash,
+                    **rehashed._asdict(),
+                )
+            await earn(connection)
             counter = policy.after_success(counter, attempt["failures_before"])
             return await self._decide(
-                connection, user_id, attempt_id, Verdict.CORRECT, counter, attempt["now_us"]
+                connection, user_id, attempt_id, Verdict.CORRECT, counter, now_us
             )
+
+    async def record_authorization(
+        self, connection: asyncpg.Connection, digest: bytes, sign: Callable[[], Authorization]
+    ) -> Authorization:
+        """What is recorded for `digest`: where nothing is, what `sign` makes."""
+        recorded = await self._find(connection, digest)
+        if recorded is None:
+            signed = sign()
+            if await self._queries.record_authorization(connection, **signed._asdict()):
+                return signed
+            # Another user's approval of the same came between.
+            recorded = await self._find(connection, digest)
+        assert recorded is not None
+        return recorded
 
     async def find_authorization(self, digest: bytes) -> Authorization | None:
         """What was signed for `digest`, if anything was."""
-        async with self._transaction() as connection:
-            row = await self._queries.find_authorization(connection, digest=digest)
-        if row is None:
-            return None
-        return Authorization(**{**row, "method": AuthorizationMethod(row["method"])})
-
-    async def find_enrolment(self, user_id: str) -> Enrolment | None:
-        """The enrolment of `user_id`, if there is one."""
-        async with self._transaction() as connection:
-            row = await self._queries.find_enrolment(connection, user_id=user_id)
-        return None if row is None else Enrolment(row["enrolled_at_us"], row["proof"])
-
-    async def enrol(self, user_id: str, record: PinRecord, proof: bytes) -> int | None:
-        """Set the first PIN of `user_id` and forget failures from before it.
-
-        Returns the time, in microseconds since 1970, or None where a PIN exists: it stays.
-        """
-        async with self._transaction() as connection:
-            enrolled_at_us: int | None = await self._queries.enrol(
-                connection, user_id=user_id, proof=proof, **record._asdict()
-            )
-            if enrolled_at_us is not None:
-                await self._queries.clear_counter(connection, user_id=user_id)
-            return enrolled_at_us
+        async with self._transactions.statement() as connection:
+            return await self._find(connection, digest)
 
     async def remove_stale(self, margin_us: int, most: int) -> int:
         """Remove up to `most` verdicts whose proof expired `margin_us` ago; returns how many."""
-        async with self._transaction() as connection:
+        async with self._transactions.begin() as connection:
             removed: int = await self._queries.remove_stale(
                 connection, margin_us=margin_us, most=most
             )
             return removed
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
-        try:
-            async with (
-                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-                connection.transaction(),
-            ):
-                yield connection
-        except _BUSY as error:
-            raise PaycoreError(Reason.CONTENTION, "the signing database is busy") from error
-        except DISCONNECTED as error:
-            raise PaycoreError(
-                Reason.DATABASE_UNAVAILABLE, "the signing database cannot be reached"
-            ) from error
+    async def remove_spent_challenges(self, margin_us: int, most: int) -> int:
+        """Remove up to `most` used challenges that expired `margin_us` ago; returns how many."""
+        async with self._transactions.begin() as connection:
+            removed: int = await self._queries.remove_spent_challenges(
+                connection, margin_us=margin_us, most=most
+            )
+            return removed
+
+    async def _find(self, connection: asyncpg.Connection, digest: bytes) -> Authorization | None:
+        row = await self._queries.find_authorization(connection, digest=digest)
+        if row is None:
+            return None
+        return Authorization(**{**row, "method": AuthorizationMethod(row["method"])})
 
     async def _lock(self, connection: asyncpg.Connection, user_id: str) -> Counter:
         row = await self._queries.lock_counter(connection, user_id=user_id)

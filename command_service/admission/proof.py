@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import TransferCommand
 
@@ -11,7 +12,7 @@ from paycore.domain.transfers import TransferCommand
 class Proof(NamedTuple):
     """The payer's approval as it came with the request."""
 
-    sealed_pin: SealedPin
+    approval: SealedPin | DeviceSignature
     signed_at_us: int
 
 

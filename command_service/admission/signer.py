@@ -7,26 +7,28 @@ from time import perf_counter
 
 import grpc
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import Histogram
 
 from command_service.admission.signer_keys import AuthorizationKeys
 from command_service.admission.signer_link import RETRY_AFTER_MS, SignerLink
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
 from paycore.domain.step_up import (
     AUTHORIZATION_LIFETIME_US,
     Authorization,
     AuthorizationMethod,
+    GroupIntent,
+    Intent,
     PaymentIntent,
-    payment_digest,
+    intent_digest,
 )
 from paycore.runtime.clock import Clock
 from paycore.runtime.errors import from_rpc_error
 from paycore.runtime.metrics import LATENCY_BUCKETS_S
 from paycore.signing.v1 import signing_service_pb2 as signing_pb2
 from paycore.signing.v1 import signing_service_pb2_grpc as signing_grpc
-from paycore.v1 import money_pb2, step_up_pb2, transfer_pb2
+from paycore.v1 import money_pb2, transfer_pb2
 
 CALL_TIMEOUT_S = 2.0
 """Longest that one question to the signing service takes, in seconds."""
@@ -66,6 +68,7 @@ AWAY = frozenset(
 
 _METHODS: Mapping[int, AuthorizationMethod] = {
     signing_pb2.AUTHORIZATION_METHOD_PIN: AuthorizationMethod.PIN,
+    signing_pb2.AUTHORIZATION_METHOD_DEVICE: AuthorizationMethod.DEVICE,
 }
 
 
@@ -90,11 +93,16 @@ class SignerClient:
         await self._link.stop()
 
     async def authorize(
-        self, user_id: str, intent: PaymentIntent, proof: SealedPin, deadline_s: float
+        self,
+        user_id: str,
+        intent: Intent,
+        proof: SealedPin | DeviceSignature,
+        deadline_s: float,
     ) -> Authorization:
         """The signed statement that `user_id` approved `intent`, verified.
 
-        `user_id` is the owner of the debited account as the ledger records it; `deadline_s` is the
+        `user_id` is the owner of the debited account, or of a group's payer, as the ledger records
+        it; `deadline_s` is the
         caller's, on the monotonic clock. Raises PaycoreError: PIN_INCORRECT or PIN_LOCKED (with
         attempts_left, locked_until), AUTHORIZATION_INVALID, AUTHORIZATION_EXPIRED, OVERLOADED,
         INVALID_FIELD naming a part of `step_up`, SIGNER_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL.
@@ -112,12 +120,21 @@ class SignerClient:
             SIGNER_SECONDS.labels(outcome).observe(perf_counter() - started)
 
     async def _authorize(
-        self, user_id: str, intent: PaymentIntent, proof: SealedPin, deadline_s: float
+        self,
+        user_id: str,
+        intent: Intent,
+        proof: SealedPin | DeviceSignature,
+        deadline_s: float,
     ) -> Authorization:
         timeout_s = min(CALL_TIMEOUT_S, deadline_s - self._clock.monotonic_s())
         if timeout_s <= 0:
             raise PaycoreError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the step-up")
-        digest = payment_digest(intent)
+        try:
+            digest = intent_digest(intent)
+        except ValueError as error:
+            raise PaycoreError(
+                Reason.AUTHORIZATION_INVALID, "what was approved has no digest", {"why": str(error)}
+            ) from error
         try:
             reply = await self._link.call(
                 self._stub.Authorize, _request(user_id, intent, proof), timeout_s=timeout_s
@@ -149,24 +166,45 @@ class SignerClient:
         }
 
 
-def _request(user_id: str, intent: PaymentIntent, proof: SealedPin) -> signing_pb2.AuthorizeRequest:
-    sign_time = Timestamp()
-    sign_time.FromMicroseconds(intent.signed_at_us)
-    return signing_pb2.AuthorizeRequest(
-        user_id=user_id,
-        payment=signing_pb2.PaymentIntent(
-            kind=transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{intent.kind}"),
-            debit_account_id=intent.debit_account,
-            credit_account_id=intent.credit_account,
-            amount=money_pb2.Money(minor_units=intent.amount, currency=intent.currency),
-            client=intent.client,
-            idempotency_key=intent.idempotency_key,
-        ),
-        step_up=step_up_pb2.StepUp(
-            sign_time=sign_time,
-            sealed_pin=step_up_pb2.SealedPin(key_id=proof.key_id, ciphertext=proof.ciphertext),
-        ),
-    )
+def _request(
+    user_id: str, intent: Intent, proof: SealedPin | DeviceSignature
+) -> signing_pb2.AuthorizeRequest:
+    request = signing_pb2.AuthorizeRequest(user_id=user_id)
+    request.step_up.sign_time.FromMicroseconds(intent.signed_at_us)
+    match proof:
+        case SealedPin(key_id, ciphertext):
+            request.step_up.sealed_pin.key_id = key_id
+            request.step_up.sealed_pin.ciphertext = ciphertext
+        case DeviceSignature(device_id, signature):
+            request.step_up.device_signature.device_id = device_id
+            request.step_up.device_signature.signature = signature
+    match intent:
+        case PaymentIntent():
+            payment = request.payment
+            payment.kind = _kind(intent.kind)
+            payment.debit_account_id = intent.debit_account
+            payment.credit_account_id = intent.credit_account
+            payment.amount.minor_units = intent.amount
+            payment.amount.currency = intent.currency
+            payment.client = intent.client
+            payment.idempotency_key = intent.idempotency_key
+        case GroupIntent():
+            group = request.group
+            group.client = intent.client
+            group.idempotency_key = intent.idempotency_key
+            group.payer_account_id = intent.payer
+            for leg in intent.legs:
+                group.legs.add(
+                    kind=_kind(leg.kind),
+                    debit_account_id=leg.debit_account,
+                    credit_account_id=leg.credit_account,
+                    amount=money_pb2.Money(minor_units=leg.amount, currency=leg.currency),
+                )
+    return request
+
+
+def _kind(kind: str) -> transfer_pb2.TransferKind.ValueType:
+    return transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind}")
 
 
 def _authorization(message: signing_pb2.Authorization, signed_at_us: int) -> Authorization:

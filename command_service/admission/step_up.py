@@ -6,8 +6,9 @@ from typing import Protocol
 
 from command_service.admission.proof import Proof
 from paycore.domain.accounts import Account
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.pin import SealedPin
-from paycore.domain.step_up import Authorization, PaymentIntent
+from paycore.domain.step_up import Authorization, Intent, PaymentIntent
 from paycore.domain.transfers import TransferCommand
 
 
@@ -15,7 +16,11 @@ class Authorizer(Protocol):
     """Who checks a proof and signs what was approved."""
 
     async def authorize(
-        self, user_id: str, intent: PaymentIntent, proof: SealedPin, deadline_s: float
+        self,
+        user_id: str,
+        intent: Intent,
+        proof: SealedPin | DeviceSignature,
+        deadline_s: float,
     ) -> Authorization:
         """The verified authorization, or PaycoreError as in `SignerClient.authorize`."""
         ...
@@ -45,6 +50,6 @@ class StepUpAdmission:
             signed_at_us=proof.signed_at_us,
         )
         authorization = await self._authorizer.authorize(
-            payer.owner, intent, proof.sealed_pin, deadline_s
+            payer.owner, intent, proof.approval, deadline_s
         )
         return command._replace(authorization=authorization)

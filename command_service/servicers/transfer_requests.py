@@ -16,6 +16,12 @@ from command_service.servicers.fields import (
     is_text,
 )
 from paycore.domain.accounts import AccountId
+from paycore.domain.device_key import (
+    DEVICE_ID_CHARACTERS,
+    MAX_SIGNATURE_BYTES,
+    DeviceSignature,
+    is_device_id,
+)
 from paycore.domain.errors import PaycoreError
 from paycore.domain.idempotency import command_hash, details_hash, transfer_request_hash
 from paycore.domain.money import Currency, Minor
@@ -23,7 +29,7 @@ from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
 from paycore.runtime.account_names import SIDES
 from paycore.runtime.currencies import EXPONENTS
-from paycore.v1 import transfer_pb2, transfer_service_pb2
+from paycore.v1 import step_up_pb2, transfer_pb2, transfer_service_pb2
 
 KINDS: dict[int, TransferKind] = {
     transfer_pb2.TRANSFER_KIND_TRANSFER: TransferKind.TRANSFER,
@@ -253,13 +259,24 @@ def _read_extras(request: transfer_service_pb2.SubmitTransferRequest, fields: Fi
 
 def _proof(request: transfer_service_pb2.SubmitTransferRequest, fields: Fields) -> Proof | None:
     step_up = request.step_up
+    if not step_up.HasField("sign_time"):
+        fields.violate("step_up.sign_time", "when the payer signed")
+    signed_at_us = fields.time_us("step_up.sign_time", step_up.sign_time)
+    if step_up.HasField("device_signature"):
+        return Proof(_device_signature(step_up.device_signature, fields), signed_at_us)
     sealed = step_up.sealed_pin
     if step_up.WhichOneof("proof") is None:
         fields.violate("step_up.proof", "a proof")
-    if not step_up.HasField("sign_time"):
-        fields.violate("step_up.sign_time", "when the payer signed")
     if not 0 < len(sealed.ciphertext) <= MAX_SEALED_PIN_BYTES:
         fields.violate("step_up.sealed_pin.ciphertext", f"1 to {MAX_SEALED_PIN_BYTES} bytes")
     fields.text("step_up.sealed_pin.key_id", sealed.key_id, MAX_NAME, required=True)
-    signed_at_us = fields.time_us("step_up.sign_time", step_up.sign_time)
     return Proof(SealedPin(sealed.key_id, sealed.ciphertext), signed_at_us)
+
+
+def _device_signature(message: step_up_pb2.DeviceSignature, fields: Fields) -> DeviceSignature:
+    field = "step_up.device_signature"
+    if not is_device_id(message.device_id):
+        fields.violate(f"{field}.device_id", f"{DEVICE_ID_CHARACTERS} hexadecimal digits")
+    if not 0 < len(message.signature) <= MAX_SIGNATURE_BYTES:
+        fields.violate(f"{field}.signature", f"1 to {MAX_SIGNATURE_BYTES} bytes")
+    return DeviceSignature(message.device_id, message.signature)

@@ -4,7 +4,8 @@
 -- name: check_ready()^
 SELECT
   EXISTS (SELECT FROM signing.pins), EXISTS (SELECT FROM signing.attempt_counters),
-  EXISTS (SELECT FROM signing.attempts), EXISTS (SELECT FROM signing.authorizations)
+  EXISTS (SELECT FROM signing.attempts), EXISTS (SELECT FROM signing.authorizations),
+  EXISTS (SELECT FROM signing.devices), EXISTS (SELECT FROM signing.spent_challenges)
 
 -- name: add_counter(user_id)!
 INSERT INTO signing.attempt_counters (user_id) VALUES (:user_id) ON CONFLICT DO NOTHING
@@ -29,10 +30,11 @@ SELECT
   attempt.attempts_left,
   attempt.locked_until_us,
   pin.encoded_hash,
-  pin.pepper_id
+  pin.pepper_id,
+  pin.proof AS pin_proof
 FROM (SELECT signing.now_us() AS now_us) AS clock
 LEFT JOIN signing.attempts AS attempt ON attempt.proof = :proof
-LEFT JOIN signing.pins AS pin ON pin.user_id = :user_id
+LEFT JOIN signing.pins AS pin ON pin.user_id = :user_id AND pin.reset_at_us IS NULL
 
 -- name: save_counter(user_id, failures, cleared, lockouts, locked_until_us)!
 UPDATE signing.attempt_counters
@@ -51,9 +53,11 @@ VALUES (:proof, :user_id, :digest, :failures_before, :fresh_until_us)
 RETURNING id
 
 -- name: read_attempt(attempt_id)^
+-- With the PIN of now, which may be another than the one it was reserved for.
 SELECT attempt.verdict, attempt.attempts_left, attempt.locked_until_us,
-       attempt.failures_before, signing.now_us() AS now_us
+       attempt.failures_before, signing.now_us() AS now_us, pin.proof AS pin_proof
 FROM signing.attempts AS attempt
+LEFT JOIN signing.pins AS pin ON pin.user_id = attempt.user_id AND pin.reset_at_us IS NULL
 WHERE attempt.id = :attempt_id
 
 -- name: decide(attempt_id, verdict, attempts_left, locked_until_us)$
@@ -63,27 +67,110 @@ SET verdict = :verdict::signing.verdict, attempts_left = :attempts_left,
 WHERE id = :attempt_id AND verdict IS NULL
 RETURNING id
 
--- name: record_authorization(digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)!
+-- name: release(attempt_id)!
+-- An attempt whose PIN could not be looked at is none.
+DELETE FROM signing.attempts WHERE id = :attempt_id AND verdict IS NULL
+
+-- name: record_authorization(digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)$
 INSERT INTO signing.authorizations
   (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)
 VALUES
   (:digest, :id, :signed_at_us, :issued_at_us, :expires_at_us, :user_id, :method, :key_id,
    :signature)
 ON CONFLICT (digest) DO NOTHING
+RETURNING id
 
 -- name: find_authorization(digest)^
 SELECT digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature
 FROM signing.authorizations
 WHERE digest = :digest
 
+-- name: next_ids(most)
+-- Numbers for authorizations that no attempt has: devices' are not guessed at, so none is reserved.
+SELECT nextval('signing.attempts_id_seq') AS id FROM generate_series(1, :most::int)
+
+-- name: authorize_by_device(device_id, digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, key_id, signature)^
+-- One statement: the device is held from the moment it was found in force until this is committed,
+-- so a revocation comes either wholly before or wholly after.
+WITH device AS (
+  SELECT id, user_id FROM signing.devices
+  WHERE id = :device_id AND user_id = :user_id AND revoked_at_us IS NULL
+  FOR SHARE
+), recorded AS (
+  INSERT INTO signing.authorizations
+    (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature,
+     device_id)
+  SELECT :digest, :id, :signed_at_us, :issued_at_us, :expires_at_us, device.user_id, 'DEVICE',
+         :key_id, :signature, device.id
+  FROM device
+  ON CONFLICT (digest) DO NOTHING
+  RETURNING id
+)
+SELECT EXISTS (SELECT FROM device) AS in_force, EXISTS (SELECT FROM recorded) AS recorded
+
 -- name: find_enrolment(user_id)^
-SELECT enrolled_at_us, proof FROM signing.pins WHERE user_id = :user_id
+SELECT enrolled_at_us, proof FROM signing.pins WHERE user_id = :user_id AND reset_at_us IS NULL
+
+-- name: spend_enrolment(proof, user_id)$
+INSERT INTO signing.spent_enrolments (proof, user_id) VALUES (:proof, :user_id)
+ON CONFLICT DO NOTHING
+RETURNING spent_at_us
 
 -- name: enrol(user_id, pepper_id, encoded_hash, proof)$
-INSERT INTO signing.pins (user_id, pepper_id, encoded_hash, proof)
+INSERT INTO signing.pins AS pin (user_id, pepper_id, encoded_hash, proof)
 VALUES (:user_id, :pepper_id, :encoded_hash, :proof)
-ON CONFLICT (user_id) DO NOTHING
+ON CONFLICT (user_id) DO UPDATE
+SET enrolled_at_us = signing.now_us(), pepper_id = excluded.pepper_id,
+    encoded_hash = excluded.encoded_hash, proof = excluded.proof, reset_at_us = NULL
+WHERE pin.reset_at_us IS NOT NULL
 RETURNING enrolled_at_us
+
+-- name: change_pin(user_id, pepper_id, encoded_hash, proof)$
+UPDATE signing.pins
+SET enrolled_at_us = signing.now_us(), pepper_id = :pepper_id, encoded_hash = :encoded_hash,
+    proof = :proof
+WHERE user_id = :user_id AND reset_at_us IS NULL
+RETURNING enrolled_at_us
+
+-- name: rehash(user_id, old_hash, pepper_id, encoded_hash)!
+UPDATE signing.pins SET pepper_id = :pepper_id, encoded_hash = :encoded_hash
+WHERE user_id = :user_id AND encoded_hash = :old_hash AND reset_at_us IS NULL
+
+-- name: reset_pin(user_id)$
+UPDATE signing.pins SET reset_at_us = signing.now_us()
+WHERE user_id = :user_id AND reset_at_us IS NULL
+RETURNING reset_at_us
+
+-- name: spend_challenge(challenge, expires_at_us)$
+INSERT INTO signing.spent_challenges (challenge, expires_at_us)
+VALUES (:challenge, :expires_at_us)
+ON CONFLICT DO NOTHING
+RETURNING true
+
+-- name: count_devices(user_id)$
+SELECT count(*) FROM signing.devices WHERE user_id = :user_id AND revoked_at_us IS NULL
+
+-- name: add_device(id, user_id, algorithm, public_key, vouched_by)$
+INSERT INTO signing.devices (id, user_id, algorithm, public_key, vouched_by)
+VALUES (:id, :user_id, :algorithm, :public_key, :vouched_by)
+ON CONFLICT DO NOTHING
+RETURNING true
+
+-- name: find_device(id)^
+SELECT id, user_id, algorithm, public_key, enrolled_at_us, revoked_at_us
+FROM signing.devices
+WHERE id = :id
+
+-- name: revoke_device(id, user_id)$
+UPDATE signing.devices SET revoked_at_us = signing.now_us()
+WHERE id = :id AND user_id = :user_id AND revoked_at_us IS NULL
+RETURNING revoked_at_us
+
+-- name: unlock(user_id)!
+-- Locks since the last success stay counted: the next one lasts as long as if this had ended by
+-- itself.
+UPDATE signing.attempt_counters SET cleared = failures, locked_until_us = 0
+WHERE user_id = :user_id
 
 -- name: clear_counter(user_id)!
 -- Guesses at a PIN that did not exist yet say nothing about the one that does now.
@@ -103,6 +190,20 @@ WITH removed AS (
     ORDER BY fresh_until_us
     LIMIT :most
     FOR UPDATE SKIP LOCKED
+  ))
+  RETURNING 1
+)
+SELECT count(*) FROM removed
+
+-- name: remove_spent_challenges(margin_us, most)$
+-- As remove_stale: a challenge is refused for its age long before it could be used again.
+WITH removed AS (
+  DELETE FROM signing.spent_challenges
+  WHERE challenge = ANY (ARRAY(
+    SELECT challenge FROM signing.spent_challenges
+    WHERE expires_at_us < (SELECT signing.now_us() - :margin_us::bigint)
+    ORDER BY expires_at_us
+    LIMIT :most
   ))
   RETURNING 1
 )

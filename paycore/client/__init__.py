@@ -37,6 +37,7 @@ from paycore.client.model import (
 )
 from paycore.client.retries import Timeouts
 from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
@@ -54,6 +55,7 @@ __all__ = [
     "Counterparties",
     "Counterparty",
     "Decline",
+    "DeviceSignature",
     "ExternalIdentifier",
     "Freshness",
     "GroupReceipt",

@@ -259,6 +259,18 @@ class PinTooWeakError(RefusedError):
     reason = Reason.PIN_TOO_WEAK
 
 
+class DeviceNotFoundError(RefusedError):
+    """The user has no such device."""
+
+    reason = Reason.DEVICE_NOT_FOUND
+
+
+class TooManyDevicesError(RefusedError):
+    """The user has as many devices as there may be; metadata: the limit."""
+
+    reason = Reason.TOO_MANY_DEVICES
+
+
 class RateLimitedError(RefusedError):
     """The caller is over its rate."""
 

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from paycore.client.errors import RefusedError
 from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
@@ -358,11 +359,12 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class StepUpProof:
-    """The payer's approval of one payment: a PIN sealed to the payment's digest.
+    """The payer's approval of one payment: a PIN sealed to the payment's digest, or the signature
+    of an enrolled device over it.
 
     Good for one payment under one idempotency key, within two minutes of `signed_at_us`
     (microseconds since 1970, the payer's clock).
     """
 
     signed_at_us: int
-    sealed_pin: SealedPin
+    approval: SealedPin | DeviceSignature

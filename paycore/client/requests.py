@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.client import model
 from paycore.domain.accounts import AccountStatus
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import TransferKind
@@ -270,12 +271,15 @@ def refuse_review(
 def _step_up(proof: model.StepUpProof | None) -> step_up_pb2.StepUp | None:
     if proof is None:
         return None
-    sign_time = Timestamp()
-    sign_time.FromMicroseconds(proof.signed_at_us)
-    return step_up_pb2.StepUp(
-        sign_time=sign_time,
-        sealed_pin=sealed_pin(proof.sealed_pin),
-    )
+    message = step_up_pb2.StepUp()
+    message.sign_time.FromMicroseconds(proof.signed_at_us)
+    match proof.approval:
+        case SealedPin():
+            message.sealed_pin.CopyFrom(sealed_pin(proof.approval))
+        case DeviceSignature(device_id, signature):
+            message.device_signature.device_id = device_id
+            message.device_signature.signature = signature
+    return message
 
 
 def sealed_pin(sealed: SealedPin) -> step_up_pb2.SealedPin:

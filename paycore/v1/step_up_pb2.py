@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/step_up.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"/\n\tSealedPin\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\"m\n\x06StepUp\x12-\n\tsign_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nsealed_pin\x18\x02 \x01(\x0b\x32\x15.paycore.v1.SealedPinH\x00\x42\x07\n\x05proofb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/step_up.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"/\n\tSealedPin\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\"7\n\x0f\x44\x65viceSignature\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xa6\x01\n\x06StepUp\x12-\n\tsign_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nsealed_pin\x18\x02 \x01(\x0b\x32\x15.paycore.v1.SealedPinH\x00\x12\x37\n\x10\x64\x65vice_signature\x18\x03 \x01(\x0b\x32\x1b.paycore.v1.DeviceSignatureH\x00\x42\x07\n\x05proofb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SEALEDPIN']._serialized_start=73
   _globals['_SEALEDPIN']._serialized_end=120
-  _globals['_STEPUP']._serialized_start=122
-  _globals['_STEPUP']._serialized_end=231
+  _globals['_DEVICESIGNATURE']._serialized_start=122
+  _globals['_DEVICESIGNATURE']._serialized_end=177
+  _globals['_STEPUP']._serialized_start=180
+  _globals['_STEPUP']._serialized_end=346
 # @@protoc_insertion_point(module_scope)

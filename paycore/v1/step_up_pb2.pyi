@@ -49,6 +49,32 @@ class SealedPin(_message.Message):
 Global___SealedPin: _TypeAlias = SealedPin  # noqa: Y015
 
 @_typing.final
+class DeviceSignature(_message.Message):
+    """A signature of a device key that was enrolled with SigningService.EnrollDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """From EnrollDevice."""
+    signature: _builtins.bytes
+    """Over the 32 bytes of the digest. Ed25519: 64 bytes; P-256: ECDSA with SHA-256, in DER."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceSignature: _TypeAlias = DeviceSignature  # noqa: Y015
+
+@_typing.final
 class StepUp(_message.Message):
     """Proof that the owner of the payer's account approved exactly this payment."""
 
@@ -56,6 +82,7 @@ class StepUp(_message.Message):
 
     SIGN_TIME_FIELD_NUMBER: _builtins.int
     SEALED_PIN_FIELD_NUMBER: _builtins.int
+    DEVICE_SIGNATURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sign_time(self) -> _timestamp_pb2.Timestamp:
         """When the payer signed, by the payer's clock; part of the digest. It must lie within two
@@ -64,19 +91,24 @@ class StepUp(_message.Message):
 
     @_builtins.property
     def sealed_pin(self) -> Global___SealedPin:
-        """PIN sealed to the digest of the payment."""
+        """PIN sealed to the digest of the payment, or of the payer's part of the group."""
+
+    @_builtins.property
+    def device_signature(self) -> Global___DeviceSignature:
+        """Made over the same digest."""
 
     def __init__(
         self,
         *,
         sign_time: _timestamp_pb2.Timestamp | None = ...,
         sealed_pin: Global___SealedPin | None = ...,
+        device_signature: Global___DeviceSignature | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "sealed_pin", b"sealed_pin", "sign_time", b"sign_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device_signature", b"device_signature", "proof", b"proof", "sealed_pin", b"sealed_pin", "sign_time", b"sign_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "sealed_pin", b"sealed_pin", "sign_time", b"sign_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_signature", b"device_signature", "proof", b"proof", "sealed_pin", b"sealed_pin", "sign_time", b"sign_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_proof: _TypeAlias = _typing.Literal["sealed_pin"]  # noqa: Y015
+    _WhichOneofReturnType_proof: _TypeAlias = _typing.Literal["sealed_pin", "device_signature"]  # noqa: Y015
     _WhichOneofArgType_proof: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_proof) -> _WhichOneofReturnType_proof | None: ...
 

@@ -7,6 +7,7 @@ keys, with all before it as associated data. The key is scrypt of the passphrase
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from signing_service.keystore.key_ring import SECRET_BYTES, Key, KeyRing
-from signing_service.keystore.port import KeyPurpose, KeystoreError
+from signing_service.keystore.port import KeyEntry, KeyPurpose, KeystoreError
 
 MAGIC = b"paycore-keystore-1\n"
 SALT_BYTES = 16
@@ -62,6 +63,21 @@ def replace(path: Path, passphrase: bytes, ring: KeyRing) -> None:
     temporary = _write_beside(path, passphrase, ring)
     temporary.replace(path)
     _sync_folder(path.parent)
+
+
+def rotate(
+    path: Path, passphrase: bytes, purpose: KeyPurpose, now_us: int, active_from_us: int
+) -> KeyEntry:
+    """Add a key of `purpose` to the file at `path`, in use from `active_from_us` on.
+
+    Others who rotate at the same time wait. Raises as `load`.
+    """
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ring = load(path, passphrase).rotated(purpose, now_us, active_from_us)
+        replace(path, passphrase, ring)
+    new = ring.keys[-1].key_id
+    return next(entry for entry in ring.inventory() if entry.key_id == new)
 
 
 def read_passphrase(path: Path) -> bytes:
@@ -119,8 +135,8 @@ def _serialized(ring: KeyRing) -> bytes:
             {
                 "key_id": key.key_id,
                 "purpose": key.purpose.value,
-                "current": key.current,
                 "created_at_us": key.created_at_us,
+                "active_from_us": key.active_from_us,
                 "secret": key.secret.hex(),
             }
             for key in ring.keys
@@ -134,8 +150,9 @@ def _parse(path: Path, plaintext: bytes) -> KeyRing:
             Key(
                 key_id=str(entry["key_id"]),
                 purpose=KeyPurpose(entry["purpose"]),
-                current=bool(entry["current"]),
                 created_at_us=int(entry["created_at_us"]),
+                # Files of before keys had a time of their own: each was in use from the start.
+                active_from_us=int(entry.get("active_from_us", entry["created_at_us"])),
                 secret=bytes.fromhex(entry["secret"]),
             )
             for entry in json.loads(plaintext)

@@ -28,6 +28,16 @@ class PublicKey(NamedTuple):
     current: bool
 
 
+class KeyEntry(NamedTuple):
+    """A key as its keeper sees it, peppers too. `active_from_us` is when it came, or comes, into
+    use for what is new, in microseconds since 1970."""
+
+    key_id: str
+    purpose: KeyPurpose
+    active_from_us: int
+    current: bool
+
+
 class KeystoreError(Exception):
     """The keys cannot be used: the message says why and never holds key material."""
 
@@ -57,12 +67,20 @@ class Keystore(Protocol):
         """All keys that others seal to or verify with, old ones included."""
         ...
 
+    def inventory(self) -> tuple[KeyEntry, ...]:
+        """All keys, in the order in which they came or come into use."""
+        ...
+
     def sign(self, key_id: str, message: bytes) -> bytes:
         """Ed25519 signature, 64 bytes. Raises UnknownKeyError."""
         ...
 
     def open_pin(self, key_id: str, ciphertext: bytes, binding: bytes) -> Pin:
         """The PIN sealed to key `key_id` with `binding` as HPKE info. Raises SealBrokenError."""
+        ...
+
+    def close(self) -> None:
+        """Give up what it holds, such as a session. It is not used any more after that."""
         ...
 
     def pepper(self, key_id: str, message: bytes) -> bytes:

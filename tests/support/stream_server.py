@@ -20,10 +20,11 @@ from command_service.servicers.stream import StreamLimits, StreamServicer
 from command_service.servicers.stretches import Stretches
 from deploy.local import Endpoints
 from deploy.local.services import ACCESS_FILE
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
 from paycore.domain.rules import Rules
-from paycore.domain.step_up import Authorization, PaymentIntent
+from paycore.domain.step_up import Authorization, Intent
 from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Limiter, Server
@@ -40,7 +41,11 @@ class NoSigner:
     """Where nobody can approve anything."""
 
     async def authorize(
-        self, user_id: str, intent: PaymentIntent, proof: SealedPin, deadline_s: float
+        self,
+        user_id: str,
+        intent: Intent,
+        proof: SealedPin | DeviceSignature,
+        deadline_s: float,
     ) -> Authorization:
         raise PaycoreError(Reason.SIGNER_UNAVAILABLE, "there is no signing service here")
 

@@ -23,6 +23,28 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DeviceAlgorithm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceAlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceAlgorithm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_ALGORITHM_UNSPECIFIED: _DeviceAlgorithm.ValueType  # 0
+    DEVICE_ALGORITHM_ED25519: _DeviceAlgorithm.ValueType  # 1
+    """Public key: raw 32 bytes. Signature: 64 bytes (RFC 8032)."""
+    DEVICE_ALGORITHM_P256: _DeviceAlgorithm.ValueType  # 2
+    """Public key: SEC 1 uncompressed point, 65 bytes. Signature: ECDSA with SHA-256, in DER."""
+
+class DeviceAlgorithm(_DeviceAlgorithm, metaclass=_DeviceAlgorithmEnumTypeWrapper):
+    """What a device signs with. It always signs the 32 bytes of a digest."""
+
+DEVICE_ALGORITHM_UNSPECIFIED: DeviceAlgorithm.ValueType  # 0
+DEVICE_ALGORITHM_ED25519: DeviceAlgorithm.ValueType  # 1
+"""Public key: raw 32 bytes. Signature: 64 bytes (RFC 8032)."""
+DEVICE_ALGORITHM_P256: DeviceAlgorithm.ValueType  # 2
+"""Public key: SEC 1 uncompressed point, 65 bytes. Signature: ECDSA with SHA-256, in DER."""
+Global___DeviceAlgorithm: _TypeAlias = DeviceAlgorithm  # noqa: Y015
+
 class _AuthorizationMethod:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -31,12 +53,16 @@ class _AuthorizationMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_A
     DESCRIPTOR: _descriptor.EnumDescriptor
     AUTHORIZATION_METHOD_UNSPECIFIED: _AuthorizationMethod.ValueType  # 0
     AUTHORIZATION_METHOD_PIN: _AuthorizationMethod.ValueType  # 1
+    AUTHORIZATION_METHOD_DEVICE: _AuthorizationMethod.ValueType  # 2
+    """The signature of an enrolled device key."""
 
 class AuthorizationMethod(_AuthorizationMethod, metaclass=_AuthorizationMethodEnumTypeWrapper):
     """How the payer proved it."""
 
 AUTHORIZATION_METHOD_UNSPECIFIED: AuthorizationMethod.ValueType  # 0
 AUTHORIZATION_METHOD_PIN: AuthorizationMethod.ValueType  # 1
+AUTHORIZATION_METHOD_DEVICE: AuthorizationMethod.ValueType  # 2
+"""The signature of an enrolled device key."""
 Global___AuthorizationMethod: _TypeAlias = AuthorizationMethod  # noqa: Y015
 
 class _KeyPurpose:
@@ -106,6 +132,366 @@ class EnrollPinResponse(_message.Message):
 Global___EnrollPinResponse: _TypeAlias = EnrollPinResponse  # noqa: Y015
 
 @_typing.final
+class ChangePinRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    OLD_PIN_FIELD_NUMBER: _builtins.int
+    NEW_PIN_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    challenge: _builtins.bytes
+    """From CreateChallenge, for the same user; it is used up by the change."""
+    @_builtins.property
+    def old_pin(self) -> _step_up_pb2.SealedPin:
+        """Sealed with `pin_change_digest` of user, challenge and `new_pin` as HPKE info."""
+
+    @_builtins.property
+    def new_pin(self) -> _step_up_pb2.SealedPin:
+        """Sealed with `new_pin_binding` of user and challenge as HPKE info."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        challenge: _builtins.bytes = ...,
+        old_pin: _step_up_pb2.SealedPin | None = ...,
+        new_pin: _step_up_pb2.SealedPin | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["new_pin", b"new_pin", "old_pin", b"old_pin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "new_pin", b"new_pin", "old_pin", b"old_pin", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePinRequest: _TypeAlias = ChangePinRequest  # noqa: Y015
+
+@_typing.final
+class ChangePinResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePinResponse: _TypeAlias = ChangePinResponse  # noqa: Y015
+
+@_typing.final
+class ResetPinRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    reason: _builtins.str
+    """Why, for the audit: 1 to 256 printable characters, no personal data."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetPinRequest: _TypeAlias = ResetPinRequest  # noqa: Y015
+
+@_typing.final
+class ResetPinResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetPinResponse: _TypeAlias = ResetPinResponse  # noqa: Y015
+
+@_typing.final
+class UnlockPinRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    reason: _builtins.str
+    """Why, for the audit: 1 to 256 printable characters, no personal data."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnlockPinRequest: _TypeAlias = UnlockPinRequest  # noqa: Y015
+
+@_typing.final
+class UnlockPinResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnlockPinResponse: _TypeAlias = UnlockPinResponse  # noqa: Y015
+
+@_typing.final
+class CreateChallengeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateChallengeRequest: _TypeAlias = CreateChallengeRequest  # noqa: Y015
+
+@_typing.final
+class CreateChallengeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.bytes
+    """Opaque; good for one change or enrolment of this user."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.bytes = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateChallengeResponse: _TypeAlias = CreateChallengeResponse  # noqa: Y015
+
+@_typing.final
+class DeviceKey(_message.Message):
+    """A device's public key, with the proof that the device has the private one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALGORITHM_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    algorithm: Global___DeviceAlgorithm.ValueType
+    public_key: _builtins.bytes
+    signature: _builtins.bytes
+    """By that key over `device_enrolment_digest` of user, challenge, algorithm and key."""
+    def __init__(
+        self,
+        *,
+        algorithm: Global___DeviceAlgorithm.ValueType = ...,
+        public_key: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "public_key", b"public_key", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceKey: _TypeAlias = DeviceKey  # noqa: Y015
+
+@_typing.final
+class EnrollDeviceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    SEALED_PIN_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    challenge: _builtins.bytes
+    """From CreateChallenge, for the same user; it is used up by the enrolment."""
+    @_builtins.property
+    def key(self) -> Global___DeviceKey: ...
+    @_builtins.property
+    def sealed_pin(self) -> _step_up_pb2.SealedPin:
+        """Sealed with the `device_enrolment_digest` as HPKE info."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        challenge: _builtins.bytes = ...,
+        key: Global___DeviceKey | None = ...,
+        sealed_pin: _step_up_pb2.SealedPin | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "sealed_pin", b"sealed_pin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "key", b"key", "sealed_pin", b"sealed_pin", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollDeviceRequest: _TypeAlias = EnrollDeviceRequest  # noqa: Y015
+
+@_typing.final
+class EnrollDeviceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    ENROLL_TIME_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """What a DeviceSignature names: 32 hexadecimal digits."""
+    @_builtins.property
+    def enroll_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        enroll_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "enroll_time", b"enroll_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollDeviceResponse: _TypeAlias = EnrollDeviceResponse  # noqa: Y015
+
+@_typing.final
+class VouchForDeviceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    challenge: _builtins.bytes
+    """From CreateChallenge, for the same user; it is used up by the enrolment."""
+    reason: _builtins.str
+    """Why, for the audit: 1 to 256 printable characters, no personal data."""
+    @_builtins.property
+    def key(self) -> Global___DeviceKey: ...
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        challenge: _builtins.bytes = ...,
+        key: Global___DeviceKey | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "key", b"key", "reason", b"reason", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchForDeviceRequest: _TypeAlias = VouchForDeviceRequest  # noqa: Y015
+
+@_typing.final
+class VouchForDeviceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    ENROLL_TIME_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """What a DeviceSignature names: 32 hexadecimal digits."""
+    @_builtins.property
+    def enroll_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        enroll_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "enroll_time", b"enroll_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchForDeviceResponse: _TypeAlias = VouchForDeviceResponse  # noqa: Y015
+
+@_typing.final
+class RevokeDeviceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    device_id: _builtins.str
+    reason: _builtins.str
+    """Why, for the audit: 1 to 256 printable characters, no personal data."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "reason", b"reason", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeDeviceRequest: _TypeAlias = RevokeDeviceRequest  # noqa: Y015
+
+@_typing.final
+class RevokeDeviceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def revoke_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        revoke_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["revoke_time", b"revoke_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoke_time", b"revoke_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeDeviceResponse: _TypeAlias = RevokeDeviceResponse  # noqa: Y015
+
+@_typing.final
 class PaymentIntent(_message.Message):
     """What the payer approved; the digest is computed over exactly these fields and the sign time."""
 
@@ -143,16 +529,87 @@ class PaymentIntent(_message.Message):
 Global___PaymentIntent: _TypeAlias = PaymentIntent  # noqa: Y015
 
 @_typing.final
+class GroupLeg(_message.Message):
+    """One transfer of a group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DEBIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    kind: _transfer_pb2.TransferKind.ValueType
+    debit_account_id: _builtins.int
+    credit_account_id: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        kind: _transfer_pb2.TransferKind.ValueType = ...,
+        debit_account_id: _builtins.int = ...,
+        credit_account_id: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_account_id", b"credit_account_id", "debit_account_id", b"debit_account_id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupLeg: _TypeAlias = GroupLeg  # noqa: Y015
+
+@_typing.final
+class GroupIntent(_message.Message):
+    """What one payer of a group approved; the digest is computed over the payer's legs, their total, a
+    hash of the whole group, and the sign time.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    PAYER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
+    client: _builtins.str
+    idempotency_key: _builtins.str
+    """The group's."""
+    payer_account_id: _builtins.int
+    """The account that pays; at least one leg debits it."""
+    @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupLeg]:
+        """All transfers of the group in its order, those of other payers too: 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        client: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        payer_account_id: _builtins.int = ...,
+        legs: _abc.Iterable[Global___GroupLeg] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "idempotency_key", b"idempotency_key", "legs", b"legs", "payer_account_id", b"payer_account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupIntent: _TypeAlias = GroupIntent  # noqa: Y015
+
+@_typing.final
 class AuthorizeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
     PAYMENT_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     STEP_UP_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Owner of the debited account as the ledger records it."""
     @_builtins.property
     def payment(self) -> Global___PaymentIntent: ...
+    @_builtins.property
+    def group(self) -> Global___GroupIntent: ...
     @_builtins.property
     def step_up(self) -> _step_up_pb2.StepUp: ...
     def __init__(
@@ -160,13 +617,16 @@ class AuthorizeRequest(_message.Message):
         *,
         user_id: _builtins.str = ...,
         payment: Global___PaymentIntent | None = ...,
+        group: Global___GroupIntent | None = ...,
         step_up: _step_up_pb2.StepUp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "step_up", b"step_up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "intent", b"intent", "payment", b"payment", "step_up", b"step_up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "step_up", b"step_up", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "intent", b"intent", "payment", b"payment", "step_up", b"step_up", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_intent: _TypeAlias = _typing.Literal["payment", "group"]  # noqa: Y015
+    _WhichOneofArgType_intent: _TypeAlias = _typing.Literal["intent", b"intent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_intent) -> _WhichOneofReturnType_intent | None: ...
 
 Global___AuthorizeRequest: _TypeAlias = AuthorizeRequest  # noqa: Y015
 
@@ -192,7 +652,7 @@ Global___AuthorizeResponse: _TypeAlias = AuthorizeResponse  # noqa: Y015
 
 @_typing.final
 class Authorization(_message.Message):
-    """A signed statement that `user_id` approved the payment with `digest`."""
+    """A signed statement that `user_id` approved what has `digest`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -208,7 +668,7 @@ class Authorization(_message.Message):
     user_id: _builtins.str
     method: Global___AuthorizationMethod.ValueType
     digest: _builtins.bytes
-    """SHA-256 of the canonical payment encoding."""
+    """SHA-256 of the canonical encoding of the payment, or of the payer's part of the group."""
     key_id: _builtins.str
     signature: _builtins.bytes
     """Ed25519 over the canonical authorization encoding."""

@@ -40,6 +40,41 @@ class SigningServiceStub:
                 request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollPinRequest.SerializeToString,
                 response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollPinResponse.FromString,
                 _registered_method=True)
+        self.ChangePin = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/ChangePin',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ChangePinRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ChangePinResponse.FromString,
+                _registered_method=True)
+        self.ResetPin = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/ResetPin',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ResetPinRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ResetPinResponse.FromString,
+                _registered_method=True)
+        self.UnlockPin = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/UnlockPin',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.UnlockPinRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.UnlockPinResponse.FromString,
+                _registered_method=True)
+        self.CreateChallenge = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/CreateChallenge',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.CreateChallengeRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.CreateChallengeResponse.FromString,
+                _registered_method=True)
+        self.EnrollDevice = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/EnrollDevice',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollDeviceRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollDeviceResponse.FromString,
+                _registered_method=True)
+        self.VouchForDevice = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/VouchForDevice',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceResponse.FromString,
+                _registered_method=True)
+        self.RevokeDevice = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/RevokeDevice',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceResponse.FromString,
+                _registered_method=True)
         self.Authorize = channel.unary_unary(
                 '/paycore.signing.v1.SigningService/Authorize',
                 request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeRequest.SerializeToString,
@@ -57,14 +92,67 @@ class SigningServiceServicer:
     """
 
     def EnrollPin(self, request, context):
-        """Sets a user's first PIN. Refused where one exists.
+        """Sets a user's first PIN, or the first after a reset. Refused where one is in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePin(self, request, context):
+        """Replaces a PIN by another; the old one is evaluated, and counted, as in Authorize.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPin(self, request, context):
+        """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
+        identified the user. Answers the same whether there was one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnlockPin(self, request, context):
+        """Ends a user's lock. For callers that have identified the user. Answers the same whether there
+        was one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateChallenge(self, request, context):
+        """Makes a challenge of a user for ChangePin, EnrollDevice or VouchForDevice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrollDevice(self, request, context):
+        """Enrols a key of a user's device, which the user's PIN approves; it is evaluated, and counted,
+        as in Authorize. Sent again it answers the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VouchForDevice(self, request, context):
+        """Enrols a key of a user's device without a PIN. For callers that have identified the user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeDevice(self, request, context):
+        """Takes a device key out of force for ever. Once it answers, the key authorizes nothing more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Authorize(self, request, context):
-        """Checks a proof against a payment and signs an authorization. For the command service only.
+        """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
+        For the command service only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +172,41 @@ def add_SigningServiceServicer_to_server(servicer, server):
                     servicer.EnrollPin,
                     request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollPinRequest.FromString,
                     response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollPinResponse.SerializeToString,
+            ),
+            'ChangePin': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePin,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ChangePinRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ChangePinResponse.SerializeToString,
+            ),
+            'ResetPin': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPin,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ResetPinRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ResetPinResponse.SerializeToString,
+            ),
+            'UnlockPin': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnlockPin,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.UnlockPinRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.UnlockPinResponse.SerializeToString,
+            ),
+            'CreateChallenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateChallenge,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.CreateChallengeRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.CreateChallengeResponse.SerializeToString,
+            ),
+            'EnrollDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrollDevice,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollDeviceRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollDeviceResponse.SerializeToString,
+            ),
+            'VouchForDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.VouchForDevice,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceResponse.SerializeToString,
+            ),
+            'RevokeDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeDevice,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceResponse.SerializeToString,
             ),
             'Authorize': grpc.unary_unary_rpc_method_handler(
                     servicer.Authorize,
@@ -124,6 +247,195 @@ class SigningService:
             '/paycore.signing.v1.SigningService/EnrollPin',
             paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollPinRequest.SerializeToString,
             paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollPinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/ChangePin',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.ChangePinRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.ChangePinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/ResetPin',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.ResetPinRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.ResetPinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnlockPin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/UnlockPin',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.UnlockPinRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.UnlockPinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateChallenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/CreateChallenge',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.CreateChallengeRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.CreateChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrollDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/EnrollDevice',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollDeviceRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.EnrollDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VouchForDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/VouchForDevice',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/RevokeDevice',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,9 +34,31 @@ class SigningServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SigningServiceAsyncStub: ...
     EnrollPin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.EnrollPinRequest, _signing_service_pb2.EnrollPinResponse]
-    """Sets a user's first PIN. Refused where one exists."""
+    """Sets a user's first PIN, or the first after a reset. Refused where one is in force."""
+    ChangePin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.ChangePinRequest, _signing_service_pb2.ChangePinResponse]
+    """Replaces a PIN by another; the old one is evaluated, and counted, as in Authorize."""
+    ResetPin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.ResetPinRequest, _signing_service_pb2.ResetPinResponse]
+    """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
+    identified the user. Answers the same whether there was one.
+    """
+    UnlockPin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.UnlockPinRequest, _signing_service_pb2.UnlockPinResponse]
+    """Ends a user's lock. For callers that have identified the user. Answers the same whether there
+    was one.
+    """
+    CreateChallenge: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.CreateChallengeRequest, _signing_service_pb2.CreateChallengeResponse]
+    """Makes a challenge of a user for ChangePin, EnrollDevice or VouchForDevice."""
+    EnrollDevice: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.EnrollDeviceRequest, _signing_service_pb2.EnrollDeviceResponse]
+    """Enrols a key of a user's device, which the user's PIN approves; it is evaluated, and counted,
+    as in Authorize. Sent again it answers the same.
+    """
+    VouchForDevice: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.VouchForDeviceRequest, _signing_service_pb2.VouchForDeviceResponse]
+    """Enrols a key of a user's device without a PIN. For callers that have identified the user."""
+    RevokeDevice: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.RevokeDeviceRequest, _signing_service_pb2.RevokeDeviceResponse]
+    """Takes a device key out of force for ever. Once it answers, the key authorizes nothing more."""
     Authorize: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.AuthorizeRequest, _signing_service_pb2.AuthorizeResponse]
-    """Checks a proof against a payment and signs an authorization. For the command service only."""
+    """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
+    For the command service only.
+    """
     GetPublicKeys: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.GetPublicKeysRequest, _signing_service_pb2.GetPublicKeysResponse]
     """Keys to seal to and to verify with. Old keys stay listed."""
 
@@ -46,9 +68,31 @@ class SigningServiceAsyncStub(SigningServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EnrollPin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.EnrollPinRequest, _signing_service_pb2.EnrollPinResponse]  # type: ignore[assignment]
-    """Sets a user's first PIN. Refused where one exists."""
+    """Sets a user's first PIN, or the first after a reset. Refused where one is in force."""
+    ChangePin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.ChangePinRequest, _signing_service_pb2.ChangePinResponse]  # type: ignore[assignment]
+    """Replaces a PIN by another; the old one is evaluated, and counted, as in Authorize."""
+    ResetPin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.ResetPinRequest, _signing_service_pb2.ResetPinResponse]  # type: ignore[assignment]
+    """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
+    identified the user. Answers the same whether there was one.
+    """
+    UnlockPin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.UnlockPinRequest, _signing_service_pb2.UnlockPinResponse]  # type: ignore[assignment]
+    """Ends a user's lock. For callers that have identified the user. Answers the same whether there
+    was one.
+    """
+    CreateChallenge: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.CreateChallengeRequest, _signing_service_pb2.CreateChallengeResponse]  # type: ignore[assignment]
+    """Makes a challenge of a user for ChangePin, EnrollDevice or VouchForDevice."""
+    EnrollDevice: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.EnrollDeviceRequest, _signing_service_pb2.EnrollDeviceResponse]  # type: ignore[assignment]
+    """Enrols a key of a user's device, which the user's PIN approves; it is evaluated, and counted,
+    as in Authorize. Sent again it answers the same.
+    """
+    VouchForDevice: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.VouchForDeviceRequest, _signing_service_pb2.VouchForDeviceResponse]  # type: ignore[assignment]
+    """Enrols a key of a user's device without a PIN. For callers that have identified the user."""
+    RevokeDevice: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.RevokeDeviceRequest, _signing_service_pb2.RevokeDeviceResponse]  # type: ignore[assignment]
+    """Takes a device key out of force for ever. Once it answers, the key authorizes nothing more."""
     Authorize: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.AuthorizeRequest, _signing_service_pb2.AuthorizeResponse]  # type: ignore[assignment]
-    """Checks a proof against a payment and signs an authorization. For the command service only."""
+    """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
+    For the command service only.
+    """
     GetPublicKeys: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.GetPublicKeysRequest, _signing_service_pb2.GetPublicKeysResponse]  # type: ignore[assignment]
     """Keys to seal to and to verify with. Old keys stay listed."""
 
@@ -61,7 +105,69 @@ class SigningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _signing_service_pb2.EnrollPinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_signing_service_pb2.EnrollPinResponse, _abc.Awaitable[_signing_service_pb2.EnrollPinResponse]]:
-        """Sets a user's first PIN. Refused where one exists."""
+        """Sets a user's first PIN, or the first after a reset. Refused where one is in force."""
+
+    @_abc_1.abstractmethod
+    def ChangePin(
+        self,
+        request: _signing_service_pb2.ChangePinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.ChangePinResponse, _abc.Awaitable[_signing_service_pb2.ChangePinResponse]]:
+        """Replaces a PIN by another; the old one is evaluated, and counted, as in Authorize."""
+
+    @_abc_1.abstractmethod
+    def ResetPin(
+        self,
+        request: _signing_service_pb2.ResetPinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.ResetPinResponse, _abc.Awaitable[_signing_service_pb2.ResetPinResponse]]:
+        """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
+        identified the user. Answers the same whether there was one.
+        """
+
+    @_abc_1.abstractmethod
+    def UnlockPin(
+        self,
+        request: _signing_service_pb2.UnlockPinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.UnlockPinResponse, _abc.Awaitable[_signing_service_pb2.UnlockPinResponse]]:
+        """Ends a user's lock. For callers that have identified the user. Answers the same whether there
+        was one.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateChallenge(
+        self,
+        request: _signing_service_pb2.CreateChallengeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.CreateChallengeResponse, _abc.Awaitable[_signing_service_pb2.CreateChallengeResponse]]:
+        """Makes a challenge of a user for ChangePin, EnrollDevice or VouchForDevice."""
+
+    @_abc_1.abstractmethod
+    def EnrollDevice(
+        self,
+        request: _signing_service_pb2.EnrollDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.EnrollDeviceResponse, _abc.Awaitable[_signing_service_pb2.EnrollDeviceResponse]]:
+        """Enrols a key of a user's device, which the user's PIN approves; it is evaluated, and counted,
+        as in Authorize. Sent again it answers the same.
+        """
+
+    @_abc_1.abstractmethod
+    def VouchForDevice(
+        self,
+        request: _signing_service_pb2.VouchForDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.VouchForDeviceResponse, _abc.Awaitable[_signing_service_pb2.VouchForDeviceResponse]]:
+        """Enrols a key of a user's device without a PIN. For callers that have identified the user."""
+
+    @_abc_1.abstractmethod
+    def RevokeDevice(
+        self,
+        request: _signing_service_pb2.RevokeDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.RevokeDeviceResponse, _abc.Awaitable[_signing_service_pb2.RevokeDeviceResponse]]:
+        """Takes a device key out of force for ever. Once it answers, the key authorizes nothing more."""
 
     @_abc_1.abstractmethod
     def Authorize(
@@ -69,7 +175,9 @@ class SigningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _signing_service_pb2.AuthorizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_signing_service_pb2.AuthorizeResponse, _abc.Awaitable[_signing_service_pb2.AuthorizeResponse]]:
-        """Checks a proof against a payment and signs an authorization. For the command service only."""
+        """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
+        For the command service only.
+        """
 
     @_abc_1.abstractmethod
     def GetPublicKeys(

@@ -7,9 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from paycore.client import ExternalIdentifier, PaycoreClient, Pin
 from paycore.client.errors import AuthorizationInvalidError, UnexpectedReplyError
+from paycore.domain.enrolment import enrolment_binding
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import pin_of_plaintext
-from paycore.domain.step_up import PaymentIntent, enrolment_binding, payment_digest
+from paycore.domain.step_up import PaymentIntent, payment_digest
 from paycore.runtime.hpke import SUITE
 from paycore.signing.v1 import signing_service_pb2
 from tests.integration.client.samples import ORDER, submitted

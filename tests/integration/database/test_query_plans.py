@@ -164,11 +164,32 @@ EXPECTED = {
     "rules.all_scheme_grants": whole("ledger.scheme_grants"),
     "rules.all_step_up_policies": NOTHING,
     "schema.read_version": NOTHING,
+    "signing.add_device": NOTHING,
+    "signing.authorize_by_device": by("signing.devices", "id"),
+    "signing.change_pin": PINS,
+    "signing.count_devices": by("signing.devices", "user_id"),
+    "signing.find_device": by("signing.devices", "id"),
+    "signing.next_ids": NOTHING,
+    "signing.rehash": PINS,
+    "signing.release": by("signing.attempts", "id"),
+    "signing.remove_spent_challenges": by("signing.spent_challenges", "expires_at_us")
+    | first("signing.spent_challenges", "expires_at_us")
+    | by("signing.spent_challenges", "challenge"),
+    "signing.reset_pin": PINS,
+    "signing.revoke_device": by("signing.devices", "id"),
+    "signing.spend_challenge": NOTHING,
+    "signing.spend_enrolment": NOTHING,
+    "signing.unlock": COUNTERS,
     "signing.abandon": by("signing.attempts", "user_id"),
     "signing.add_counter": NOTHING,
     # Whether it may read them: the first row of each is enough.
     "signing.check_ready": whole(
-        "signing.attempt_counters", "signing.attempts", "signing.authorizations", "signing.pins"
+        "signing.attempt_counters",
+        "signing.attempts",
+        "signing.authorizations",
+        "signing.pins",
+        "signing.devices",
+        "signing.spent_challenges",
     ),
     "signing.clear_counter": COUNTERS,
     "signing.decide": by("signing.attempts", "id"),

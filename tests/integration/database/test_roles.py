@@ -29,7 +29,15 @@ LEDGER = (
     "ledger.scheme_grants",
     "ledger.step_up_policies",
 )
-SIGNING = ("signing.pins", "signing.attempts", "signing.attempt_counters", "signing.authorizations")
+SIGNING = (
+    "signing.pins",
+    "signing.attempts",
+    "signing.attempt_counters",
+    "signing.authorizations",
+    "signing.devices",
+    "signing.spent_enrolments",
+    "signing.spent_challenges",
+)
 PROJECTION = ("projection.checkpoints", "projection.dead_letters")
 
 COLUMN = {
@@ -50,6 +58,9 @@ COLUMN = {
     "signing.attempts": "verdict",
     "signing.attempt_counters": "failures",
     "signing.authorizations": "user_id",
+    "signing.devices": "public_key",
+    "signing.spent_enrolments": "user_id",
+    "signing.spent_challenges": "expires_at_us",
     "projection.checkpoints": "xid",
     "projection.dead_letters": "reason",
 }
@@ -105,7 +116,11 @@ FORBIDDEN: list[tuple[str, str]] = [
     *(("signing", read(table)) for table in LEDGER),
     *(("signing", sql) for sql in change("signing.authorizations")),
     ("signing", "DELETE FROM signing.pins"),
-    ("signing", "UPDATE signing.pins SET encoded_hash = encoded_hash"),
+    ("signing", "UPDATE signing.pins SET user_id = user_id"),
+    *(("signing", sql) for sql in change("signing.spent_enrolments")),
+    *(("signing", sql) for sql in change("signing.devices")),
+    ("signing", "UPDATE signing.devices SET user_id = user_id"),
+    ("signing", "UPDATE signing.devices SET enrolled_at_us = enrolled_at_us"),
     # The projector's state is its own.
     *(
         (role, sql)

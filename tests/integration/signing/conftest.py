@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
+import grpc
 import pytest
 
+from command_service.admission.signer import SignerClient
+from deploy.local import Endpoints
+from paycore.client.sealing import SealingKey
+from paycore.runtime.channel import open_channel
+from paycore.runtime.clock import SystemClock
+from paycore.signing.v1 import signing_service_pb2 as pb
+from paycore.signing.v1 import signing_service_pb2_grpc as pb_grpc
 from signing_service.keystore.key_ring import KeyRing
+from tests.integration.signing.process import SigningProcess
+from tests.integration.signing.served import Connect
 from tests.integration.signing.signer import Signer
 from tests.support.databases import OwnDatabase
 
@@ -55,3 +66,40 @@ async def start(signing_dsn: str, keys: KeyRing) -> AsyncIterator[Start]:
 @pytest.fixture
 async def signer(start: Start) -> Signer:
     return await start()
+
+
+@pytest.fixture
+async def service(
+    endpoints: Endpoints, signing_dsn: str, tmp_path: Path
+) -> AsyncIterator[SigningProcess]:
+    service = SigningProcess(endpoints, signing_dsn, tmp_path)
+    await service.start()
+    yield service
+    await service.kill()
+
+
+@pytest.fixture
+async def connect(endpoints: Endpoints, service: SigningProcess) -> AsyncIterator[Connect]:
+    """Makes a channel to the service under an identity of the local stack."""
+    channels: list[grpc.aio.Channel] = []
+
+    def channel(identity: str) -> grpc.aio.Channel:
+        channels.append(open_channel(service.target, endpoints.tls[identity], service="signing"))
+        return channels[-1]
+
+    yield channel
+    for opened in channels:
+        await opened.close(None)
+
+
+@pytest.fixture
+async def sealing(connect: Connect) -> SealingKey:
+    stub = pb_grpc.SigningServiceStub(connect("app"))
+    reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=10)
+    (key,) = (key for key in reply.keys if key.purpose == pb.KEY_PURPOSE_SEALING and key.current)
+    return SealingKey(key.key_id, key.public_key)
+
+
+@pytest.fixture
+def client(connect: Connect) -> SignerClient:
+    return SignerClient(connect("command"), SystemClock())

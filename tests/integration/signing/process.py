@@ -31,6 +31,8 @@ class SigningProcess:
         self.passphrase.write_text(PASSPHRASE + "\n")
         self.log = folder / "signing.log"
         self.process: asyncio.subprocess.Process | None = None
+        self.more: dict[str, object] = {}
+        """Further settings."""
 
     async def launch(self) -> asyncio.subprocess.Process:
         """Begin it, ready or not."""
@@ -48,6 +50,7 @@ class SigningProcess:
             "POSTGRES_DSN": self._dsn,
             "KEYSTORE_FILE": self.keystore,
             "KEYSTORE_PASSPHRASE_FILE": self.passphrase,
+            **self.more,
         }
         environment = {f"PAYCORE_SIGNING_{name}": str(value) for name, value in settings.items()}
         with self.log.open("ab") as log:

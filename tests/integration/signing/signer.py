@@ -16,14 +16,16 @@ from paycore.domain.pin import Pin, SealedPin
 from paycore.domain.step_up import Authorization, PaymentIntent
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
-from signing_service.authorizer import Authorizer, Question
-from signing_service.enrolment import Enroller
+from signing_service.authorizer import Question
+from signing_service.device_keeper import DeviceKeeper
 from signing_service.hashing_pool import HashingPool
 from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import KeyPurpose, Keystore
-from signing_service.pins import PinHasher
+from signing_service.pin_keeper import PinKeeper
 from signing_service.policy import AttemptRules
+from signing_service.service import Parts, assemble
 from signing_service.store import Store
+from signing_service.transactions import Transactions
 
 PIN = Pin("739164")
 WRONG = Pin("739165")
@@ -48,9 +50,7 @@ class Signer:
     pool: asyncpg.Pool
     keystore: Keystore
     hashing: HashingPool
-    store: Store
-    authorizer: Authorizer
-    enroller: Enroller
+    parts: Parts
     clock: Clock
 
     @classmethod
@@ -66,25 +66,28 @@ class Signer:
         clock = clock or SystemClock()
         pool = await open_pool(dsn, size=8, application="signing-test")
         hashing = HashingPool(threads=2, capacity=capacity)
-        store = Store(pool, rules)
-        hasher = PinHasher(keystore, hashing)
-        return cls(
-            pool,
-            keystore,
-            hashing,
-            store,
-            Authorizer(store, keystore, hasher, hashing, clock),
-            Enroller(store, keystore, hasher, hashing),
-            clock,
-        )
+        parts = assemble(Transactions(pool), keystore, hashing, clock, rules)
+        return cls(pool, keystore, hashing, parts, clock)
+
+    @property
+    def store(self) -> Store:
+        return self.parts.store
+
+    @property
+    def pins(self) -> PinKeeper:
+        return self.parts.pins
+
+    @property
+    def devices(self) -> DeviceKeeper:
+        return self.parts.devices
 
     async def stop(self) -> None:
-        await self.authorizer.drain()
+        await self.parts.under_way.drain()
         self.hashing.close()
         self.pool.terminate()
 
     async def enrol(self, user_id: str, pin: Pin = PIN) -> int:
-        return await self.enroller.enrol(user_id, self.sealing().for_enrolment(pin, user_id))
+        return await self.pins.enrol(user_id, self.sealing().for_enrolment(pin, user_id), "app")
 
     async def pay(
         self, user_id: str, pin: Pin, intent: PaymentIntent | None = None
@@ -96,7 +99,7 @@ class Signer:
         return Question(user_id, intent, self.sealing().for_payment(pin, intent))
 
     async def ask(self, question: Question, within_s: float = 20.0) -> Authorization:
-        return await self.authorizer.authorize(question, self.clock.monotonic_s() + within_s)
+        return await self.parts.authorizer.authorize(question, self.clock.monotonic_s() + within_s)
 
     async def refusal(self, question: Question, within_s: float = 20.0) -> PaycoreError:
         """The refusal that `question` gets; fails when it is authorized."""
@@ -108,6 +111,18 @@ class Signer:
 
     def sealing(self) -> SealingKey:
         return sealing_key(self.keystore)
+
+
+def sealed(question: Question) -> SealedPin:
+    """The proof of a question that is approved with a PIN."""
+    assert isinstance(question.proof, SealedPin)
+    return question.proof
+
+
+def paid(question: Question) -> PaymentIntent:
+    """What a question about a single payment is about."""
+    assert isinstance(question.intent, PaymentIntent)
+    return question.intent
 
 
 def sealing_key(keystore: Keystore) -> SealingKey:
@@ -136,8 +151,8 @@ def hashes() -> int:
     return int(value)
 
 
-def altered(sealed: SealedPin, place: int) -> SealedPin:
-    """`sealed` with one bit of its ciphertext changed."""
-    ciphertext = bytearray(sealed.ciphertext)
+def altered(proof: SealedPin, place: int) -> SealedPin:
+    """`proof` with one bit of its ciphertext changed."""
+    ciphertext = bytearray(proof.ciphertext)
     ciphertext[place] ^= 1
-    return sealed._replace(ciphertext=bytes(ciphertext))
+    return proof._replace(ciphertext=bytes(ciphertext))

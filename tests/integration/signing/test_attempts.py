@@ -15,12 +15,12 @@ import pytest
 from deploy.local import Endpoints
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin
-from paycore.domain.step_up import Authorization, AuthorizationMethod, payment_digest
-from signing_service.authorizer import proof_hash
+from paycore.domain.step_up import payment_digest
+from signing_service.pin_check import proof_hash
 from signing_service.policy import AttemptRules
 from signing_service.store import Decided, MustWait, Reserved, Store, Verdict
 from signing_service.turns import AT_ONCE
-from tests.integration.signing.signer import PIN, WRONG, Signer, hashes, payment
+from tests.integration.signing.signer import PIN, WRONG, Signer, hashes, paid, payment, sealed
 
 Start = Callable[..., Awaitable[Signer]]
 
@@ -50,6 +50,10 @@ async def attempts(owner: asyncpg.Connection) -> dict[str, int]:
         " FROM signing.attempts GROUP BY 1"
     )
     return {row["verdict"]: row["number"] for row in rows}
+
+
+async def earn_nothing(_: object) -> None:
+    return
 
 
 async def lock_ends(owner: asyncpg.Connection) -> None:
@@ -148,24 +152,12 @@ async def test_a_success_clears_only_failures_recorded_before_it_began(signer: S
         return reserved
 
     store = signer.store
+    await signer.enrol("user-1")
     await store.record_failure("user-1", (await reserve(store, 1)).attempt_id)
     began_first = await reserve(store, 2)
     await store.record_failure("user-1", (await reserve(store, 3)).attempt_id)
     await store.record_failure("user-1", (await reserve(store, 4)).attempt_id)
-    earned = Authorization(
-        id=began_first.attempt_id,
-        user_id="user-1",
-        method=AuthorizationMethod.PIN,
-        digest=b"d" * 32,
-        issued_at_us=1,
-        expires_at_us=2,
-        key_id="authorization-1",
-        signature=bytes(64),
-        signed_at_us=1,
-    )
-    decided = await store.record_success(
-        "user-1", began_first.attempt_id, b"d" * 32, lambda: earned
-    )
+    decided = await store.record_success("user-1", began_first, earn_nothing)
     assert decided == Decided(Verdict.CORRECT, attempts_left=3, locked_until_us=0)
 
 
@@ -298,7 +290,7 @@ async def test_a_caller_that_goes_away_does_not_take_the_verdict_with_it(
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await signer.authorizer.drain()
+    await signer.parts.under_way.drain()
     assert await attempts(owner) == {"CORRECT": 1}
     assert await signer.ask(question)
 
@@ -334,9 +326,11 @@ RESERVE_AND_HANG = """
 import asyncio, sys
 from paycore.runtime.database import open_pool
 from signing_service.store import Store
+from signing_service.transactions import Transactions
 
 async def main():
-    store = Store(await open_pool(sys.stdin.readline().strip(), size=1, application="dying"))
+    pool = await open_pool(sys.stdin.readline().strip(), size=1, application="dying")
+    store = Store(Transactions(pool))
     print(await store.reserve("user-1", proof=b"p" * 32, digest=b"d" * 32, fresh_until_us=0))
     sys.stdout.flush()
     await asyncio.sleep(60)
@@ -404,10 +398,10 @@ async def test_a_verdict_that_comes_after_its_attempt_was_given_up_changes_nothi
     )
     assert again == Decided(Verdict.ABANDONED, attempts_left=4, locked_until_us=0)
 
-    def sign() -> Authorization:
-        raise AssertionError("signed what was given up")
+    async def earn(_: object) -> None:
+        raise AssertionError("earned by what was given up")
 
-    late = await signer.store.record_success("user-1", slow.attempt_id, b"d" * 32, sign)
+    late = await signer.store.record_success("user-1", slow, earn)
     assert late == again
     assert await signer.store.find_authorization(b"d" * 32) is None
 
@@ -416,10 +410,10 @@ async def test_an_interrupted_proof_sent_again_asks_for_another(start: Start) ->
     signer = await start(rules=AttemptRules(abandoned_after_us=100_000))
     await signer.enrol("user-1")
     question = signer.question("user-1", PIN, payment())
-    digest = payment_digest(question.intent)
+    digest = payment_digest(paid(question))
     await signer.store.reserve(
         "user-1",
-        proof=proof_hash("user-1", question.proof, digest),
+        proof=proof_hash("user-1", sealed(question), digest),
         digest=digest,
         fresh_until_us=0,
     )

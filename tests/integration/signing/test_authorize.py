@@ -25,7 +25,9 @@ from tests.integration.signing.signer import (
     ShiftedClock,
     Signer,
     altered,
+    paid,
     payment,
+    sealed,
     sealing_key,
 )
 
@@ -74,11 +76,11 @@ async def test_a_pin_sealed_for_one_payment_approves_no_other(
 ) -> None:
     await signer.enrol("user-1")
     question = signer.question("user-1", PIN, payment())
-    other = question._replace(intent=change(question.intent))
+    other = question._replace(intent=change(paid(question)))
     refusal = await signer.refusal(other)
     assert refusal.reason is Reason.AUTHORIZATION_INVALID
     assert "does not open" in refusal.metadata["why"]
-    assert await signer.store.find_authorization(payment_digest(other.intent)) is None
+    assert await signer.store.find_authorization(payment_digest(paid(other))) is None
 
 
 async def test_a_pin_sealed_for_enrolment_approves_no_payment(signer: Signer) -> None:
@@ -93,11 +95,11 @@ async def test_an_altered_proof_is_refused(signer: Signer) -> None:
     await signer.enrol("user-1")
     question = signer.question("user-1", PIN, payment())
     for place in (0, 31, 32, 47, 48, 63):
-        refusal = await signer.refusal(question._replace(proof=altered(question.proof, place)))
+        refusal = await signer.refusal(question._replace(proof=altered(sealed(question), place)))
         assert refusal.reason is Reason.AUTHORIZATION_INVALID
     for key_id in ("sealing-unknown", signer.keystore.signing_key_id):
         refusal = await signer.refusal(
-            question._replace(proof=question.proof._replace(key_id=key_id))
+            question._replace(proof=sealed(question)._replace(key_id=key_id))
         )
         assert refusal.reason is Reason.AUTHORIZATION_INVALID
     assert await signer.ask(question)
@@ -106,8 +108,8 @@ async def test_an_altered_proof_is_refused(signer: Signer) -> None:
 async def test_a_pin_sealed_to_another_signer_is_refused(signer: Signer) -> None:
     await signer.enrol("user-1")
     question = signer.question("user-1", PIN, payment())
-    stranger = sealing_key(KeyRing.generate(now_us=1)).for_payment(PIN, question.intent)
-    known_id = stranger._replace(key_id=question.proof.key_id)
+    stranger = sealing_key(KeyRing.generate(now_us=1)).for_payment(PIN, paid(question))
+    known_id = stranger._replace(key_id=sealed(question).key_id)
     for proof in (stranger, known_id):
         refusal = await signer.refusal(question._replace(proof=proof))
         assert refusal.reason is Reason.AUTHORIZATION_INVALID

@@ -10,7 +10,16 @@ from signing_service.clean_up import clean_up
 from signing_service.store import Reserved
 from tests.integration.signing.signer import PIN, WRONG, Signer, payment
 
-TABLES = ("pins", "attempt_counters", "attempts", "authorizations")
+TABLES = (
+    "pins",
+    "attempt_counters",
+    "attempts",
+    "authorizations",
+    "devices",
+    "spent_enrolments",
+    "spent_challenges",
+)
+ALL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'signing'"
 
 
 @pytest.mark.parametrize(
@@ -18,10 +27,12 @@ TABLES = ("pins", "attempt_counters", "attempts", "authorizations")
     ["paycore_command", "paycore_projector", "paycore_query", "paycore_audit"],
 )
 async def test_no_other_service_sees_anything_of_it(
-    endpoints: Endpoints, database_name: str, role: str
+    endpoints: Endpoints, database_name: str, owner: asyncpg.Connection, role: str
 ) -> None:
     connection = await asyncpg.connect(endpoints.dsn(role, database_name))
     try:
+        present = {row["tablename"] for row in await owner.fetch(ALL_TABLES)}
+        assert present == set(TABLES)
         for table in TABLES:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch(f"SELECT * FROM signing.{table}")
@@ -64,7 +75,10 @@ async def test_authorizations_are_append_only_even_for_their_owner(
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE signing.pins SET encoded_hash = encoded_hash",
+        "UPDATE signing.pins SET user_id = 'other'",
+        "DELETE FROM signing.spent_enrolments",
+        "UPDATE signing.devices SET public_key = public_key",
+        "DELETE FROM signing.devices",
         "DELETE FROM signing.pins",
         "UPDATE signing.attempts SET user_id = 'other'",
         "UPDATE signing.attempts SET digest = digest",

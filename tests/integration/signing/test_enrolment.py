@@ -37,7 +37,7 @@ async def test_a_pin_that_exists_is_not_replaced(signer: Signer) -> None:
 
 async def test_the_same_enrolment_sent_again_gets_the_same_answer(signer: Signer) -> None:
     sealed = signer.sealing().for_enrolment(PIN, "user-1")
-    times = await asyncio.gather(*(signer.enroller.enrol("user-1", sealed) for _ in range(5)))
+    times = await asyncio.gather(*(signer.pins.enrol("user-1", sealed, "app") for _ in range(5)))
     assert len(set(times)) == 1
 
 
@@ -65,7 +65,7 @@ async def test_a_pin_sealed_for_another_user_or_a_payment_is_refused(signer: Sig
         altered(signer.sealing().for_enrolment(PIN, "user-1"), 50),
     ):
         with pytest.raises(PaycoreError) as raised:
-            await signer.enroller.enrol("user-1", sealed)
+            await signer.pins.enrol("user-1", sealed, "app")
         assert raised.value.reason is Reason.AUTHORIZATION_INVALID
 
 

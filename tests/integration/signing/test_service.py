@@ -17,127 +17,64 @@ from command_service.admission.signer import CALL_TIMEOUT_S, SignerClient
 from deploy.local import Endpoints
 from paycore.client.sealing import SealingKey
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.pin import Pin, SealedPin
-from paycore.domain.step_up import PaymentIntent, payment_digest
+from paycore.domain.pin import Pin
+from paycore.domain.step_up import (
+    payment_digest,
+)
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.errors import from_rpc_error
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.signing.v1 import signing_service_pb2_grpc as pb_grpc
-from paycore.v1 import step_up_pb2
 from tests.integration.signing.process import SigningProcess, free_port
+from tests.integration.signing.served import Connect, enrol, in_time, refusal, refusal_of
 from tests.integration.signing.signer import PIN, WRONG, payment
 from tests.integration.signing.test_secrecy import CANARY, assert_clean
 
-Connect = Callable[[str], grpc.aio.Channel]
-
-
-@pytest.fixture
-async def service(
-    endpoints: Endpoints, signing_dsn: str, tmp_path: Path
-) -> AsyncIterator[SigningProcess]:
-    service = SigningProcess(endpoints, signing_dsn, tmp_path)
-    await service.start()
-    yield service
-    await service.kill()
-
-
-@pytest.fixture
-async def connect(endpoints: Endpoints, service: SigningProcess) -> AsyncIterator[Connect]:
-    """Makes a channel to the service under an identity of the local stack."""
-    channels: list[grpc.aio.Channel] = []
-
-    def channel(identity: str) -> grpc.aio.Channel:
-        channels.append(open_channel(service.target, endpoints.tls[identity], service="signing"))
-        return channels[-1]
-
-    yield channel
-    for opened in channels:
-        await opened.close(None)
-
-
-@pytest.fixture
-async def sealing(connect: Connect) -> SealingKey:
-    stub = pb_grpc.SigningServiceStub(connect("app"))
-    reply = await stub.GetPublicKeys(pb.GetPublicKeysRequest(), timeout=10)
-    (key,) = (key for key in reply.keys if key.purpose == pb.KEY_PURPOSE_SEALING and key.current)
-    return SealingKey(key.key_id, key.public_key)
-
-
-@pytest.fixture
-def signer(connect: Connect) -> SignerClient:
-    return SignerClient(connect("command"), SystemClock())
-
-
-def in_time(seconds: float = 10.0) -> float:
-    return time.monotonic() + seconds
-
-
-async def enrol(channel: grpc.aio.Channel, sealing: SealingKey, user_id: str, pin: Pin) -> None:
-    sealed = sealing.for_enrolment(pin, user_id)
-    await pb_grpc.SigningServiceStub(channel).EnrollPin(
-        pb.EnrollPinRequest(user_id=user_id, sealed_pin=step_up_pb2.SealedPin(**sealed._asdict())),
-        timeout=10,
-    )
-
-
-async def refusal(
-    signer: SignerClient, intent: PaymentIntent, proof: SealedPin, seconds: float = 10.0
-) -> PaycoreError:
-    """The refusal of a question about `user-1`; fails when it is authorized."""
-    with pytest.raises(PaycoreError) as raised:
-        await signer.authorize("user-1", intent, proof, in_time(seconds))
-    return raised.value
-
-
-async def refusal_of(
-    signer: SignerClient, sealing: SealingKey, pin: Pin, seconds: float = 10.0
-) -> PaycoreError:
-    """The refusal of a new payment that is approved with `pin`."""
-    intent = payment()
-    return await refusal(signer, intent, sealing.for_payment(pin, intent), seconds)
+SEALED_PIN = ("sealed_pin.key_id", "sealed_pin.ciphertext")
+DEVICE_KEY = ("key.algorithm", "key.public_key", "key.signature")
 
 
 async def test_an_enrolled_pin_earns_a_verified_authorization(
-    signer: SignerClient, connect: Connect, sealing: SealingKey
+    client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
     intent = payment()
     proof = sealing.for_payment(PIN, intent)
-    authorization = await signer.authorize("user-1", intent, proof, in_time())
+    authorization = await client.authorize("user-1", intent, proof, in_time())
     assert authorization.user_id == "user-1"
     assert authorization.digest == payment_digest(intent)
-    assert await signer.authorize("user-1", intent, proof, in_time()) == authorization
+    assert await client.authorize("user-1", intent, proof, in_time()) == authorization
 
 
 async def test_refusals_arrive_with_their_figures(
-    signer: SignerClient, connect: Connect, sealing: SealingKey
+    client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
-    errors = [await refusal_of(signer, sealing, WRONG) for _ in range(6)]
+    errors = [await refusal_of(client, sealing, WRONG) for _ in range(6)]
     assert [error.reason for error in errors] == [Reason.PIN_INCORRECT] * 5 + [Reason.PIN_LOCKED]
     assert [error.metadata["attempts_left"] for error in errors] == list("432100")
     assert errors[-1].metadata["locked_until"].endswith("Z")
 
 
 async def test_a_refusal_of_the_proof_is_passed_on(
-    signer: SignerClient, sealing: SealingKey
+    client: SignerClient, sealing: SealingKey
 ) -> None:
     proof = sealing.for_payment(PIN, payment())
     intent = payment()
-    assert (await refusal(signer, intent, proof)).reason is Reason.AUTHORIZATION_INVALID
-    stale = await refusal(signer, intent._replace(signed_at_us=1), proof)
+    assert (await refusal(client, intent, proof)).reason is Reason.AUTHORIZATION_INVALID
+    stale = await refusal(client, intent._replace(signed_at_us=1), proof)
     assert stale.reason is Reason.AUTHORIZATION_EXPIRED
-    malformed = await refusal(signer, intent, proof._replace(key_id=""))
+    malformed = await refusal(client, intent, proof._replace(key_id=""))
     assert malformed.reason is Reason.INVALID_FIELD
     assert malformed.violations[0].field == "step_up.sealed_pin.key_id"
 
 
 async def test_a_question_that_is_malformed_otherwise_is_our_own_fault(
-    signer: SignerClient, sealing: SealingKey
+    client: SignerClient, sealing: SealingKey
 ) -> None:
     intent = payment()._replace(currency="eur")
-    refused = await refusal(signer, intent, sealing.for_payment(PIN, intent))
+    refused = await refusal(client, intent, sealing.for_payment(PIN, intent))
     assert refused.reason is Reason.INTERNAL
 
 
@@ -169,6 +106,42 @@ async def test_a_weak_pin_and_a_second_pin_are_refused_over_the_wire(
     assert reasons == ["PIN_TOO_WEAK", "ENROLLED", "PIN_ALREADY_ENROLLED"]
 
 
+EMPTY = {
+    "EnrollPin": (pb.EnrollPinRequest, {"user_id", *SEALED_PIN}),
+    "ChangePin": (
+        pb.ChangePinRequest,
+        {
+            "user_id",
+            "challenge",
+            "old_pin.key_id",
+            "old_pin.ciphertext",
+            "new_pin.key_id",
+            "new_pin.ciphertext",
+        },
+    ),
+    "ResetPin": (pb.ResetPinRequest, {"user_id", "reason"}),
+    "UnlockPin": (pb.UnlockPinRequest, {"user_id", "reason"}),
+    "CreateChallenge": (pb.CreateChallengeRequest, {"user_id"}),
+    "EnrollDevice": (pb.EnrollDeviceRequest, {"user_id", "challenge", *DEVICE_KEY, *SEALED_PIN}),
+    "VouchForDevice": (
+        pb.VouchForDeviceRequest,
+        {"user_id", "challenge", "reason", *DEVICE_KEY},
+    ),
+    "RevokeDevice": (pb.RevokeDeviceRequest, {"user_id", "device_id", "reason"}),
+}
+
+
+async def test_an_empty_request_names_every_field(connect: Connect) -> None:
+    for method, (request, fields) in EMPTY.items():
+        identity = "app" if method in ("EnrollPin", "ChangePin", "EnrollDevice") else "operator"
+        call = getattr(pb_grpc.SigningServiceStub(connect(identity)), method)
+        with pytest.raises(grpc.RpcError) as raised:
+            await call(request(), timeout=10)
+        error = from_rpc_error(raised.value)
+        assert error is not None
+        assert {violation.field for violation in error.violations} == fields, method
+
+
 async def test_an_unreachable_signer_is_unavailable_with_a_time_to_retry(
     endpoints: Endpoints, sealing: SealingKey
 ) -> None:
@@ -180,45 +153,50 @@ async def test_an_unreachable_signer_is_unavailable_with_a_time_to_retry(
 
 
 async def test_a_signer_that_hangs_is_given_up_within_the_callers_deadline(
-    endpoints: Endpoints, service: SigningProcess, signer: SignerClient, sealing: SealingKey
+    endpoints: Endpoints, service: SigningProcess, client: SignerClient, sealing: SealingKey
 ) -> None:
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
-        hanging = await refusal_of(signer, sealing, PIN, seconds=0.5)
+        hanging = await refusal_of(client, sealing, PIN, seconds=0.5)
         assert hanging.reason is Reason.SIGNER_UNAVAILABLE
         assert time.monotonic() - began < CALL_TIMEOUT_S
-        late = await refusal_of(signer, sealing, PIN, seconds=-1)
+        late = await refusal_of(client, sealing, PIN, seconds=-1)
         assert late.reason is Reason.DEADLINE_EXCEEDED
     finally:
         service.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_restarted_service_keeps_its_keys_and_counts(
-    service: SigningProcess, signer: SignerClient, connect: Connect, sealing: SealingKey
+    service: SigningProcess, client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
-    assert (await refusal_of(signer, sealing, WRONG)).metadata == {"attempts_left": "4"}
+    assert (await refusal_of(client, sealing, WRONG)).metadata == {"attempts_left": "4"}
     assert await service.stop() == 0
-    assert (await refusal_of(signer, sealing, WRONG)).reason is Reason.SIGNER_UNAVAILABLE
+    assert (await refusal_of(client, sealing, WRONG)).reason is Reason.SIGNER_UNAVAILABLE
     await service.start()
-    refused = await refusal_of(signer, sealing, WRONG)
+    refused = await refusal_of(client, sealing, WRONG)
     while refused.reason is Reason.SIGNER_UNAVAILABLE:
         # The channel has not noticed yet that the service is back.
         await asyncio.sleep(0.1)
-        refused = await refusal_of(signer, sealing, WRONG)
+        refused = await refusal_of(client, sealing, WRONG)
     assert refused.metadata == {"attempts_left": "3"}
 
 
-async def test_the_database_gone_is_the_signer_gone(
+async def test_without_its_database_the_signer_waits_and_says_why(
     endpoints: Endpoints, tmp_path: Path, service: SigningProcess
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     unreachable = f"postgresql://paycore_signing:x@127.0.0.1:{free_port()}/paycore"
-    process = await SigningProcess(endpoints, unreachable, elsewhere).launch()
-    assert await asyncio.wait_for(process.wait(), 30) == 1
+    waiting = SigningProcess(endpoints, unreachable, elsewhere)
+    process = await waiting.launch()
+    async with asyncio.timeout(30):
+        while "the database cannot be asked" not in waiting.log.read_text():
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+    assert await waiting.stop() == 0
 
 
 async def test_a_wrong_passphrase_is_a_clear_refusal_to_start(service: SigningProcess) -> None:
@@ -234,12 +212,12 @@ async def test_a_wrong_passphrase_is_a_clear_refusal_to_start(service: SigningPr
 
 
 async def test_metrics_count_verdicts_and_nothing_logs_a_pin(
-    service: SigningProcess, signer: SignerClient, connect: Connect, sealing: SealingKey
+    service: SigningProcess, client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", CANARY)
     intent = payment()
-    await signer.authorize("user-1", intent, sealing.for_payment(CANARY, intent), in_time())
-    assert (await refusal_of(signer, sealing, WRONG)).reason is Reason.PIN_INCORRECT
+    await client.authorize("user-1", intent, sealing.for_payment(CANARY, intent), in_time())
+    assert (await refusal_of(client, sealing, WRONG)).reason is Reason.PIN_INCORRECT
     text = await asyncio.to_thread(
         lambda: urllib.request.urlopen(f"http://{service.metrics}/metrics").read().decode()
     )
@@ -270,11 +248,6 @@ class Relay(pb_grpc.SigningServiceServicer):
         self.alter(reply.authorization)
         return reply
 
-    async def EnrollPin(  # noqa: N802
-        self, request: pb.EnrollPinRequest, context: object
-    ) -> pb.EnrollPinResponse:
-        return await self._stub.EnrollPin(request, timeout=10)
-
     async def GetPublicKeys(  # noqa: N802
         self, request: pb.GetPublicKeysRequest, context: object
     ) -> pb.GetPublicKeysResponse:
@@ -284,7 +257,7 @@ class Relay(pb_grpc.SigningServiceServicer):
 @pytest.fixture
 async def relay(connect: Connect) -> AsyncIterator[tuple[Relay, SignerClient]]:
     """A relay, and a client that takes it for the service."""
-    relay = Relay(connect("command"))
+    relay = Relay(connect("command"))  # type: ignore[abstract]  # it is asked these two
     server = grpc.aio.server()
     pb_grpc.add_SigningServiceServicer_to_server(relay, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -314,20 +287,20 @@ ALTERATIONS: dict[str, Callable[[pb.Authorization], object]] = {
 async def test_an_altered_authorization_is_not_trusted(
     relay: tuple[Relay, SignerClient], connect: Connect, sealing: SealingKey
 ) -> None:
-    between, signer = relay
+    between, client = relay
     await enrol(connect("app"), sealing, "user-1", PIN)
     intent = payment()
-    assert await signer.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
+    assert await client.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
     for name, alteration in ALTERATIONS.items():
         between.alter = alteration
-        refused = await refusal_of(signer, sealing, PIN)
+        refused = await refusal_of(client, sealing, PIN)
         assert refused.reason is Reason.AUTHORIZATION_INVALID, name
 
 
 async def test_a_genuine_authorization_of_another_payment_or_user_is_not_trusted(
     relay: tuple[Relay, SignerClient], connect: Connect, sealing: SealingKey
 ) -> None:
-    between, signer = relay
+    between, client = relay
     await enrol(connect("app"), sealing, "user-1", PIN)
     genuine: list[pb.Authorization] = []
 
@@ -336,16 +309,16 @@ async def test_a_genuine_authorization_of_another_payment_or_user_is_not_trusted
 
     between.alter = keep
     intent = payment()
-    await signer.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
+    await client.authorize("user-1", intent, sealing.for_payment(PIN, intent), in_time())
 
     between.alter = lambda message: message.CopyFrom(genuine[0])
-    other_payment = await refusal_of(signer, sealing, PIN)
+    other_payment = await refusal_of(client, sealing, PIN)
     assert other_payment.reason is Reason.AUTHORIZATION_INVALID
 
     between.alter = keep
     between.alter_question = lambda request: setattr(request, "user_id", "user-1")
     intent = payment()
     with pytest.raises(PaycoreError) as other_user:
-        await signer.authorize("user-2", intent, sealing.for_payment(PIN, intent), in_time())
+        await client.authorize("user-2", intent, sealing.for_payment(PIN, intent), in_time())
     assert genuine[-1].user_id == "user-1"
     assert other_user.value.reason is Reason.AUTHORIZATION_INVALID

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from command_service.admission.proof import ParsedTransfer
 from command_service.servicers.fields import MAX_AMOUNT
 from command_service.servicers.transfer_requests import parse_transfer
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.v1 import actor_pb2, money_pb2, step_up_pb2, transfer_service_pb2
 
@@ -165,6 +166,23 @@ def test_in_a_batch_the_place_is_named() -> None:
         parse_transfer(bad, "shop", SECRET, 7)
     named = [violation.field for violation in refusal.value.violations]
     assert named == ["transfers[7].idempotency_key"]
+
+
+def test_a_devices_signature_is_a_proof_and_its_fields_are_bounded() -> None:
+    def request(device_id: str, signature: bytes) -> transfer_service_pb2.SubmitTransferRequest:
+        device = step_up_pb2.DeviceSignature(device_id=device_id, signature=signature)
+        step_up = step_up_pb2.StepUp(sign_time=Timestamp(seconds=1), device_signature=device)
+        return transfer_service_pb2.SubmitTransferRequest(**GOOD, step_up=step_up)
+
+    parsed = parse_transfer(request("0" * 32, b"s"), "shop", SECRET)
+    assert parsed.proof == (DeviceSignature("0" * 32, b"s"), 1_000_000)
+    for device_id, signature in (("0" * 31, b""), ("G" * 32, bytes(73)), ("0\0" * 16, b"")):
+        with pytest.raises(PaycoreError) as refusal:
+            parse_transfer(request(device_id, signature), "shop", SECRET)
+        assert {violation.field for violation in refusal.value.violations} == {
+            "step_up.device_signature.device_id",
+            "step_up.device_signature.signature",
+        }
 
 
 def test_step_up_and_actor_do_not_change_what_the_request_is() -> None:

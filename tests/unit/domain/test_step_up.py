@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from paycore.domain.enrolment import enrolment_binding
 from paycore.domain.step_up import (
     SIGN_TIME_WINDOW_US,
     Authorization,
     AuthorizationMethod,
+    GroupIntent,
+    GroupLeg,
     PaymentIntent,
     authorization_bytes,
-    enrolment_binding,
+    group_bytes,
+    group_digest,
+    intent_digest,
     is_fresh,
     payment_bytes,
     payment_digest,
@@ -36,6 +42,7 @@ INTEGERS = {
     "id",
     "issued_at_us",
     "expires_at_us",
+    "payer",
 }
 
 
@@ -51,6 +58,14 @@ def decoded(fields: dict[str, str]) -> dict[str, Any]:
 
 def intent_of(entry: dict[str, Any]) -> PaymentIntent:
     intent = PaymentIntent(**decoded(entry["payment"]))
+    return intent._replace(client=intent.client * entry.get("repeat_client", 1))
+
+
+def group_of(entry: dict[str, Any]) -> GroupIntent:
+    fields = entry["group"]
+    legs = tuple(GroupLeg(**decoded(leg)) for leg in fields["legs"])
+    rest = {name: value for name, value in fields.items() if name != "legs"}
+    intent = GroupIntent(**decoded(rest), legs=legs)
     return intent._replace(client=intent.client * entry.get("repeat_client", 1))
 
 
@@ -85,6 +100,23 @@ def test_a_payment_out_of_bounds_has_no_encoding(entry: dict[str, Any]) -> None:
         payment_digest(intent_of(entry))
 
 
+@pytest.mark.parametrize("entry", named("groups"))
+def test_a_payers_part_of_a_group_has_its_encoding_and_digest(entry: dict[str, Any]) -> None:
+    assert group_bytes(group_of(entry)).hex() == entry["encoding"]
+    assert intent_digest(group_of(entry)).hex() == entry["digest"]
+
+
+@pytest.mark.parametrize("entry", named("groups_with_another_digest"))
+def test_another_group_has_another_digest(entry: dict[str, Any]) -> None:
+    assert group_digest(group_of(entry)).hex() != entry["not_digest"]
+
+
+@pytest.mark.parametrize("entry", named("groups_without_encoding"))
+def test_a_group_out_of_bounds_has_no_encoding(entry: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"int64|65,535|in one currency"):
+        group_digest(group_of(entry))
+
+
 @pytest.mark.parametrize("entry", named("enrolments"))
 def test_an_enrolment_has_its_binding(entry: dict[str, Any]) -> None:
     assert enrolment_binding(entry["user_id"]).hex() == entry["binding"]
@@ -117,6 +149,37 @@ def test_the_encoding_is_the_documented_one_byte_by_byte() -> None:
     )
 
 
+def test_the_encoding_of_a_group_is_the_documented_one_byte_by_byte() -> None:
+    legs = (GroupLeg("TRANSFER", 1, 2, 3, "EUR"), GroupLeg("HOLD", 9, 1, 4, "USD"))
+    whole = (
+        b"\x00\x15paycore.group_legs.v1"
+        b"\x00\x00\x00\x00\x00\x00\x00\x02"
+        b"\x00\x08TRANSFER"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x00\x00\x00\x00\x00\x00\x02"
+        b"\x00\x00\x00\x00\x00\x00\x00\x03"
+        b"\x00\x03EUR"
+        b"\x00\x04HOLD"
+        b"\x00\x00\x00\x00\x00\x00\x00\x09"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x00\x00\x00\x00\x00\x00\x04"
+        b"\x00\x03USD"
+    )
+    assert group_bytes(GroupIntent("app", "k1", 1, legs, -1)) == (
+        b"\x00\x10paycore.group.v1"
+        b"\x00\x03app"
+        b"\x00\x02k1"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x03EUR"
+        b"\x00\x00\x00\x00\x00\x00\x00\x03"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x08TRANSFER"
+        b"\x00\x00\x00\x00\x00\x00\x00\x02"
+        b"\x00\x00\x00\x00\x00\x00\x00\x03"
+        b"\x00\x20" + hashlib.sha256(whole).digest() + b"\xff\xff\xff\xff\xff\xff\xff\xff"
+    )
+
+
 def test_an_authorization_needs_a_whole_digest() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         authorization_bytes(
@@ -146,6 +209,25 @@ def test_text_cannot_move_between_fields(first: str, second: str, third: str, fo
     base = PaymentIntent("TRANSFER", 1, 2, 3, first, second, third + fourth, 4)
     moved = base._replace(client=second + third, idempotency_key=fourth)
     assert (payment_bytes(base) == payment_bytes(moved)) == (base == moved)
+
+
+CURRENCIES = st.sampled_from(["EUR", "USD"])
+LEGS = st.builds(
+    GroupLeg, TEXT, st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), CURRENCIES
+)
+
+
+@given(st.lists(LEGS, min_size=1, max_size=4), st.lists(LEGS, min_size=1, max_size=4))
+def test_two_groups_never_share_an_encoding(one: list[GroupLeg], other: list[GroupLeg]) -> None:
+    assume(one != other)
+    encodings = set()
+    for legs in (one, other):
+        payer = legs[0].debit_account
+        own = tuple(
+            leg._replace(currency="EUR") if leg.debit_account == payer else leg for leg in legs
+        )
+        encodings.add((own, group_bytes(GroupIntent("app", "k", payer, own, 1))))
+    assert len({encoding for _, encoding in encodings}) == len(encodings)
 
 
 @given(INTENTS)

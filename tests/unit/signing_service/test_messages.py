@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.pin import MAX_SEALED_PIN_BYTES
-from paycore.domain.step_up import AuthorizationMethod, PaymentIntent
+from paycore.domain.pin import MAX_SEALED_PIN_BYTES, SealedPin
+from paycore.domain.step_up import AuthorizationMethod, GroupIntent, GroupLeg, PaymentIntent
 from paycore.signing.v1 import signing_service_pb2 as pb
-from paycore.v1 import transfer_pb2
+from paycore.v1 import money_pb2, transfer_pb2
 from signing_service import messages
 from signing_service.keystore.port import KeyPurpose
 
@@ -101,7 +102,8 @@ def test_a_bad_field_is_named(spoil: Callable[[pb.AuthorizeRequest], object], fi
 def test_a_ciphertext_of_256_bytes_is_the_longest_that_is_looked_at() -> None:
     longest = request()
     longest.step_up.sealed_pin.ciphertext = bytes(256)
-    assert len(messages.question_of(longest).proof.ciphertext) == MAX_SEALED_PIN_BYTES == 256
+    assert messages.question_of(longest).proof == SealedPin("sealing-1", bytes(256))
+    assert MAX_SEALED_PIN_BYTES == 256
 
 
 def test_an_empty_request_names_every_field() -> None:
@@ -110,14 +112,77 @@ def test_an_empty_request_names_every_field() -> None:
     assert len(raised.value.violations) == 10
 
 
-def test_an_empty_enrolment_names_every_field() -> None:
+def group_request() -> pb.AuthorizeRequest:
+    made = pb.AuthorizeRequest(user_id="user-1")
+    made.group.client = "app"
+    made.group.idempotency_key = "payroll-1"
+    made.group.payer_account_id = 11
+    for payee in (12, 13):
+        made.group.legs.add(
+            kind=transfer_pb2.TRANSFER_KIND_TRANSFER,
+            debit_account_id=11,
+            credit_account_id=payee,
+            amount=money_pb2.Money(minor_units=payee * 100, currency="EUR"),
+        )
+    made.step_up.sign_time.FromMicroseconds(1_767_225_600_123_456)
+    made.step_up.device_signature.device_id = "0123456789abcdef" * 2
+    made.step_up.device_signature.signature = b"signature"
+    return made
+
+
+def test_a_whole_group_becomes_exactly_what_its_payer_approved() -> None:
+    question = messages.question_of(group_request())
+    assert question.intent == GroupIntent(
+        "app",
+        "payroll-1",
+        11,
+        (
+            GroupLeg("TRANSFER", 11, 12, 1_200, "EUR"),
+            GroupLeg("TRANSFER", 11, 13, 1_300, "EUR"),
+        ),
+        1_767_225_600_123_456,
+    )
+    assert question.proof == DeviceSignature("0123456789abcdef" * 2, b"signature")
+
+
+BAD_GROUP: dict[str, tuple[Callable[[pb.AuthorizeRequest], object], str]] = {
+    "no payer": (lambda r: r.group.ClearField("payer_account_id"), "group.payer_account_id"),
+    "no legs": (lambda r: r.group.ClearField("legs"), "group.legs"),
+    "too many legs": (lambda r: r.group.legs.extend([r.group.legs[0]] * 999), "group.legs"),
+    "no client": (lambda r: r.group.ClearField("client"), "group.client"),
+    "no key": (lambda r: r.group.ClearField("idempotency_key"), "group.idempotency_key"),
+    "a leg without a kind": (
+        lambda r: r.group.legs[1].ClearField("kind"),
+        "group.legs[1].kind",
+    ),
+    "a leg without a payee": (
+        lambda r: r.group.legs[1].ClearField("credit_account_id"),
+        "group.legs[1].credit_account_id",
+    ),
+    "a leg without an amount": (
+        lambda r: r.group.legs[0].amount.ClearField("minor_units"),
+        "group.legs[0].amount.minor_units",
+    ),
+    "a device's name": (
+        lambda r: setattr(r.step_up.device_signature, "device_id", "my phone"),
+        "step_up.device_signature.device_id",
+    ),
+    "a long signature": (
+        lambda r: setattr(r.step_up.device_signature, "signature", bytes(73)),
+        "step_up.device_signature.signature",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "field"), BAD_GROUP.values(), ids=BAD_GROUP.keys())
+def test_a_bad_field_of_a_group_is_named(
+    spoil: Callable[[pb.AuthorizeRequest], object], field: str
+) -> None:
+    bad = group_request()
+    spoil(bad)
     with pytest.raises(PaycoreError) as raised:
-        messages.enrolment_of(pb.EnrollPinRequest())
-    assert {violation.field for violation in raised.value.violations} == {
-        "user_id",
-        "sealed_pin.key_id",
-        "sealed_pin.ciphertext",
-    }
+        messages.question_of(bad)
+    assert [violation.field for violation in raised.value.violations] == [field]
 
 
 def test_every_method_and_every_published_purpose_has_a_message() -> None:

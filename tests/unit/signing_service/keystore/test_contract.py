@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from paycore.client.sealing import SealingKey
+from paycore.domain.enrolment import enrolment_binding
 from paycore.domain.pin import Pin
-from paycore.domain.step_up import PaymentIntent, enrolment_binding, payment_digest
+from paycore.domain.step_up import PaymentIntent, payment_digest
 from paycore.runtime.hpke import SUITE
-from signing_service.keystore import encrypted_file
+from signing_service.keystore import encrypted_file, pkcs11_token
 from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import (
     KeyPurpose,
@@ -25,6 +26,7 @@ from signing_service.keystore.port import (
     SealBrokenError,
     UnknownKeyError,
 )
+from tests.support import softhsm
 
 INTENT = PaymentIntent("TRANSFER", 11, 12, 125_000, "EUR", "app", "order-1", 1_767_225_600_000_000)
 PIN = Pin("739164")
@@ -38,7 +40,14 @@ def in_a_file(folder: Path) -> Keystore:
     return encrypted_file.load_or_create(folder / "keys", b"a long enough passphrase", now_us=1)
 
 
-@pytest.fixture(params=[in_memory, in_a_file], scope="module")
+def in_a_token(folder: Path) -> Keystore:
+    hsm = softhsm.start(folder)
+    label = hsm.token("contract")
+    pkcs11_token.provision(hsm.module, label, softhsm.USER_PIN, now_us=1)
+    return pkcs11_token.Pkcs11Token(hsm.module, label, softhsm.USER_PIN)
+
+
+@pytest.fixture(params=[in_memory, in_a_file, in_a_token], scope="module")
 def keystore(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keystore:
     make: Callable[[Path], Keystore] = request.param
     return make(tmp_path_factory.mktemp("keystore"))
@@ -144,3 +153,20 @@ def test_the_pepper_is_a_key_that_is_not_published(keystore: Keystore) -> None:
     assert peppered == keystore.pepper(keystore.pepper_id, b"message")
     assert peppered != hmac.digest(b"", b"message", "sha256")
     assert peppered != keystore.pepper(keystore.pepper_id, b"another message")
+
+
+def test_the_inventory_has_every_key_and_one_in_use_of_each_purpose(keystore: Keystore) -> None:
+    entries = keystore.inventory()
+    assert {entry.key_id for entry in entries} >= {key.key_id for key in keystore.public_keys()}
+    in_use_of = sorted(entry.purpose for entry in entries if entry.current)
+    assert in_use_of == sorted(KeyPurpose)
+    in_use = {entry.key_id for entry in entries if entry.current}
+    assert in_use >= {keystore.signing_key_id, keystore.pepper_id}
+
+
+def test_a_point_of_small_order_opens_nothing(keystore: Keystore) -> None:
+    key = public(keystore, KeyPurpose.SEALING)
+    for point in (bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"):
+        with pytest.raises(SealBrokenError):
+            keystore.open_pin(key.key_id, point + bytes(32), b"binding")
+    assert keystore.sign(keystore.signing_key_id, b"message")

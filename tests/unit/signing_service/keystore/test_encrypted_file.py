@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import stat
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from paycore.client.sealing import SealingKey
+from paycore.domain.enrolment import enrolment_binding
 from paycore.domain.pin import Pin
-from paycore.domain.step_up import enrolment_binding
 from signing_service.keystore import encrypted_file
 from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import KeyPurpose, KeystoreError
@@ -102,6 +103,10 @@ def _start(path: Path) -> str:
     return encrypted_file.load_or_create(path, PASSPHRASE, now_us=1).signing_key_id
 
 
+def _rotate(path: Path) -> str:
+    return encrypted_file.rotate(path, PASSPHRASE, KeyPurpose.PEPPER, 2, 2).key_id
+
+
 def test_processes_that_start_at_once_agree_on_the_keys(path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as starters:
         assert len(set(starters.map(_start, [path] * 6))) == 1
@@ -135,10 +140,37 @@ def test_rotation_keeps_old_keys_which_go_on_opening_and_verifying(path: Path) -
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_ring_without_a_current_key_of_each_purpose_is_refused() -> None:
+def test_a_rotation_of_the_file_waits_for_its_time(path: Path) -> None:
+    old = encrypted_file.load_or_create(path, PASSPHRASE, now_us=1)
+    entry = encrypted_file.rotate(path, PASSPHRASE, KeyPurpose.AUTHORIZATION, 2, 2**62)
+    assert not entry.current
+    read = encrypted_file.load(path, PASSPHRASE)
+    assert read.signing_key_id == old.signing_key_id
+    assert entry.key_id in {key.key_id for key in read.public_keys()}
+    assert encrypted_file.rotate(path, PASSPHRASE, KeyPurpose.AUTHORIZATION, 3, 3).current
+
+
+def test_rotations_at_once_all_stay(path: Path) -> None:
+    encrypted_file.load_or_create(path, PASSPHRASE, now_us=1)
+    with multiprocessing.get_context("spawn").Pool(3) as rotating:
+        new = set(rotating.map(_rotate, [path] * 3))
+    assert new < {entry.key_id for entry in encrypted_file.load(path, PASSPHRASE).inventory()}
+    assert len(new) == 3
+
+
+def test_a_file_of_before_keys_had_a_time_of_use_is_read(path: Path) -> None:
+    ring = KeyRing.generate(now_us=5)
+    fields = json.loads(encrypted_file._serialized(ring))
+    for field in fields:
+        del field["active_from_us"]
+        field["current"] = True
+    assert encrypted_file._parse(path, json.dumps(fields).encode()).inventory() == ring.inventory()
+
+
+def test_a_ring_without_a_key_of_each_purpose_is_refused() -> None:
     keys = KeyRing.generate(now_us=1).keys
     for absent in range(len(keys)):
-        with pytest.raises(KeystoreError, match="0 current keys"):
+        with pytest.raises(KeystoreError, match="no key of purpose"):
             KeyRing(keys[:absent] + keys[absent + 1 :])
     with pytest.raises(KeystoreError, match="one id"):
         KeyRing((*keys, keys[0]))

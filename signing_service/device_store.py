@@ -1,0 +1,142 @@
+"""Keys of devices in PostgreSQL, and the authorizations that they earn."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from paycore.domain.device_key import DeviceAlgorithm
+from paycore.domain.step_up import Authorization
+from signing_service.challenges import Challenge
+from signing_service.device_keys import DeviceKey
+from signing_service.transactions import Transactions
+
+MAX_DEVICES = 20
+"""Keys of one user that may be in force at once."""
+
+MAX_CACHED = 10_000
+IDS_AT_ONCE = 100
+"""Numbers taken from the database at once; those of a process that ends are lost, which is well."""
+
+
+class Device(NamedTuple):
+    """An enrolled key, in force or revoked. Times are microseconds since 1970."""
+
+    device_id: str
+    user_id: str
+    key: DeviceKey
+    enrolled_at_us: int
+    revoked_at_us: int | None
+
+
+class NewDevice(NamedTuple):
+    """A key as it is written. `vouched_by` names a client, or is None where the PIN approved it."""
+
+    device_id: str
+    user_id: str
+    algorithm: DeviceAlgorithm
+    public_key: bytes
+    vouched_by: str | None
+
+
+class Added(StrEnum):
+    """What became of a new device."""
+
+    ADDED = "ADDED"
+    CHALLENGE_SPENT = "CHALLENGE_SPENT"
+    TOO_MANY = "TOO_MANY"
+    KNOWN_KEY = "KNOWN_KEY"
+    """It is or was a key of this user under another id."""
+
+
+class DeviceStore:
+    """All raise PaycoreError DATABASE_UNAVAILABLE or CONTENTION besides what they say."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._queries: Any = transactions.queries
+        self._ids: Iterator[int] = iter(())
+        # What never changes of a device. That it is in force is asked of the database each time.
+        self._known: OrderedDict[str, Device] = OrderedDict()
+
+    async def find(self, device_id: str) -> Device | None:
+        """The device as it is recorded now."""
+        async with self._transactions.statement() as connection:
+            row = await self._queries.find_device(connection, id=device_id)
+        if row is None:
+            return None
+        key = DeviceKey(DeviceAlgorithm(row["algorithm"]), row["public_key"])
+        return Device(row["id"], row["user_id"], key, row["enrolled_at_us"], row["revoked_at_us"])
+
+    async def find_key(self, device_id: str, user_id: str) -> DeviceKey | None:
+        """The key that a device of `user_id` has or had; whether it is in force is left open."""
+        device = self._known.get(device_id) or await self.find(device_id)
+        if device is None or device.user_id != user_id:
+            return None
+        self._known[device_id] = device
+        self._known.move_to_end(device_id)
+        if len(self._known) > MAX_CACHED:
+            self._known.popitem(last=False)
+        return device.key
+
+    async def add(
+        self, connection: asyncpg.Connection, device: NewDevice, challenge: Challenge
+    ) -> Added:
+        """Write `device`, in the caller's transaction, which holds the user's counter."""
+        if await self._queries.count_devices(connection, user_id=device.user_id) >= MAX_DEVICES:
+            return Added.TOO_MANY
+        spent = await self._queries.spend_challenge(
+            connection, challenge=challenge.hash, expires_at_us=challenge.expires_at_us
+        )
+        if not spent:
+            return Added.CHALLENGE_SPENT
+        added = await self._queries.add_device(
+            connection,
+            id=device.device_id,
+            user_id=device.user_id,
+            algorithm=device.algorithm.value,
+            public_key=device.public_key,
+            vouched_by=device.vouched_by,
+        )
+        return Added.ADDED if added else Added.KNOWN_KEY
+
+    async def add_vouched(self, device: NewDevice, challenge: Challenge) -> Added:
+        """`add`, in a transaction of its own."""
+        async with self._transactions.begin() as connection:
+            await self._queries.add_counter(connection, user_id=device.user_id)
+            await self._queries.lock_counter(connection, user_id=device.user_id)
+            return await self.add(connection, device, challenge)
+
+    async def revoke(self, device_id: str, user_id: str) -> int | None:
+        """When the device was revoked, now or earlier; None when `user_id` has no such device."""
+        async with self._transactions.statement() as connection:
+            revoked_at_us: int | None = await self._queries.revoke_device(
+                connection, id=device_id, user_id=user_id
+            )
+            if revoked_at_us is not None:
+                return revoked_at_us
+        device = await self.find(device_id)
+        return None if device is None or device.user_id != user_id else device.revoked_at_us
+
+    async def authorize(self, device_id: str, authorization: Authorization) -> bool | None:
+        """Record `authorization`; False when its digest has one already, None when the device of
+        its user is not in force. Then nothing is recorded."""
+        fields = authorization._asdict()
+        del fields["method"]
+        async with self._transactions.statement() as connection:
+            row = await self._queries.authorize_by_device(connection, device_id=device_id, **fields)
+        recorded: bool = row["recorded"]
+        return recorded if row["in_force"] else None
+
+    async def next_id(self) -> int:
+        """A number that no attempt and no authorization has."""
+        while True:
+            for number in self._ids:
+                return number
+            async with self._transactions.statement() as connection:
+                rows = await self._queries.next_ids(connection, most=IDS_AT_ONCE)
+            self._ids = iter([row["id"] for row in rows])

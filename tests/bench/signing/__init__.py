@@ -1,0 +1,1 @@
+"""How many approvals a signing process checks, beside what argon2id alone allows."""
