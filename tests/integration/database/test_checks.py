@@ -93,6 +93,7 @@ CHECKS = {
     "grants_institution_named": "INSERT INTO ledger.grants VALUES ('c', 'READ', 'OWN', 'bank')",
     "step_up_policies_threshold_check": "INSERT INTO ledger.step_up_policies VALUES ('CHF', -1)",
     "step_up_policies_currency_check": "INSERT INTO ledger.step_up_policies VALUES ('chf', 1)",
+    "scheme_grants_scheme": "INSERT INTO ledger.scheme_grants VALUES ('c', 'Stripe')",
     "external_identifiers_bounded": "INSERT INTO ledger.external_identifiers"
     " VALUES ({a}, 1, 'Stripe', 'cus_1')",
     "external_identifiers_account_fkey": "INSERT INTO ledger.external_identifiers"
