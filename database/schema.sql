@@ -317,6 +317,7 @@ COMMENT ON FUNCTION ledger.device_lock(device bytea) IS
   'The advisory lock under which a device''s touches are counted, added and removed.';
 REVOKE ALL ON FUNCTION ledger.device_lock(device bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION ledger.device_lock(device bytea) TO paycore_command;
+
 CREATE FUNCTION ledger.erase_account_details(subject text, most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1267,6 +1268,37 @@ CREATE TRIGGER authorizations_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
 ALTER TABLE signing.authorizations ENABLE ALWAYS TRIGGER authorizations_append_only;
 GRANT SELECT,INSERT ON TABLE signing.authorizations TO paycore_signing;
 
+CREATE TABLE signing.data_keys (
+    id bigint NOT NULL,
+    created_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    subject text NOT NULL,
+    wrapping_key_id text NOT NULL,
+    wrapped bytea NOT NULL,
+    CONSTRAINT data_keys_id_check CHECK ((id > 0)),
+    CONSTRAINT data_keys_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 128))),
+    CONSTRAINT data_keys_wrapped_check CHECK (((length(wrapped) >= 32) AND (length(wrapped) <= 1024))),
+    CONSTRAINT data_keys_wrapping_key_id_check CHECK (((length(wrapping_key_id) >= 1) AND (length(wrapping_key_id) <= 64)))
+);
+ALTER TABLE signing.data_keys ADD CONSTRAINT data_keys_one_in_force UNIQUE (subject);
+ALTER TABLE signing.data_keys ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
+CREATE TRIGGER never_changed BEFORE UPDATE OR TRUNCATE ON signing.data_keys FOR EACH STATEMENT
+  EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.data_keys ENABLE ALWAYS TRIGGER never_changed;
+GRANT SELECT,INSERT,DELETE ON TABLE signing.data_keys TO paycore_signing;
+
+CREATE TABLE signing.destroyed_data_keys (
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    destroyed_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    subject text NOT NULL
+);
+ALTER TABLE signing.destroyed_data_keys ADD CONSTRAINT destroyed_data_keys_pkey PRIMARY KEY (id);
+CREATE INDEX destroyed_data_keys_of_subject ON signing.destroyed_data_keys (subject);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON signing.destroyed_data_keys FOR
+  EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.destroyed_data_keys ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE signing.destroyed_data_keys TO paycore_signing;
+
 CREATE TABLE signing.devices (
     id text NOT NULL,
     enrolled_at_us bigint DEFAULT signing.now_us() NOT NULL,
@@ -1299,36 +1331,6 @@ CREATE TRIGGER devices_stay BEFORE TRUNCATE ON signing.devices FOR EACH STATEMEN
 ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER devices_stay;
 GRANT SELECT,INSERT ON TABLE signing.devices TO paycore_signing;
 GRANT UPDATE (revoked_at_us) ON TABLE signing.devices TO paycore_signing;
-CREATE TABLE signing.data_keys (
-    id bigint NOT NULL,
-    created_at_us bigint DEFAULT signing.now_us() NOT NULL,
-    subject text NOT NULL,
-    wrapping_key_id text NOT NULL,
-    wrapped bytea NOT NULL,
-    CONSTRAINT data_keys_id_check CHECK ((id > 0)),
-    CONSTRAINT data_keys_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 128))),
-    CONSTRAINT data_keys_wrapped_check CHECK (((length(wrapped) >= 32) AND (length(wrapped) <= 1024))),
-    CONSTRAINT data_keys_wrapping_key_id_check CHECK (((length(wrapping_key_id) >= 1) AND (length(wrapping_key_id) <= 64)))
-);
-ALTER TABLE signing.data_keys ADD CONSTRAINT data_keys_one_in_force UNIQUE (subject);
-ALTER TABLE signing.data_keys ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
-CREATE TRIGGER never_changed BEFORE UPDATE OR TRUNCATE ON signing.data_keys FOR EACH STATEMENT
-  EXECUTE FUNCTION signing.refuse_change();
-ALTER TABLE signing.data_keys ENABLE ALWAYS TRIGGER never_changed;
-GRANT SELECT,INSERT,DELETE ON TABLE signing.data_keys TO paycore_signing;
-
-CREATE TABLE signing.destroyed_data_keys (
-    id bigint NOT NULL,
-    created_at_us bigint NOT NULL,
-    destroyed_at_us bigint DEFAULT signing.now_us() NOT NULL,
-    subject text NOT NULL
-);
-ALTER TABLE signing.destroyed_data_keys ADD CONSTRAINT destroyed_data_keys_pkey PRIMARY KEY (id);
-CREATE INDEX destroyed_data_keys_of_subject ON signing.destroyed_data_keys (subject);
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON signing.destroyed_data_keys FOR
-  EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
-ALTER TABLE signing.destroyed_data_keys ENABLE ALWAYS TRIGGER append_only;
-GRANT SELECT,INSERT ON TABLE signing.destroyed_data_keys TO paycore_signing;
 
 CREATE TABLE signing.pins (
     user_id text NOT NULL,
