@@ -108,6 +108,10 @@ enforcement: $(READY) ## What it costs that only transfers change balances, ROUN
 keys: $(READY) ## Idempotency keys as they grow to ROWS (default 20000000), by layout; SAVE=1 as bench
 	@$(BIN)/python -m tests.bench.keys --rows $(or $(ROWS),20000000) $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: sealing
+sealing: $(READY) ## What it costs to seal personal data, over ROUNDS (default 20) of bulk
+	@$(BIN)/python -m tests.bench.sealing --rounds $(or $(ROUNDS),20) $(ARGS)
+
 .PHONY: memory
 memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 1000000)
 	@$(BIN)/python -m tests.bench --only memory --alone --memory $(or $(TRANSFERS),1000000) $(ARGS)

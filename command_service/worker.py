@@ -21,6 +21,10 @@ from command_service.admission.signer_link import RECONNECT
 from command_service.admission.step_up import StepUpAdmission
 from command_service.admission.touches import ForgetJob, PostgresTouches
 from command_service.admission.velocity import Velocity
+from command_service.personal.erasure import Erasure
+from command_service.personal.owners import Owners
+from command_service.personal.posting import PersonalPosting
+from command_service.personal.vault import Vault
 from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
@@ -32,6 +36,7 @@ from command_service.servicers.children import ChildServicer
 from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.groups import GroupServicer
 from command_service.servicers.intake import TransferIntake
+from command_service.servicers.personal_data import PersonalDataServicer
 from command_service.servicers.stream import StreamServicer
 from command_service.servicers.stretches import Stretches
 from command_service.servicers.transfers import TransferServicer
@@ -42,6 +47,7 @@ from paycore.runtime import metrics
 from paycore.runtime.access import AccessTable
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
+from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits.calls import CallLimits
@@ -53,7 +59,7 @@ from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
-from paycore.v1 import account_service_pb2, transfer_service_pb2
+from paycore.v1 import account_service_pb2, personal_data_service_pb2, transfer_service_pb2
 
 OTHER_CONNECTIONS = 4
 """Connections beside those of the batches, in a pool apart so that neither waits for the other:
@@ -142,12 +148,16 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             velocity,
         )
         stretches = Stretches()
+        keys = DataKeys(channel, clock)
+        vault = Vault(keys, Owners(accounts), store, clock, ended)
+        personal = PersonalPosting(engine, vault)
         server = Server(settings, limiter=call_limits, clock=clock)
         server.add(
             _TRANSFERS,
             [
                 TransferServicer(
-                    engine,
+                    personal,
+                    vault,
                     store,
                     accounts,
                     admission,
@@ -157,10 +167,11 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                     stretches,
                     partial(call_limits.exceeding, f"{_TRANSFERS.full_name}/SubmitTransfers"),
                 ),
-                GroupServicer(engine, admission, identifiers, secret, stretches),
-                ChildServicer(engine, store, admission, secret),
+                GroupServicer(personal, admission, identifiers, secret, stretches),
+                ChildServicer(personal, store, admission, secret),
                 StreamServicer(
                     engine,
+                    vault,
                     TransferIntake(
                         identifiers,
                         admission,
@@ -189,6 +200,14 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                 )
             ],
             {"CreateAccounts": lambda request: _cost(len(request.accounts))},
+        )
+        server.add(
+            personal_data_service_pb2.DESCRIPTOR.services_by_name["PersonalDataService"],
+            [
+                PersonalDataServicer(
+                    Erasure(pool, transactions, keys, ids, clock), admission, rules.current
+                )
+            ],
         )
         await server.start()
         expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")

@@ -15,7 +15,7 @@ CREATE TYPE ledger.account_status AS ENUM ('ACTIVE', 'FROZEN', 'CLOSED');
 
 CREATE TYPE ledger.grant_action AS ENUM ('READ', 'SET_STATUS', 'STEP_UP_EXEMPT', 'ACT_FOR_USERS',
   'TRANSFER', 'DEPOSIT', 'WITHDRAWAL', 'OPEN_EXTERNAL', 'SET_OVERDRAFT', 'HOLD', 'CAPTURE',
-  'RELEASE', 'REFUND', 'REVERSAL', 'FEE', 'NET_SETTLEMENT', 'REVIEW', 'LINK_IDENTIFIER');
+  'RELEASE', 'REFUND', 'REVERSAL', 'FEE', 'NET_SETTLEMENT', 'REVIEW', 'LINK_IDENTIFIER', 'ERASE');
 
 CREATE TYPE ledger.grant_scope AS ENUM ('OWN', 'INSTITUTION', 'ALL');
 
@@ -318,6 +318,47 @@ COMMENT ON FUNCTION ledger.device_lock(device bytea) IS
 REVOKE ALL ON FUNCTION ledger.device_lock(device bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION ledger.device_lock(device bytea) TO paycore_command;
 
+CREATE FUNCTION ledger.erase_account_details(subject text, most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+  removed bigint;
+BEGIN
+  DELETE FROM ledger.account_details
+  WHERE id = ANY (ARRAY(
+    SELECT told.id
+    FROM ledger.accounts AS account
+    JOIN ledger.account_details AS told ON told.id = account.id
+    WHERE account.owner = subject
+    LIMIT most));
+  GET DIAGNOSTICS removed = ROW_COUNT;
+  RETURN removed;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.erase_account_details(subject text, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.erase_account_details(subject text, most integer) TO paycore_command;
+
+CREATE FUNCTION ledger.erase_keys(subject text, keys bigint[], at_us bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+  added bigint;
+BEGIN
+  INSERT INTO ledger.erased_keys (data_key, erased_at_us)
+    SELECT DISTINCT key, at_us FROM unnest(keys) AS key
+    ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS added = ROW_COUNT;
+  PERFORM ledger.write_audit(
+    'ERASE_SUBJECT', 'subject/' || subject, NULL, jsonb_build_object('keys', added));
+  RETURN added;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.erase_keys(subject text, keys bigint[], at_us bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.erase_keys(subject text, keys bigint[], at_us bigint) TO
+  paycore_command;
+
 CREATE FUNCTION ledger.first_transfer_id(at timestamp with time zone) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO ''
@@ -338,6 +379,20 @@ COMMENT ON FUNCTION ledger.key_locator(client text, key text) IS
   'What idempotency keys are unique and looked up by; never changed, for the index is ordered by it.';
 REVOKE ALL ON FUNCTION ledger.key_locator(client text, key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ledger.key_locator(client text, key text) TO paycore_command, paycore_audit;
+
+CREATE FUNCTION ledger.only_seal() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  IF OLD.sealed IS NOT NULL OR NEW.sealed IS NULL OR NEW.id <> OLD.id THEN
+    RAISE EXCEPTION 'ledger.transfer_details does not allow UPDATE but to seal'
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.only_seal() FROM PUBLIC;
 
 CREATE FUNCTION ledger.reduce_holds(ids bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -496,6 +551,7 @@ WITH (fillfactor='50');
 COMMENT ON COLUMN ledger.accounts.version IS 'Number of entries on the account, gap-free from 1.';
 COMMENT ON COLUMN ledger.accounts.revision IS 'Raised by each change that is not an entry.';
 ALTER TABLE ledger.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+CREATE INDEX accounts_owner ON ledger.accounts (owner);
 CREATE TRIGGER audit_first_limit AFTER INSERT ON ledger.accounts FOR EACH ROW WHEN
   ((new.overdraft_limit <> 0)) EXECUTE FUNCTION ledger.audit_limit();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER audit_first_limit;
@@ -755,6 +811,17 @@ ALTER TABLE ledger.epoch ADD CONSTRAINT epoch_pkey PRIMARY KEY (only_row);
 GRANT SELECT ON TABLE ledger.epoch TO paycore_command, paycore_audit, paycore_projector,
   paycore_query;
 
+CREATE TABLE ledger.erased_keys (
+    data_key bigint NOT NULL,
+    erased_at_us bigint NOT NULL
+);
+ALTER TABLE ledger.erased_keys ADD CONSTRAINT erased_keys_pkey PRIMARY KEY (data_key);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.erased_keys FOR EACH
+  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.erased_keys ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT ON TABLE ledger.erased_keys TO paycore_command, paycore_projector, paycore_query,
+  paycore_audit;
+
 CREATE TABLE ledger.external_identifiers (
     account bigint NOT NULL,
     created_at_us bigint NOT NULL,
@@ -833,10 +900,13 @@ CREATE TABLE ledger.journal (
     created_at_us bigint NOT NULL,
     transfers bigint[] DEFAULT '{}'::bigint[] NOT NULL,
     declines bigint[] DEFAULT '{}'::bigint[] NOT NULL,
-    accounts bigint[] DEFAULT '{}'::bigint[] NOT NULL
+    accounts bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    erased_keys bigint[] DEFAULT '{}'::bigint[] NOT NULL
 );
 COMMENT ON COLUMN ledger.journal.accounts IS
   'Accounts opened or changed otherwise than by an entry.';
+COMMENT ON COLUMN ledger.journal.erased_keys IS
+  'Data keys of a subject that was erased: what stands under them is to be shown anew.';
 ALTER TABLE ledger.journal ADD CONSTRAINT journal_pkey PRIMARY KEY (xid, id);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.journal FOR EACH STATEMENT
   EXECUTE FUNCTION ledger.refuse_change();
@@ -935,9 +1005,33 @@ CREATE TABLE ledger.transfer_details (
     device_id text,
     ip_address text,
     description text,
-    metadata jsonb
+    metadata jsonb,
+    owner_key bigint,
+    actor_key bigint,
+    sealed bytea,
+    CONSTRAINT transfer_details_plain_or_sealed CHECK (
+CASE
+    WHEN (sealed IS NULL) THEN ((owner_key IS NULL) AND (actor_key IS NULL))
+    ELSE ((owner_key IS NOT NULL) AND (length(sealed) > 29) AND (actor_key IS DISTINCT FROM owner_key) AND (num_nonnulls(user_id, device_id, ip_address, description, metadata) = 0))
+END)
 );
+COMMENT ON COLUMN ledger.transfer_details.owner_key IS
+  'The data key of the owner of the account whose payment it was, in the signing service.';
+COMMENT ON COLUMN ledger.transfer_details.actor_key IS
+  'The data key of who acted, where that was somebody else; the row opens with both only.';
+COMMENT ON COLUMN ledger.transfer_details.sealed IS
+  'Layout, nonce, ciphertext and tag, as paycore/runtime/sealing.py says.';
 ALTER TABLE ledger.transfer_details ADD CONSTRAINT transfer_details_pkey PRIMARY KEY (id);
+CREATE INDEX transfer_details_actor_key ON ledger.transfer_details (actor_key, id) WHERE (actor_key
+  IS NOT NULL);
+CREATE INDEX transfer_details_owner_key ON ledger.transfer_details (owner_key, id) WHERE (owner_key
+  IS NOT NULL);
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.transfer_details FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.transfer_details ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER only_sealed BEFORE UPDATE ON ledger.transfer_details FOR EACH ROW EXECUTE FUNCTION
+  ledger.only_seal();
+ALTER TABLE ledger.transfer_details ENABLE ALWAYS TRIGGER only_sealed;
 GRANT SELECT,INSERT ON TABLE ledger.transfer_details TO paycore_command;
 GRANT SELECT ON TABLE ledger.transfer_details TO paycore_audit, paycore_projector, paycore_query;
 
@@ -1036,6 +1130,20 @@ ALTER TABLE projection.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (sink, kind, document_id);
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE projection.dead_letters TO paycore_projector;
 GRANT SELECT ON TABLE projection.dead_letters TO paycore_audit;
+
+CREATE TABLE projection.rewrites (
+    sink text NOT NULL,
+    data_key bigint NOT NULL,
+    round bigint DEFAULT 1 NOT NULL,
+    after_id bigint DEFAULT 0 NOT NULL,
+    not_before timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT rewrites_sink_check CHECK (((length(sink) >= 1) AND (length(sink) <= 64)))
+);
+COMMENT ON COLUMN projection.rewrites.round IS 'Rises when the work is asked for anew.';
+COMMENT ON COLUMN projection.rewrites.after_id IS 'The last that the sink took in this round.';
+ALTER TABLE projection.rewrites ADD CONSTRAINT rewrites_pkey PRIMARY KEY (sink, data_key);
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE projection.rewrites TO paycore_projector;
+GRANT SELECT ON TABLE projection.rewrites TO paycore_audit;
 
 -- Schema signing
 
@@ -1159,6 +1267,37 @@ CREATE TRIGGER authorizations_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
   signing.authorizations FOR EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
 ALTER TABLE signing.authorizations ENABLE ALWAYS TRIGGER authorizations_append_only;
 GRANT SELECT,INSERT ON TABLE signing.authorizations TO paycore_signing;
+
+CREATE TABLE signing.data_keys (
+    id bigint NOT NULL,
+    created_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    subject text NOT NULL,
+    wrapping_key_id text NOT NULL,
+    wrapped bytea NOT NULL,
+    CONSTRAINT data_keys_id_check CHECK ((id > 0)),
+    CONSTRAINT data_keys_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 128))),
+    CONSTRAINT data_keys_wrapped_check CHECK (((length(wrapped) >= 32) AND (length(wrapped) <= 1024))),
+    CONSTRAINT data_keys_wrapping_key_id_check CHECK (((length(wrapping_key_id) >= 1) AND (length(wrapping_key_id) <= 64)))
+);
+ALTER TABLE signing.data_keys ADD CONSTRAINT data_keys_one_in_force UNIQUE (subject);
+ALTER TABLE signing.data_keys ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
+CREATE TRIGGER never_changed BEFORE UPDATE OR TRUNCATE ON signing.data_keys FOR EACH STATEMENT
+  EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.data_keys ENABLE ALWAYS TRIGGER never_changed;
+GRANT SELECT,INSERT,DELETE ON TABLE signing.data_keys TO paycore_signing;
+
+CREATE TABLE signing.destroyed_data_keys (
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    destroyed_at_us bigint DEFAULT signing.now_us() NOT NULL,
+    subject text NOT NULL
+);
+ALTER TABLE signing.destroyed_data_keys ADD CONSTRAINT destroyed_data_keys_pkey PRIMARY KEY (id);
+CREATE INDEX destroyed_data_keys_of_subject ON signing.destroyed_data_keys (subject);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON signing.destroyed_data_keys FOR
+  EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.destroyed_data_keys ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT,INSERT ON TABLE signing.destroyed_data_keys TO paycore_signing;
 
 CREATE TABLE signing.devices (
     id text NOT NULL,

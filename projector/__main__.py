@@ -9,9 +9,12 @@ import sys
 import structlog
 
 from paycore.runtime import logs, metrics, process
+from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
+from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.elastic import ElasticAddress
 from paycore.runtime.server import Server
+from paycore.runtime.tls import TlsFiles
 from projector.readiness import Readiness
 from projector.service import Projector
 from projector.settings import ProjectorSettings
@@ -35,17 +38,20 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     def make_sink() -> ElasticSink:
         return ElasticSink(elastic, clock, readiness, chance)
 
+    channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
+    keys = DataKeys(channel, clock)
     server = Server(settings)
     endpoint = metrics.serve(settings.metrics_listen)
     port = await server.start()
     log.info("listening", port=port)
     health = asyncio.create_task(_publish(readiness, server))
     try:
-        await Projector(settings, make_sink, clock, readiness, chance).run(stop)
+        await Projector(settings, make_sink, keys, clock, readiness, chance).run(stop)
     finally:
         health.cancel()
         await asyncio.gather(health, return_exceptions=True)
         await server.stop()
+        await channel.close(None)
         endpoint.shutdown()
         endpoint.server_close()
     log.info("stopped")

@@ -42,3 +42,6 @@ class Batch:
     written_us: Sequence[int]
     """When the journal rows of the stretch were written."""
     documents: Sequence[Document]
+    rewrites: frozenset[int] = frozenset()
+    """Data keys under which documents are to be written again: those erased in this stretch, and
+    those that could not be had for its documents."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from paycore.domain.limbs import LIMB_FIELDS, split
-from paycore.domain.transfers import TransferKind, TransferState, first_state
+from paycore.domain.sealed import Unreadable
+from paycore.domain.transfers import Details, TransferKind, TransferState, first_state
 from projector.batch import Document, DocumentKind
 
 _FIRST_VERSION = 1
@@ -17,23 +18,26 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 Row = Mapping[str, Any]
 """A row of one of the named queries, by column."""
 
-_OPTIONAL = (
-    "reference", "effective_at_us", "parent_id", "group_id",
-    "user_id", "device_id", "ip_address", "description",
-)  # fmt: skip
+ShownDetails = Details | Unreadable | None
+"""Personal data of a row as the index is to show it; None where there is none."""
+
+_OPTIONAL = ("reference", "effective_at_us", "parent_id", "group_id")
 _OPTIONAL_IF_POSTED = (
     "credit_version", "credit_balance_after", "authorization_id", "parent_sequence",
     "parent_remaining", "parent_state", "released", "expires_at_us", "review",
 )  # fmt: skip
 
 
-def transfer_document(row: Row, accounts: Mapping[int, Row], latest: Row | None) -> Document:
+def transfer_document(
+    row: Row, accounts: Mapping[int, Row], latest: Row | None, details: ShownDetails = None
+) -> Document:
     """The document of a posted transfer as it stands; `accounts` holds at least its two.
 
     `latest` is the latest transfer that followed it, which says its state and what is left of it.
-    How many followed it is its version, so that a copy made earlier never replaces a later one.
+    How many followed it, and how often a subject of its details was erased, is its version, so that
+    a copy made earlier never replaces a later one.
     """
-    fields = _movement(row, accounts)
+    fields = _movement(row, accounts, details)
     fields["debit_version"] = row["debit_version"]
     fields["debit_balance_after"] = row["debit_balance_after"]
     fields["debit_held_after"] = row["debit_held_after"]
@@ -42,23 +46,26 @@ def transfer_document(row: Row, accounts: Mapping[int, Row], latest: Row | None)
     if latest is not None:
         fields["state"] = latest["parent_state"]
         fields["remaining"] = latest["parent_remaining"]
-        version = _FIRST_VERSION + latest["parent_sequence"]
+        version = _FIRST_VERSION + latest["parent_sequence"] + row["erasures"]
     else:
         state = first_state(TransferKind(row["kind"]))
         fields["state"] = state.value
         if state is TransferState.HELD:
             fields["remaining"] = row["amount"]
-        version = _FIRST_VERSION
+        version = _FIRST_VERSION + row["erasures"]
     return _document(DocumentKind.TRANSFER, row["id"], version, fields)
 
 
-def decline_document(row: Row, accounts: Mapping[int, Row]) -> Document:
+def decline_document(
+    row: Row, accounts: Mapping[int, Row], details: ShownDetails = None
+) -> Document:
     """The document of a stored decline: a transfer that failed, with its reason and figures."""
-    fields = _movement(row, accounts)
+    fields = _movement(row, accounts, details)
     fields["state"] = TransferState.FAILED.value
     fields["decline_reason"] = row["reason"]
     fields["decline_figures"] = json.loads(row["figures"])
-    return _document(DocumentKind.TRANSFER, row["id"], _FIRST_VERSION, fields)
+    version = _FIRST_VERSION + row["erasures"]
+    return _document(DocumentKind.TRANSFER, row["id"], version, fields)
 
 
 def account_document(row: Row) -> Document:
@@ -67,7 +74,7 @@ def account_document(row: Row) -> Document:
     return _document(DocumentKind.ACCOUNT, row["id"], version, dict(row.items()))
 
 
-def _movement(row: Row, accounts: Mapping[int, Row]) -> dict[str, Any]:
+def _movement(row: Row, accounts: Mapping[int, Row], details: ShownDetails) -> dict[str, Any]:
     amount = row["amount"]
     created_at_us = row["created_at_us"]
     fields = {
@@ -94,9 +101,19 @@ def _movement(row: Row, accounts: Mapping[int, Row]) -> dict[str, Any]:
         fields["credit_institution"] = credit["institution"]
         fields["credit_opened_by"] = credit["opened_by"]
     _add_given(fields, row, _OPTIONAL)
-    if row["metadata"] is not None:
-        fields["metadata"] = json.loads(row["metadata"])
+    if details is not None:
+        _add_details(fields, details)
     return fields
+
+
+def _add_details(fields: dict[str, Any], details: Details | Unreadable) -> None:
+    if isinstance(details, Unreadable):
+        fields["details_state"] = details.value
+        return
+    for name in ("user_id", "device_id", "ip_address", "description", "metadata"):
+        value = getattr(details, name)
+        if value:
+            fields[name] = value
 
 
 def _add_given(fields: dict[str, Any], row: Row, names: tuple[str, ...]) -> None:

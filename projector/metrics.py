@@ -55,3 +55,7 @@ BLOCKED = Gauge(
 SESSIONS = Counter(
     "paycore_projector_sessions_total", "Terms of leading the sink, by how they ended.", ["end"]
 )
+REWRITTEN = Counter(
+    "paycore_projector_rewritten_total",
+    "Documents written again for their personal data: erased, or to be had at last.",
+)

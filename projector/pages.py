@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from projector.batch import Document
-from projector.documents import Row, account_document, decline_document, transfer_document
+from projector.documents import (
+    Row,
+    ShownDetails,
+    account_document,
+    decline_document,
+    transfer_document,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,8 @@ class PageRows:
     accounts: Mapping[int, Row]
     latest_children: Mapping[int, Row]
     """By the id of the parent; read after `transfers`, so that none of these is left out."""
+    details: Mapping[int, ShownDetails] = field(default_factory=dict)
+    """By the id of the transfer or decline, of those that have any."""
 
 
 def named(journal: Sequence[Row], column: str) -> list[int]:
@@ -51,14 +59,16 @@ def page_documents(journal: Sequence[Row], rows: PageRows) -> list[Document]:
 
     def add_transfer(key: int) -> None:
         latest = rows.latest_children.get(key)
-        documents.append(transfer_document(rows.transfers[key], accounts, latest))
+        documents.append(
+            transfer_document(rows.transfers[key], accounts, latest, rows.details.get(key))
+        )
 
     posted = named(journal, "transfers")
     for row in journal:
         for key in row["transfers"]:
             add_transfer(key)
         for key in row["declines"]:
-            documents.append(decline_document(rows.declines[key], accounts))
+            documents.append(decline_document(rows.declines[key], accounts, rows.details.get(key)))
     for key in sorted(rows.transfers.keys() - set(posted)):
         add_transfer(key)
     changed = changed_accounts(journal, rows.transfers)

@@ -13,6 +13,7 @@ from projector.batch import Batch
 from projector.checkpoint import Checkpoints
 from projector.dead_letters import DeadLetters
 from projector.metrics import JOURNAL_TIME, JOURNAL_XID
+from projector.rewriter import Rewriter
 from projector.sinks import Sink
 from projector.source import JournalSource
 
@@ -47,6 +48,7 @@ class Pipeline:
         sink: Sink,
         checkpoints: Checkpoints,
         dead_letters: DeadLetters,
+        rewriter: Rewriter,
         clock: Clock,
         polling: Polling,
     ) -> None:
@@ -54,6 +56,7 @@ class Pipeline:
         self._sink = sink
         self._checkpoints = checkpoints
         self._dead_letters = dead_letters
+        self._rewriter = rewriter
         self._clock = clock
         self._polling = polling
         self._active_until_s = 0.0
@@ -69,11 +72,13 @@ class Pipeline:
                 batch = await coming
                 if batch.caught_up:
                     await self._feed(batch)
+                    await self._rewriter.step(batch.position)
                     await asyncio.sleep(self._pause_s(batch))
                     coming = asyncio.create_task(self._read(batch.position))
                 else:
                     coming = asyncio.create_task(self._read(batch.position))
                     await self._feed(batch)
+                    await self._rewriter.step(batch.position)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
@@ -106,6 +111,8 @@ class Pipeline:
         return max(poll_s, self._sink.shows_in_s() - self._read_in_s)
 
     async def _feed(self, batch: Batch) -> None:
+        # Before the sink has the documents, so that a crash forgets none of it.
+        await self._rewriter.request(batch.rewrites)
         rejections = await self._sink.accept(batch)
         if rejections:
             await self._dead_letters.save(rejections, batch.position)

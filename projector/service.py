@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 
 from paycore.runtime.clock import Clock
+from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import DISCONNECTED
 from paycore.runtime.schema import SchemaUnfitError, check_schema
 from projector.backoff import Backoff
@@ -25,8 +26,10 @@ from projector.errors import (
 )
 from projector.leadership import Leadership, connection
 from projector.metrics import SESSIONS
+from projector.personal import DetailsOpener
 from projector.pipeline import Pipeline, Polling
 from projector.readiness import Readiness
+from projector.rewriter import Rewriter
 from projector.settings import ProjectorSettings
 from projector.sinks import Sink
 from projector.source import JournalSource
@@ -59,6 +62,7 @@ class Projector:
         self,
         settings: ProjectorSettings,
         make_sink: Callable[[], Sink],
+        keys: DataKeys,
         clock: Clock,
         readiness: Readiness,
         chance: random.Random,
@@ -66,6 +70,7 @@ class Projector:
         self._settings = settings
         self._dsn = settings.postgres_dsn.get_secret_value()
         self._make_sink = make_sink
+        self._opener = DetailsOpener(keys)
         self._clock = clock
         self._readiness = readiness
         self._backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S, chance)
@@ -102,16 +107,19 @@ class Projector:
                 return
             reading = await stack.enter_async_context(connection(self._dsn, _APPLICATION))
             checkpoints = Checkpoints(held, sink.name)
+            dead_letters = DeadLetters(held, sink.name, limit=self._settings.dead_letter_limit)
             pipeline = Pipeline(
                 JournalSource(
                     reading,
+                    self._opener,
                     self._clock,
                     epoch=(await checkpoints.load()).epoch,
                     page_entries=self._settings.page_entries,
                 ),
                 sink,
                 checkpoints,
-                DeadLetters(held, sink.name, limit=self._settings.dead_letter_limit),
+                dead_letters,
+                Rewriter(held, self._opener, sink, dead_letters, self._clock),
                 self._clock,
                 Polling(self._settings.poll_active_s, self._settings.poll_idle_s),
             )

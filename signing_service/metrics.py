@@ -30,6 +30,11 @@ HASH_SECONDS = Histogram(
 WAITING = Gauge(
     "paycore_signing_waiting_calls", "Calls that wait for earlier attempts of the same user."
 )
+DATA_KEYS = Counter(
+    "paycore_signing_data_keys_total",
+    "Data keys of subjects, by what was done: made, destroyed.",
+    ["done"],
+)
 REMOVED = Counter(
     "paycore_signing_verdicts_removed_total",
     "Recorded verdicts and used challenges removed after they expired.",

@@ -12,10 +12,14 @@ from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
 from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.server import Server
+from paycore.signing.v1 import data_key_service_pb2
 from paycore.signing.v1 import signing_service_pb2 as pb
 from signing_service.authorizer import Authorizer
 from signing_service.challenges import Challenges
 from signing_service.clean_up import keep_clean
+from signing_service.data_key_servicer import DataKeyServicer
+from signing_service.data_key_store import DataKeyStore
+from signing_service.data_keys import DataKeys
 from signing_service.device_keeper import DeviceKeeper
 from signing_service.device_store import DeviceStore
 from signing_service.hashing_pool import HashingPool
@@ -94,6 +98,11 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         server.add(
             pb.DESCRIPTOR.services_by_name["SigningService"],
             [SigningServicer(parts.authorizer, parts.pins, parts.devices, keystore)],
+        )
+        data_keys = DataKeys(DataKeyStore(Transactions(pool)), keystore)
+        server.add(
+            data_key_service_pb2.DESCRIPTOR.services_by_name["DataKeyService"],
+            [DataKeyServicer(data_keys)],
         )
         await server.start()
         cleaning = asyncio.create_task(keep_clean(parts.store), name="clean-up")

@@ -16,7 +16,7 @@ from paycore.domain.accounts import Account
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.domain.rules import PAYER_INITIATED, Rules
-from paycore.domain.transfers import Refused, TransferCommand
+from paycore.domain.transfers import Command, Refused, TransferCommand
 
 
 class Admission:
@@ -126,7 +126,7 @@ class Admission:
                 admitted[question.item] = items[question.item]._replace(risk=verdict)
         return admitted
 
-    def let_go(self, commands: Iterable[TransferCommand]) -> None:
+    def let_go(self, commands: Iterable[Command]) -> None:
         """Of commands that were let through and are not handed to the engine."""
         if self._judge is not None:
             given_up = Refused(anew.deadline_passed())

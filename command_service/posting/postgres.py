@@ -33,10 +33,10 @@ from paycore.domain.transfers import (
     ChildCommand,
     Command,
     Decline,
-    Details,
     GroupPosted,
     Outcome,
     Refused,
+    StoredDetails,
     Transfer,
     TransferId,
     TransferKind,
@@ -171,7 +171,7 @@ class PostgresLedger:
 
     async def _records(
         self, connection: asyncpg.Connection, posted: Sequence[int], declined: Sequence[int]
-    ) -> dict[int, tuple[Transfer | Decline, Details | None]]:
+    ) -> dict[int, tuple[Transfer | Decline, StoredDetails | None]]:
         records: list[Transfer | Decline] = []
         if posted:
             found = await self._queries.find_transfers(connection, ids=posted)
@@ -180,7 +180,7 @@ class PostgresLedger:
             found = await self._queries.find_declines(connection, ids=declined)
             records.extend(rows.decline(row) for row in found)
         with_details = [record.id for record in records if record.details_hash is not None]
-        details: dict[int, Details] = {}
+        details: dict[int, StoredDetails] = {}
         if with_details:
             for row in await self._queries.find_details(connection, ids=with_details):
                 details[row["id"]] = rows.details(row)
@@ -206,6 +206,14 @@ class PostgresLedger:
     async def find(self, client: str, key: str) -> StoredOutcome | None:
         async with reading(self._pool) as connection:
             return (await self._stored(connection, [(client, key)])).get((client, key))
+
+    async def find_used(self, keys: Collection[Key]) -> set[Key]:
+        """Those of `keys` that have an outcome. Raises UnreachableError."""
+        async with reading(self._pool) as connection:
+            found = await self._queries.find_keys(
+                connection, clients=[client for client, _ in keys], keys=[key for _, key in keys]
+            )
+        return {(row["client"], row["key"]) for row in found}
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
         stored = await self.find(client, key)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from paycore.domain.accounts import Account, AccountKind, AccountStatus
 from paycore.domain.plan import Plan
+from paycore.domain.sealed import SealedDetails, Unreadable
 from paycore.domain.transfers import (
     Decline,
     Details,
     StepUpBasis,
+    StoredDetails,
     Transfer,
     TransferKind,
     TransferState,
 )
+from paycore.runtime.sealing import key_ids, seal
 
 _ACCOUNT_KINDS = {kind.value: kind for kind in AccountKind}
 _STATUSES = {status.value: status for status in AccountStatus}
@@ -57,8 +60,13 @@ def decline(row: Any) -> Decline:
     return found._replace(kind=_KINDS[found.kind], figures=json.loads(row["figures"]))
 
 
-def details(row: Any) -> Details:
+def details(row: Any) -> StoredDetails:
     """The personal data in a row of `find_details`."""
+    if row["erased"]:
+        return Unreadable.ERASED
+    if row["sealed"] is not None:
+        return SealedDetails(row["id"], key_ids(row["owner_key"], row["actor_key"]), row["sealed"])
+    # Written before personal data was sealed.
     metadata = row["metadata"]
     return Details(
         row["user_id"] or "",
@@ -158,14 +166,12 @@ def decline_arguments(plan: Plan) -> dict[str, Any]:
 
 def details_arguments(plan: Plan) -> dict[str, Any]:
     """Arguments of `write_details`."""
-    records = [record for _, record in plan.details]
+    sealed = [seal(row_id, record) for row_id, record in plan.details]
     return {
-        "ids": [row_id for row_id, _ in plan.details],
-        "users": [record.user_id or None for record in records],
-        "devices": [record.device_id or None for record in records],
-        "addresses": [record.ip_address or None for record in records],
-        "descriptions": [record.description or None for record in records],
-        "metadata": [_json_or_none(record.metadata) for record in records],
+        "ids": [one.row_id for one in sealed],
+        "owner_keys": [one.key_ids[0] for one in sealed],
+        "actor_keys": [one.key_ids[1] if len(one.key_ids) > 1 else None for one in sealed],
+        "sealed": [one.sealed for one in sealed],
     }
 
 
@@ -206,7 +212,3 @@ def _alike(column: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
     if column and column.count(column[0]) == len(column):
         return column[0], ()
     return None, column
-
-
-def _json_or_none(metadata: Mapping[str, str] | None) -> str | None:
-    return json.dumps(dict(metadata)) if metadata else None

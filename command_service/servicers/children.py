@@ -6,7 +6,7 @@ from typing import Protocol
 
 from command_service import anew
 from command_service.admission.admission import Admission
-from command_service.posting.engine import PostingEngine
+from command_service.personal.posting import PersonalPosting
 from command_service.posting.store import LedgerStore, UnreachableError
 from command_service.servicers.child_requests import (
     ChildRequest,
@@ -39,7 +39,7 @@ class ChildServicer:
     """Finds the transfer that is followed, and hands the command to the engine."""
 
     def __init__(
-        self, engine: PostingEngine, store: LedgerStore, admission: Admission, secret: bytes
+        self, engine: PersonalPosting, store: LedgerStore, admission: Admission, secret: bytes
     ) -> None:
         self._engine = engine
         self._store = store

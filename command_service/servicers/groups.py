@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from command_service.admission.admission import Admission
-from command_service.posting.engine import PostingEngine
+from command_service.personal.posting import PersonalPosting
 from command_service.servicers.fields import MAX_BATCH, Fields
 from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_replies import error_of, fill_transfer, position_of
@@ -25,7 +25,7 @@ class GroupServicer:
 
     def __init__(
         self,
-        engine: PostingEngine,
+        engine: PersonalPosting,
         admission: Admission,
         identifiers: Identifiers,
         secret: bytes,

@@ -11,7 +11,7 @@ from command_service.posting import metrics
 from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_requests import parse_transfer
 from paycore.domain.errors import PaycoreError
-from paycore.domain.transfers import Refused, TransferCommand
+from paycore.domain.transfers import Command, Refused, TransferCommand
 from paycore.runtime.account_names import SIDES
 from paycore.runtime.identifiers import Identifiers
 from paycore.v1 import transfer_service_pb2 as pb2
@@ -81,6 +81,6 @@ class TransferIntake:
             metrics.count([one for _, one in refused])
         return Intake(commands, places, refused)
 
-    def let_go(self, commands: Sequence[TransferCommand]) -> None:
+    def let_go(self, commands: Sequence[Command]) -> None:
         """Of commands that were taken in and are not handed to the engine."""
         self._admission.let_go(commands)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from command_service.personal.vault import Vault
 from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
 from command_service.servicers.fields import MAX_BATCH
@@ -15,7 +16,7 @@ from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream_flow import Portion, StreamFlow
 from command_service.servicers.transfer_replies import fill_outcomes
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
-from paycore.domain.transfers import Refused, TransferCommand
+from paycore.domain.transfers import Command, Refused
 from paycore.runtime.clock import Clock
 from paycore.runtime.server import Call
 from paycore.v1 import transfer_service_pb2 as pb2
@@ -50,11 +51,13 @@ class StreamServicer:
     def __init__(
         self,
         engine: PostingEngine,
+        vault: Vault,
         intake: TransferIntake,
         clock: Clock,
         limits: StreamLimits | None = None,
     ) -> None:
         self._engine = engine
+        self._vault = vault
         self._intake = intake
         self._clock = clock
         self._limits = limits or StreamLimits()
@@ -77,9 +80,11 @@ class StreamServicer:
                     answered = flow.take(OUTCOMES_A_MESSAGE)
                     if answered:
                         reply = pb2.StreamTransfersResponse()
+                        outcomes = [outcome for _, outcome in answered]
+                        await self._vault.reveal(outcomes, call.deadline_s)
                         fill_outcomes(
                             reply.outcomes,
-                            [outcome for _, outcome in answered],
+                            outcomes,
                             [key for key, _ in answered],
                         )
                         yield reply
@@ -126,15 +131,19 @@ class StreamServicer:
         deadline_s = min(call.deadline_s, self._clock.monotonic_s() + self._limits.patience_s)
         try:
             intake = await self._intake.take_in(items, call.client, deadline_s)
+            ready, denied = await self._vault.prepare(intake.commands, deadline_s)
         except PaycoreError as error:
             self._refuse([item.idempotency_key for item in items], error, flow)
             return
         for index, refused in intake.refused:
             flow.answer(items[index].idempotency_key, refused)
-        await self._enqueue(intake.commands, call.client, flow, deadline_s)
+        for at, refusal in denied.items():
+            self._refuse([ready[at].key], refusal, flow)
+        kept = [command for at, command in enumerate(ready) if at not in denied]
+        await self._enqueue(kept, call.client, flow, deadline_s)
 
     async def _enqueue(
-        self, commands: Sequence[TransferCommand], client: str, flow: StreamFlow, deadline_s: float
+        self, commands: Sequence[Command], client: str, flow: StreamFlow, deadline_s: float
     ) -> None:
         """Queue `commands` as there is room for them."""
         try:

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.position import Position
+from paycore.domain.sealed import SealedDetails, Unreadable
 from paycore.domain.transfers import (
     Declined,
     Details,
@@ -29,6 +30,10 @@ _KINDS = {kind: transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind}") for kin
 _BASES = {basis: transfer_pb2.StepUpBasis.Value(f"STEP_UP_BASIS_{basis}") for basis in StepUpBasis}
 _STATES = {
     state: transfer_pb2.TransferState.Value(f"TRANSFER_STATE_{state}") for state in TransferState
+}
+
+_DETAILS_STATES = {
+    why: transfer_pb2.DetailsState.Value(f"DETAILS_STATE_{why}") for why in Unreadable
 }
 
 _MESSAGES: dict[str, str] = {
@@ -80,8 +85,15 @@ def fill_transfer(message: transfer_pb2.Transfer, outcome: Posted) -> None:
         message.authorization_id = transfer.authorization_id
     if transfer.effective_at_us is not None:
         message.effective_time.CopyFrom(timestamp(transfer.effective_at_us))
-    if outcome.details is not None:
-        _fill_details(message, outcome.details)
+    match outcome.details:
+        case None:
+            pass
+        case Details():
+            _fill_details(message, outcome.details)
+        case Unreadable():
+            message.details_state = _DETAILS_STATES[outcome.details]
+        case SealedDetails():
+            raise AssertionError("what is sealed is opened before it is told")
     if transfer.parent_id is not None:
         _fill_parent(message, transfer)
     if transfer.kind is TransferKind.HOLD:

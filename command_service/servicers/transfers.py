@@ -9,8 +9,9 @@ from command_service import anew
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.admission import Admission
 from command_service.admission.proof import ParsedTransfer
+from command_service.personal.posting import PersonalPosting
+from command_service.personal.vault import Vault
 from command_service.posting import metrics
-from command_service.posting.engine import PostingEngine
 from command_service.posting.store import (
     NO_POSITION,
     LedgerStore,
@@ -33,10 +34,10 @@ from paycore.domain.rules import Rules, visibility
 from paycore.domain.transfers import (
     Decline,
     Declined,
-    Details,
     Outcome,
     Posted,
     Refused,
+    StoredDetails,
     Transfer,
     Visibility,
 )
@@ -59,7 +60,8 @@ class TransferServicer:
 
     def __init__(
         self,
-        engine: PostingEngine,
+        engine: PersonalPosting,
+        vault: Vault,
         store: LedgerStore,
         accounts: AccountLedger,
         admission: Admission,
@@ -70,6 +72,7 @@ class TransferServicer:
         exceeding: Exceeding | None = None,
     ) -> None:
         self._engine = engine
+        self._vault = vault
         self._identifiers = identifiers
         self._store = store
         self._accounts = accounts
@@ -169,6 +172,7 @@ class TransferServicer:
             outcomes = await self._replayed(call.client, found)
         except UnreachableError as error:
             raise anew.database_unavailable() from error
+        await self._vault.reveal(outcomes, call.deadline_s - LOOKUP_MARGIN_S)
         if not outcomes:
             raise PaycoreError(
                 Reason.TRANSFER_NOT_FOUND,
@@ -203,7 +207,7 @@ class TransferServicer:
         return outcomes
 
 
-def _rows(stored: StoredOutcome) -> Sequence[tuple[Transfer | Decline, Details | None]]:
+def _rows(stored: StoredOutcome) -> Sequence[tuple[Transfer | Decline, StoredDetails | None]]:
     match stored.row:
         case None:
             return ()

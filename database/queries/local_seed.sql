@@ -39,7 +39,8 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('operator', 'REVERSAL', 'ALL'),
   ('operator', 'DEPOSIT', 'ALL'),
   ('operator', 'WITHDRAWAL', 'ALL'),
-  ('operator', 'REVIEW', 'ALL')
+  ('operator', 'REVIEW', 'ALL'),
+  ('operator', 'ERASE', 'ALL')
 ON CONFLICT DO NOTHING
 
 -- name: seed_scheme_grants()!

@@ -66,9 +66,11 @@ FROM ledger.declines
 WHERE id = ANY(:ids::bigint[])
 
 -- name: find_details(ids)
-SELECT id, user_id, device_id, ip_address, description, metadata
-FROM ledger.transfer_details
-WHERE id = ANY(:ids::bigint[])
+-- What a tombstone names stays erased whatever keys this process may still hold.
+SELECT details.id, user_id, device_id, ip_address, description, metadata, owner_key, actor_key, sealed,
+       EXISTS (SELECT FROM ledger.erased_keys WHERE data_key IN (owner_key, actor_key)) AS erased
+FROM ledger.transfer_details AS details
+WHERE details.id = ANY(:ids::bigint[])
 
 -- name: write_batch(ids, debits, credits, amounts, debit_versions, credit_versions, debit_balances, credit_balances, debit_helds, created_us, effective_us, authorization_ids, kind, kinds, step_up, step_ups, currency, currencies, client, clients, refs, details_hashes, parent_ids, parent_sequences, parents_remaining, parent_states, released, expire_us, group_ids, reviews, key_client, key_clients, key_keys, key_outcome, key_outcomes, key_outcome_ids, key_hashes, journal_id, journal_us, declines)$
 -- Transfers, keys and the journal row in one statement; the tables apply the transfers to their
@@ -138,11 +140,10 @@ SELECT * FROM unnest(
   :parent_ids::bigint[], :group_ids::bigint[]
 )
 
--- name: write_details(ids, users, devices, addresses, descriptions, metadata)!
-INSERT INTO ledger.transfer_details (id, user_id, device_id, ip_address, description, metadata)
+-- name: write_details(ids, owner_keys, actor_keys, sealed)!
+INSERT INTO ledger.transfer_details (id, owner_key, actor_key, sealed)
 SELECT * FROM unnest(
-  :ids::bigint[], :users::text[], :devices::text[], :addresses::text[], :descriptions::text[],
-  :metadata::jsonb[]
+  :ids::bigint[], :owner_keys::bigint[], :actor_keys::bigint[], :sealed::bytea[]
 )
 
 -- name: write_authorizations(ids, transfer_ids, signed_us, issued_us, expires_us, users, methods, clients, keys, key_ids, digests, signatures)!

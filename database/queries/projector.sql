@@ -17,7 +17,8 @@ WITH snapshot AS MATERIALIZED (
   FROM pg_current_snapshot() AS taken
 )
 SELECT snapshot.xmin, snapshot.xmax, epoch.epoch,
-       page.xid, page.id, page.created_at_us, page.transfers, page.declines, page.accounts
+       page.xid, page.id, page.created_at_us, page.transfers, page.declines, page.accounts,
+       page.erased_keys
 FROM snapshot
 CROSS JOIN ledger.epoch
 LEFT JOIN LATERAL (
@@ -45,7 +46,11 @@ SELECT transfers.id, kind::text, debit_account, credit_account, amount, currency
        debit_version, credit_version, debit_balance_after, credit_balance_after, debit_held_after,
        client, reference, step_up::text, authorization_id, created_at_us, effective_at_us,
        parent_id, parent_sequence, parent_remaining, parent_state::text, released, expires_at_us,
-       group_id, review, user_id, device_id, ip_address, description, metadata::text
+       group_id, review, user_id, device_id, ip_address, description, metadata::text,
+       owner_key, actor_key, sealed,
+       CASE WHEN sealed IS NULL THEN 0 ELSE (
+         SELECT count(*) FROM ledger.erased_keys WHERE data_key IN (owner_key, actor_key)
+       ) END AS erasures
 FROM ledger.transfers
 LEFT JOIN ledger.transfer_details AS details ON details.id = transfers.id
 WHERE transfers.id = ANY (:ids::bigint[]);
@@ -69,7 +74,11 @@ WHERE first.parent_id = ANY (:ids::bigint[]) AND first.parent_sequence = 1
 -- name: load_declines(ids)
 SELECT declines.id, kind::text, debit_account, credit_account, amount, currency,
        client, reference, reason, figures::text, created_at_us, effective_at_us,
-       parent_id, group_id, user_id, device_id, ip_address, description, metadata::text
+       parent_id, group_id, user_id, device_id, ip_address, description, metadata::text,
+       owner_key, actor_key, sealed,
+       CASE WHEN sealed IS NULL THEN 0 ELSE (
+         SELECT count(*) FROM ledger.erased_keys WHERE data_key IN (owner_key, actor_key)
+       ) END AS erasures
 FROM ledger.declines
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
 WHERE declines.id = ANY (:ids::bigint[]);

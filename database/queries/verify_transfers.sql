@@ -185,20 +185,46 @@ SELECT 'groups' AS finding,
          AS first_violation
 
 -- name: check_details(low, high)
--- Personal data belongs to a transfer or a decline that carries its hash. It may be gone: erasable.
-WITH bad AS (
-  SELECT details.id, moved.id IS NULL AND refused.id IS NULL AS orphaned
-  FROM ledger.transfer_details AS details
-  LEFT JOIN ledger.transfers AS moved ON moved.id = details.id
-  LEFT JOIN ledger.declines AS refused ON refused.id = details.id
-  WHERE details.id >= :low::bigint AND details.id < :high::bigint
-    AND moved.details_hash IS NULL AND refused.details_hash IS NULL
+-- Personal data stands where its hash does, once, whether it can still be opened or not: what is
+-- erased is sealed under a key that has a tombstone, and stays.
+WITH hashed AS (
+  SELECT id FROM ledger.transfers
+  WHERE id >= :low::bigint AND id < :high::bigint AND details_hash IS NOT NULL
+  UNION ALL
+  SELECT id FROM ledger.declines
+  WHERE id >= :low::bigint AND id < :high::bigint AND details_hash IS NOT NULL
+), stored AS (
+  SELECT id, owner_key, actor_key, sealed FROM ledger.transfer_details
+  WHERE id >= :low::bigint AND id < :high::bigint
+), bad AS (
+  SELECT coalesce(hashed.id, stored.id) AS id,
+         CASE WHEN hashed.id IS NULL THEN 'it belongs to nothing that has its hash'
+              WHEN stored.id IS NULL THEN 'it is gone, which no erasure does'
+              ELSE 'it does not name its keys' END AS fault
+  FROM hashed
+  FULL JOIN stored ON stored.id = hashed.id
+  WHERE hashed.id IS NULL OR stored.id IS NULL
+     OR (stored.sealed IS NULL) <> (stored.owner_key IS NULL)
+     OR stored.sealed IS NULL AND stored.actor_key IS NOT NULL
 )
 SELECT 'details' AS finding,
-       (SELECT count(*) FROM ledger.transfer_details
-        WHERE id >= :low::bigint AND id < :high::bigint) AS examined,
+       (SELECT count(*) FROM stored) AS examined,
        (SELECT count(*) FROM bad) AS violations,
        (SELECT to_jsonb(bad) FROM bad ORDER BY id LIMIT 1) AS first_violation
+
+-- name: check_erasures()
+-- Each tombstone hides what is sealed under its key: every one was asked for, and audited.
+WITH told AS (
+  SELECT (SELECT count(*) FROM ledger.erased_keys) AS tombstones,
+         (SELECT coalesce(sum((after ->> 'keys')::bigint), 0) FROM ledger.audit
+          WHERE action = 'ERASE_SUBJECT') AS audited
+), bad AS (
+  SELECT * FROM told WHERE tombstones <> audited
+)
+SELECT 'erasures' AS finding,
+       (SELECT tombstones FROM told) AS examined,
+       (SELECT count(*) FROM bad) AS violations,
+       (SELECT to_jsonb(bad) FROM bad) AS first_violation
 
 -- name: check_authorizations(low, high)
 -- An authorized transfer has its authorization, by the owner of the account that paid and for the

@@ -139,7 +139,11 @@ def _own_settings(
                 "KEYSTORE_PASSPHRASE_FILE": str(state.keystore_passphrase_file),
             }
         case "projector":
-            return {"POSTGRES_DSN": endpoints.postgres_dsn["paycore_projector"], **elasticsearch}
+            return {
+                "POSTGRES_DSN": endpoints.postgres_dsn["paycore_projector"],
+                "SIGNING_TARGET": endpoints.signing_target,
+                **elasticsearch,
+            }
         case "query":
             return {
                 "POSTGRES_DSN": endpoints.postgres_dsn["paycore_query"],

@@ -42,7 +42,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     SCHEMA: ("postgres",),
     "signing": (SCHEMA,),
     "command": (SCHEMA, "redis", "signing"),
-    "projector": (SCHEMA, "elasticsearch"),
+    "projector": (SCHEMA, "elasticsearch", "signing"),
     "query": (SCHEMA, "elasticsearch"),
 }
 

@@ -8,6 +8,7 @@ from operations.cli import (
     accounts,
     demo,
     desk,
+    erase,
     history,
     load,
     movements,
@@ -57,6 +58,7 @@ app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(h
 app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
     volume.volume
 )
+app.command(epilog="Example: paycore erase u-7 --reason 'asked for on 2026-11-22'")(erase.erase)
 app.command(epilog="Example: paycore verify --json")(verify.verify)
 app.command(epilog="Example: paycore demo --transfers 2000")(demo.demo)
 app.command(epilog="Example: paycore load --seconds 20 --workers 64")(load.load)

@@ -26,6 +26,8 @@ WRITERS: Mapping[str, str] = {
     "idempotency_keys": "paycore_command",
     "journal": "paycore_command",
     "audit": "paycore_owner",
+    "erased_keys": "paycore_owner",
+    "transfer_details": "paycore_command",
     "transfer_groups": "paycore_command",
     "external_identifiers": "paycore_command",
     "verifications": "paycore_audit",
@@ -53,6 +55,8 @@ CONSTRAINTS: Mapping[str, Sequence[str]] = {
     "journal": ("journal_pkey",),
     "idempotency_keys": ("idempotency_keys_once",),
     "declines": ("declines_pkey",),
+    "transfer_details": ("transfer_details_pkey", "transfer_details_plain_or_sealed"),
+    "erased_keys": ("erased_keys_pkey",),
     "transfer_groups": ("transfer_groups_pkey", "transfer_groups_size"),
     "authorizations": ("authorizations_pkey", "authorizations_transfer_id_key"),
 }

@@ -56,7 +56,7 @@ async def plan_steps(
     if not scope.whole:
         async for parents in _older_parents(connection, queries, scope.low):
             planner.families(LOWEST, LOWEST, parents, 16 * len(parents))
-    for name in ("check_sums", "check_held", "check_limits"):
+    for name in ("check_sums", "check_held", "check_limits", "check_erasures"):
         planner.add(name.removeprefix("check_"), name, 0)
     for name, values in enforcement().items():
         planner.add(name.removeprefix("check_"), name, 0, **values)

@@ -15,6 +15,7 @@ from paycore.client.model import (
     Counterparties,
     Counterparty,
     Decline,
+    Erasure,
     Freshness,
     GroupReceipt,
     HoldOrder,
@@ -40,6 +41,7 @@ from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
+from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
 from paycore.runtime.tls import TlsFiles
 
@@ -56,6 +58,7 @@ __all__ = [
     "Counterparty",
     "Decline",
     "DeviceSignature",
+    "Erasure",
     "ExternalIdentifier",
     "Freshness",
     "GroupReceipt",
@@ -82,6 +85,7 @@ __all__ = [
     "TransferReceipt",
     "TransferState",
     "TransferView",
+    "Unreadable",
     "Volume",
     "VolumeBucket",
 ]

@@ -161,6 +161,12 @@ class PaycoreClient(Movements):
             calls.set_overdraft_limit(account, limit, reason, expected_revision, actor, key)
         )
 
+    async def erase_subject(
+        self, subject: str, reason: str, *, actor: model.Actor | None = None
+    ) -> model.Erasure:
+        """Erase the personal data of a user, for ever; `reason` is for the audit."""
+        return await self._run(calls.erase_subject(subject, reason, actor))
+
     async def link_identifier(
         self,
         account: int,

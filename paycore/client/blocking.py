@@ -186,6 +186,12 @@ class BlockingPaycoreClient(BlockingMovements):
             calls.set_overdraft_limit(account, limit, reason, expected_revision, actor, key)
         )
 
+    def erase_subject(
+        self, subject: str, reason: str, *, actor: model.Actor | None = None
+    ) -> model.Erasure:
+        """Erase the personal data of a user, for ever; `reason` is for the audit."""
+        return self._run(calls.erase_subject(subject, reason, actor))
+
     def link_identifier(
         self,
         account: int,

@@ -98,6 +98,15 @@ def set_overdraft_limit(
     )
 
 
+def erase_subject(subject: str, reason: str, actor: model.Actor | None) -> Call[model.Erasure]:
+    return Call(
+        rpcs.ERASE_SUBJECT,
+        requests.erase_subject(subject, reason, actor),
+        replies.erasure,
+        Patience.BULK,
+    )
+
+
 def link_identifier(
     account: int, identifier: ExternalIdentifier, actor: model.Actor | None, key: str
 ) -> Call[model.AccountReceipt]:

@@ -18,6 +18,7 @@ from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import SealedPin
+from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
 
 AccountName = int | ExternalIdentifier
@@ -188,6 +189,19 @@ class Transfer:
     group_id: int | None = None
     review_rule: str = ""
     """The rule for which a payment was held for review."""
+    unreadable: Unreadable | None = None
+    """Why `description`, `metadata` and `actor` are empty though there was something in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A subject was erased. Zero for what had been erased, or never was there."""
+
+    erased_at: datetime
+    destroyed_keys: int
+    cleared_accounts: int
+    """Accounts whose metadata was removed."""
+    position: str
 
 
 @dataclass(frozen=True, slots=True)

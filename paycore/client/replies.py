@@ -14,6 +14,7 @@ from google.rpc import status_pb2
 from paycore.client import model
 from paycore.client.errors import RefusedError, UnexpectedReplyError, refusal
 from paycore.domain.accounts import AccountKind, AccountStatus
+from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
 from paycore.runtime.errors import from_status
 from paycore.signing.v1 import signing_service_pb2
@@ -25,6 +26,7 @@ from paycore.v1 import (
     freshness_pb2,
     history_service_pb2,
     money_pb2,
+    personal_data_service_pb2,
     transfer_pb2,
     transfer_service_pb2,
 )
@@ -41,6 +43,7 @@ def _names(enum: Any, prefix: str, names: type[_Name]) -> dict[int, _Name]:
 _ACCOUNT_KINDS = _names(account_pb2.AccountKind, "ACCOUNT_KIND_", AccountKind)
 _ACCOUNT_STATUSES = _names(account_pb2.AccountStatus, "ACCOUNT_STATUS_", AccountStatus)
 _TRANSFER_KINDS = _names(transfer_pb2.TransferKind, "TRANSFER_KIND_", TransferKind)
+_DETAILS_STATES = _names(transfer_pb2.DetailsState, "DETAILS_STATE_", Unreadable)
 _TRANSFER_STATES = _names(transfer_pb2.TransferState, "TRANSFER_STATE_", TransferState)
 _STEP_UP_BASES = _names(transfer_pb2.StepUpBasis, "STEP_UP_BASIS_", StepUpBasis)
 _KEY_PURPOSES = _names(signing_service_pb2.KeyPurpose, "KEY_PURPOSE_", model.KeyPurpose)
@@ -144,6 +147,11 @@ def transfer(message: transfer_pb2.Transfer) -> model.Transfer:
         expires_at=instant(message.expire_time) if message.HasField("expire_time") else None,
         group_id=message.group_id or None,
         review_rule=message.review_rule,
+        unreadable=(
+            _named(_DETAILS_STATES, message.details_state)
+            if message.details_state != transfer_pb2.DETAILS_STATE_UNSPECIFIED
+            else None
+        ),
     )
 
 
@@ -152,6 +160,15 @@ def _error(status: status_pb2.Status) -> RefusedError:
     if carried is None:
         raise UnexpectedReplyError(f"an outcome without a reason: {status.message}")
     return refusal(carried)
+
+
+def erasure(message: personal_data_service_pb2.EraseSubjectResponse) -> model.Erasure:
+    return model.Erasure(
+        instant(message.erase_time),
+        message.destroyed_keys,
+        message.cleared_accounts,
+        message.position,
+    )
 
 
 def account_receipt(

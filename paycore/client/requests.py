@@ -22,6 +22,7 @@ from paycore.v1 import (
     analytics_service_pb2,
     history_service_pb2,
     money_pb2,
+    personal_data_service_pb2,
     step_up_pb2,
     transfer_pb2,
     transfer_service_pb2,
@@ -114,6 +115,14 @@ def set_overdraft_limit(
         expected_revision=expected_revision,
         reason=reason,
         actor=_actor(actor),
+    )
+
+
+def erase_subject(
+    subject: str, reason: str, actor: model.Actor | None
+) -> personal_data_service_pb2.EraseSubjectRequest:
+    return personal_data_service_pb2.EraseSubjectRequest(
+        subject=subject, reason=reason, actor=_actor(actor)
     )
 
 

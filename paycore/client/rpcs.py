@@ -14,6 +14,7 @@ from paycore.v1 import (
     account_service_pb2,
     analytics_service_pb2,
     history_service_pb2,
+    personal_data_service_pb2,
     transfer_service_pb2,
 )
 
@@ -77,6 +78,8 @@ APPROVE_REVIEW = _rpc(Service.COMMAND, _TRANSFERS, "ApproveReview")
 REFUSE_REVIEW = _rpc(Service.COMMAND, _TRANSFERS, "RefuseReview")
 STREAM_TRANSFERS = _rpc(Service.COMMAND, _TRANSFERS, "StreamTransfers")
 LOOKUP_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "LookupTransfer")
+
+ERASE_SUBJECT = _rpc(Service.COMMAND, personal_data_service_pb2.DESCRIPTOR, "EraseSubject")
 
 _HISTORY = history_service_pb2.DESCRIPTOR
 GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")

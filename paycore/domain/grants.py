@@ -32,6 +32,8 @@ class GrantAction(StrEnum):
     """Open EXTERNAL accounts, through which money enters and leaves."""
     SET_OVERDRAFT = "SET_OVERDRAFT"
     """Let an account go below zero."""
+    ERASE = "ERASE"
+    """Erase subjects: their personal data, with all clients and institutions."""
 
 
 class GrantScope(StrEnum):

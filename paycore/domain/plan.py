@@ -14,6 +14,7 @@ from paycore.domain.transfers import (
     Decline,
     Details,
     Outcome,
+    StoredDetails,
     Transfer,
     TransferId,
     TransferState,
@@ -27,7 +28,7 @@ class StoredGroup(NamedTuple):
     """A group that was posted: its transfers in order, with their personal data."""
 
     id: int
-    transfers: tuple[tuple[Transfer, Details | None], ...]
+    transfers: tuple[tuple[Transfer, StoredDetails | None], ...]
 
 
 class StoredOutcome(NamedTuple):
@@ -35,7 +36,7 @@ class StoredOutcome(NamedTuple):
 
     request_hash: bytes
     row: Transfer | Decline | StoredGroup | None
-    details: Details | None
+    details: StoredDetails | None
     position: Position
 
 

@@ -28,12 +28,12 @@ from paycore.domain.transfers import (
     ChildCommand,
     Command,
     Declined,
-    Details,
     GroupCommand,
     GroupPosted,
     Outcome,
     Posted,
     Refused,
+    StoredDetails,
     Transfer,
     TransferCommand,
 )
@@ -121,7 +121,11 @@ def _replayed(draft: Draft, command: Command, stored: StoredOutcome) -> Outcome:
 
 
 def _posted(
-    draft: Draft, client: str, transfer: Transfer, details: Details | None, stored: StoredOutcome
+    draft: Draft,
+    client: str,
+    transfer: Transfer,
+    details: StoredDetails | None,
+    stored: StoredOutcome,
 ) -> Posted:
     visible = visible_to(
         draft.standing(client, transfer.kind).reads,

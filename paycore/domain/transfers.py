@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
@@ -11,6 +11,7 @@ from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError
 from paycore.domain.money import Currency, Minor
 from paycore.domain.position import Position
+from paycore.domain.sealed import SealedDetails, SubjectKey, Unreadable
 from paycore.domain.step_up import Authorization
 
 TransferId = NewType("TransferId", int)
@@ -63,13 +64,23 @@ class StepUpBasis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Personal data of a transfer, stored apart from it. Empty strings stand for absent."""
+    """Personal data of a transfer, stored apart from it, and never printed. Empty strings stand for
+    absent."""
 
     user_id: str = ""
     device_id: str = ""
     ip_address: str = ""
     description: str = ""
     metadata: Mapping[str, str] | None = None
+    keys: tuple[SubjectKey, ...] = field(default=(), repr=False, compare=False)
+    """Those under which they are to be stored, where they are to be stored."""
+
+    def __repr__(self) -> str:
+        return "Details(***)"
+
+
+StoredDetails = Details | SealedDetails | Unreadable
+"""Personal data as it was found: open, sealed, or not to be had."""
 
 
 class RiskDecision(StrEnum):
@@ -253,7 +264,7 @@ class Posted:
     """The command moved money, now or (replayed) when its key was first used."""
 
     transfer: Transfer
-    details: Details | None
+    details: StoredDetails | None
     visible: Visibility
     replayed: bool = False
     position: Position | None = None
@@ -274,7 +285,7 @@ class Declined:
     """The ledger refused and remembers it, now or (replayed) when the key was first used."""
 
     decline: Decline
-    details: Details | None
+    details: StoredDetails | None
     payer_readable: bool
     """Whether the asking client may read the debited account, and so learn what it has."""
     replayed: bool = False

@@ -157,6 +157,30 @@ STEP_UP_BASIS_NOT_APPLICABLE: StepUpBasis.ValueType  # 4
 """The kind is not set in motion by a payer."""
 Global___StepUpBasis: _TypeAlias = StepUpBasis  # noqa: Y015
 
+class _DetailsState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DetailsStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DetailsState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DETAILS_STATE_UNSPECIFIED: _DetailsState.ValueType  # 0
+    """It is shown, or there never was any."""
+    DETAILS_STATE_ERASED: _DetailsState.ValueType  # 1
+    """For good: somebody whom it was about was erased."""
+    DETAILS_STATE_UNAVAILABLE: _DetailsState.ValueType  # 2
+    """For now: ask again."""
+
+class DetailsState(_DetailsState, metaclass=_DetailsStateEnumTypeWrapper):
+    """Why the personal data of a transfer is not shown."""
+
+DETAILS_STATE_UNSPECIFIED: DetailsState.ValueType  # 0
+"""It is shown, or there never was any."""
+DETAILS_STATE_ERASED: DetailsState.ValueType  # 1
+"""For good: somebody whom it was about was erased."""
+DETAILS_STATE_UNAVAILABLE: DetailsState.ValueType  # 2
+"""For now: ask again."""
+Global___DetailsState: _TypeAlias = DetailsState  # noqa: Y015
+
 @_typing.final
 class Decline(_message.Message):
     """Why a transfer was declined: an ErrorInfo reason with its figures."""
@@ -258,6 +282,7 @@ class Transfer(_message.Message):
     RELEASED_MINOR_UNITS_FIELD_NUMBER: _builtins.int
     DEBIT_HELD_AFTER_FIELD_NUMBER: _builtins.int
     REMAINING_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    DETAILS_STATE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     kind: Global___TransferKind.ValueType
     state: Global___TransferState.ValueType
@@ -299,6 +324,8 @@ class Transfer(_message.Message):
     """What is left of this transfer, to be captured (a hold) or refunded, in minor units. Absent on
     one that is no hold and that nothing has followed: all of it is.
     """
+    details_state: Global___DetailsState.ValueType
+    """Why `description`, `metadata` and `actor` are empty though there was something in them."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -356,10 +383,11 @@ class Transfer(_message.Message):
         released_minor_units: _builtins.int | None = ...,
         debit_held_after: _builtins.int | None = ...,
         remaining_minor_units: _builtins.int | None = ...,
+        details_state: Global___DetailsState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "_debit_held_after", b"_debit_held_after", "_parent_remaining_minor_units", b"_parent_remaining_minor_units", "_released_minor_units", b"_released_minor_units", "_remaining_minor_units", b"_remaining_minor_units", "actor", b"actor", "amount", b"amount", "create_time", b"create_time", "credit_balance_after", b"credit_balance_after", "debit_balance_after", b"debit_balance_after", "debit_held_after", b"debit_held_after", "decline", b"decline", "effective_time", b"effective_time", "expire_time", b"expire_time", "parent_remaining_minor_units", b"parent_remaining_minor_units", "released_minor_units", b"released_minor_units", "remaining_minor_units", b"remaining_minor_units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "_debit_held_after", b"_debit_held_after", "_parent_remaining_minor_units", b"_parent_remaining_minor_units", "_released_minor_units", b"_released_minor_units", "_remaining_minor_units", b"_remaining_minor_units", "actor", b"actor", "amount", b"amount", "authorization_id", b"authorization_id", "client", b"client", "create_time", b"create_time", "credit_account_id", b"credit_account_id", "credit_balance_after", b"credit_balance_after", "credit_version", b"credit_version", "debit_account_id", b"debit_account_id", "debit_balance_after", b"debit_balance_after", "debit_held_after", b"debit_held_after", "debit_version", b"debit_version", "decline", b"decline", "description", b"description", "effective_time", b"effective_time", "expire_time", b"expire_time", "group_id", b"group_id", "id", b"id", "kind", b"kind", "metadata", b"metadata", "parent_id", b"parent_id", "parent_remaining_minor_units", b"parent_remaining_minor_units", "parent_sequence", b"parent_sequence", "parent_state", b"parent_state", "reference", b"reference", "released_minor_units", b"released_minor_units", "remaining_minor_units", b"remaining_minor_units", "review_rule", b"review_rule", "state", b"state", "step_up_basis", b"step_up_basis"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after", "_debit_balance_after", b"_debit_balance_after", "_debit_held_after", b"_debit_held_after", "_parent_remaining_minor_units", b"_parent_remaining_minor_units", "_released_minor_units", b"_released_minor_units", "_remaining_minor_units", b"_remaining_minor_units", "actor", b"actor", "amount", b"amount", "authorization_id", b"authorization_id", "client", b"client", "create_time", b"create_time", "credit_account_id", b"credit_account_id", "credit_balance_after", b"credit_balance_after", "credit_version", b"credit_version", "debit_account_id", b"debit_account_id", "debit_balance_after", b"debit_balance_after", "debit_held_after", b"debit_held_after", "debit_version", b"debit_version", "decline", b"decline", "description", b"description", "details_state", b"details_state", "effective_time", b"effective_time", "expire_time", b"expire_time", "group_id", b"group_id", "id", b"id", "kind", b"kind", "metadata", b"metadata", "parent_id", b"parent_id", "parent_remaining_minor_units", b"parent_remaining_minor_units", "parent_sequence", b"parent_sequence", "parent_state", b"parent_state", "reference", b"reference", "released_minor_units", b"released_minor_units", "remaining_minor_units", b"remaining_minor_units", "review_rule", b"review_rule", "state", b"state", "step_up_basis", b"step_up_basis"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credit_balance_after: _TypeAlias = _typing.Literal["credit_balance_after"]  # noqa: Y015
     _WhichOneofArgType__credit_balance_after: _TypeAlias = _typing.Literal["_credit_balance_after", b"_credit_balance_after"]  # noqa: Y015

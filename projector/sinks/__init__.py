@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from paycore.domain.position import Position
-from projector.batch import Batch, DocumentKind
+from projector.batch import Batch, Document, DocumentKind
 
 
 class Rejection(NamedTuple):
@@ -47,6 +47,11 @@ class Sink(Protocol):
 
     def shows_in_s(self) -> float:
         """How long what it is given now stays unseen by its readers, in seconds."""
+        ...
+
+    async def rewrite(self, documents: Sequence[Document]) -> Sequence[Rejection]:
+        """Take documents in the place of copies of the same version too; returns what it never
+        will. They are told with the next batch. Raises as `accept`."""
         ...
 
     async def stop(self) -> None:

@@ -16,7 +16,13 @@ from projector.batch import Batch, Document
 from projector.metrics import BULK_SECONDS, DOCUMENTS, LAG_SECONDS, REFRESH_SECONDS
 from projector.readiness import Readiness
 from projector.sinks import Rejection
-from projector.sinks.elastic_bulk import REPLY_FIELDS, chunks, request_body, sort_items
+from projector.sinks.elastic_bulk import (
+    REPLY_FIELDS,
+    VersionType,
+    chunks,
+    request_body,
+    sort_items,
+)
 from projector.sinks.elastic_indices import Indices
 from projector.sinks.elastic_position import PositionDocument
 from projector.sinks.elastic_requests import AnswerIncompleteError, Persistence
@@ -135,17 +141,25 @@ class ElasticSink:
         next_s = self._refreshed_s + self._settings.refresh_gap_s - self._indexed_in_s
         return max(0.0, next_s - self._clock.monotonic_s())
 
+    async def rewrite(self, documents: Sequence[Document]) -> Sequence[Rejection]:
+        """Index `documents` over copies of the same version; they are found after a refresh."""
+        rejections = await self._index(documents, VersionType.SAME_OR_NEWER)
+        self._refresh_needed = True
+        return rejections
+
     async def stop(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _index(self, documents: Sequence[Document]) -> list[Rejection]:
+    async def _index(
+        self, documents: Sequence[Document], versions: VersionType = VersionType.NEWER
+    ) -> list[Rejection]:
         requests = chunks(documents, self._settings.bulk_documents, self._settings.bulk_bytes)
         rejections: list[Rejection] = []
 
         async def work_off() -> None:
             for request in requests:
-                rejections.extend(await self._bulk(request))
+                rejections.extend(await self._bulk(request, versions))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -155,12 +169,12 @@ class ElasticSink:
             raise failures.exceptions[0] from None
         return rejections
 
-    async def _bulk(self, documents: Sequence[Document]) -> list[Rejection]:
+    async def _bulk(self, documents: Sequence[Document], versions: VersionType) -> list[Rejection]:
         """Send `documents` until each is indexed, known already, or rejected for good."""
         rejections: list[Rejection] = []
         backoff = self._persistence.backoff()
         while True:
-            body = request_body(documents, self._indices.aliases)
+            body = request_body(documents, self._indices.aliases, versions)
             reply = await self._persistence.request("bulk", lambda body=body: self._post(body))  # type: ignore[misc]
             outcome = sort_items(documents, reply)
             _count(outcome.indexed, "indexed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from projector.batch import Document, DocumentKind
@@ -19,6 +20,15 @@ _PASSING_TYPES = frozenset(
 _PASSING_STATUSES = frozenset({401, 403, 408, 429})
 _VALUE_FOLLOWS = (" Preview of field's value", " The prefix of the first immense term")
 """Elasticsearch quotes values after these: what follows may be personal."""
+
+
+class VersionType(StrEnum):
+    """Which copies a document replaces."""
+
+    NEWER = "external"
+    """Those of a lower version."""
+    SAME_OR_NEWER = "external_gte"
+    """Those of its own version too."""
 
 
 @dataclass(slots=True)
@@ -49,10 +59,14 @@ def chunks(
         yield documents[begin:]
 
 
-def request_body(documents: Sequence[Document], aliases: Mapping[DocumentKind, str]) -> bytes:
+def request_body(
+    documents: Sequence[Document],
+    aliases: Mapping[DocumentKind, str],
+    versions: VersionType = VersionType.NEWER,
+) -> bytes:
     """The newline-delimited body that indexes `documents` under their own ids and versions."""
     heads = {
-        kind: f'{{"index":{{"_index":"{alias}","version_type":"external","_id":"'
+        kind: f'{{"index":{{"_index":"{alias}","version_type":"{versions}","_id":"'
         for kind, alias in aliases.items()
     }
     lines = []

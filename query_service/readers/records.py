@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.money import Currency, Minor
+from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
 
 
@@ -62,6 +63,8 @@ class TransferRecord(NamedTuple):
     user_id: str
     device_id: str
     ip_address: str
+    unreadable: Unreadable | None
+    """Why these five are empty though there was something in them."""
     decline_reason: str
     decline_figures: Mapping[str, str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
 from paycore.v1 import actor_pb2, analytics_service_pb2, freshness_pb2, money_pb2, transfer_pb2
 from query_service.readers.port import Freshness
@@ -19,6 +20,10 @@ _STATES = {
 }
 _BASES = {
     basis: transfer_pb2.StepUpBasis.Value(f"STEP_UP_BASIS_{basis.value}") for basis in StepUpBasis
+}
+
+_DETAILS_STATES = {
+    why: transfer_pb2.DetailsState.Value(f"DETAILS_STATE_{why.value}") for why in Unreadable
 }
 
 
@@ -50,6 +55,8 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
         description=record.description,
         metadata=record.metadata,
     )
+    if record.unreadable is not None:
+        message.details_state = _DETAILS_STATES[record.unreadable]
     if record.step_up is not None:
         message.step_up_basis = _BASES[record.step_up]
     if record.parent_state is not None:

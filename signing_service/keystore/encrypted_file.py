@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -35,15 +36,28 @@ def load_or_create(path: Path, passphrase: bytes, now_us: int) -> KeyRing:
 
     Of several processes that start at once one creates the file and all use it. Raises
     KeystoreError when the passphrase is too short or not the file's, or the file is damaged, and
-    OSError when it cannot be read or written. A file that exists is never overwritten.
+    OSError when it cannot be read or written. The keys of a file that exists all stay.
     """
     if not path.exists():
         _create(path, passphrase, KeyRing.generate(now_us))
-    return load(path, passphrase)
+    keys = _read(path, passphrase)
+    if _is_complete(keys):
+        return KeyRing(keys)
+    # Made before there were keys of some purpose. One process adds them, and all use those.
+    with _alone(path):
+        keys = _read(path, passphrase)
+        ring = KeyRing.completed(keys, now_us)
+        if not _is_complete(keys):
+            replace(path, passphrase, ring)
+    return ring
 
 
 def load(path: Path, passphrase: bytes) -> KeyRing:
     """The keys in the file at `path`. Raises as `load_or_create`, and FileNotFoundError."""
+    return KeyRing(_read(path, passphrase))
+
+
+def _read(path: Path, passphrase: bytes) -> tuple[Key, ...]:
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     header_bytes = len(MAGIC) + SALT_BYTES + NONCE_BYTES
@@ -72,8 +86,7 @@ def rotate(
 
     Others who rotate at the same time wait. Raises as `load`.
     """
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(path):
         ring = load(path, passphrase).rotated(purpose, now_us, active_from_us)
         replace(path, passphrase, ring)
     new = ring.keys[-1].key_id
@@ -144,7 +157,20 @@ def _serialized(ring: KeyRing) -> bytes:
     ).encode("ascii")
 
 
-def _parse(path: Path, plaintext: bytes) -> KeyRing:
+def _is_complete(keys: tuple[Key, ...]) -> bool:
+    return {key.purpose for key in keys} == set(KeyPurpose)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from replacing the file at `path` meanwhile."""
+    # Not the file itself: it is replaced, and a lock on what it was keeps nobody away.
+    with path.with_name(f"{path.name}.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _parse(path: Path, plaintext: bytes) -> tuple[Key, ...]:
     try:
         keys = tuple(
             Key(
@@ -161,4 +187,4 @@ def _parse(path: Path, plaintext: bytes) -> KeyRing:
         raise KeystoreError(f"{path}: its content is not a list of keys") from None
     if any(len(key.secret) != SECRET_BYTES for key in keys):
         raise KeystoreError(f"{path}: a key has a wrong length")
-    return KeyRing(keys)
+    return keys

@@ -15,18 +15,21 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from paycore.domain.pin import PLAINTEXT_BYTES, Pin, pin_of_plaintext
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.hpke import OVERHEAD_BYTES, SUITE
+from signing_service.keystore import wrapping
 from signing_service.keystore.port import (
+    UNPUBLISHED,
     KeyEntry,
     KeyPurpose,
     KeystoreError,
     PublicKey,
     SealBrokenError,
     UnknownKeyError,
+    WrappedKey,
 )
 from signing_service.keystore.schedule import Schedule
 
 SECRET_BYTES = 32
-"""Every secret key has this length: X25519, Ed25519 seed, pepper."""
+"""Every secret key has this length: X25519, Ed25519 seed, pepper, wrapping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Key:
     def generate(cls, purpose: KeyPurpose, now_us: int, active_from_us: int | None = None) -> Self:
         """A new key from the system's randomness, in use at once unless stated otherwise."""
         secret = secrets.token_bytes(SECRET_BYTES)
-        if purpose is KeyPurpose.PEPPER:
+        if purpose in UNPUBLISHED:
             name = secrets.token_hex(8)
         else:
             name = hashlib.sha256(_public_bytes(purpose, secret)).hexdigest()[:16]
@@ -75,11 +78,20 @@ class KeyRing:
             if key.purpose is KeyPurpose.SEALING
         }
         self._peppers = {key.key_id: key.secret for key in keys if key.purpose is KeyPurpose.PEPPER}
+        self._wrapping = {
+            key.key_id: key.secret for key in keys if key.purpose is KeyPurpose.WRAPPING
+        }
 
     @classmethod
     def generate(cls, now_us: int) -> Self:
         """One new key of each purpose."""
         return cls(tuple(Key.generate(purpose, now_us) for purpose in KeyPurpose))
+
+    @classmethod
+    def completed(cls, keys: tuple[Key, ...], now_us: int) -> Self:
+        """`keys`, with a new key of each purpose that they lack."""
+        lacking = [one for one in KeyPurpose if all(key.purpose is not one for key in keys)]
+        return cls((*keys, *(Key.generate(purpose, now_us) for purpose in lacking)))
 
     def rotated(self, purpose: KeyPurpose, now_us: int, active_from_us: int | None = None) -> Self:
         """This ring with one more key of `purpose`; the old ones stay."""
@@ -103,7 +115,7 @@ class KeyRing:
                 key.key_id == self._schedule.current(key.purpose, now_us),
             )
             for key in self.keys
-            if key.purpose is not KeyPurpose.PEPPER
+            if key.purpose not in UNPUBLISHED
         )
 
     def inventory(self) -> tuple[KeyEntry, ...]:
@@ -137,6 +149,19 @@ class KeyRing:
             raise UnknownKeyError(f"no pepper {key_id}")
         return hmac.digest(key, message, "sha256")
 
+    def wrap(self, secret: bytes, binding: bytes) -> WrappedKey:
+        key_id = self._schedule.current(KeyPurpose.WRAPPING, self._clock.now_us())
+        return wrapping.wrap(key_id, self._keyed(key_id), secret, binding)
+
+    def unwrap(self, wrapped: WrappedKey, binding: bytes) -> bytes:
+        return wrapping.unwrap(wrapped, self._keyed(wrapped.wrapping_key_id), binding)
+
+    def _keyed(self, key_id: str) -> wrapping.Keyed:
+        key = self._wrapping.get(key_id)
+        if key is None:
+            raise UnknownKeyError(f"no wrapping key {key_id}")
+        return lambda message: hmac.digest(key, message, "sha256")
+
 
 def _public_bytes(purpose: KeyPurpose, secret: bytes) -> bytes:
     match purpose:
@@ -144,5 +169,5 @@ def _public_bytes(purpose: KeyPurpose, secret: bytes) -> bytes:
             return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
         case KeyPurpose.SEALING:
             return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-        case KeyPurpose.PEPPER:
-            raise KeystoreError("a pepper has no public key")
+        case KeyPurpose.PEPPER | KeyPurpose.WRAPPING:
+            raise KeystoreError(f"a key of purpose {purpose} has no public half")

@@ -3,7 +3,8 @@
 Each key is an object, or a pair of them, whose CKA_ID is the key's id and whose CKA_LABEL is
 `paycore:PURPOSE:TIME`, TIME being from when it is in use, in microseconds since 1970. Private keys
 are sensitive and not extractable. Ed25519 signs by CKM_EDDSA, X25519 agrees by CKM_ECDH1_DERIVE
-(both as CKK_EC_EDWARDS, as SoftHSM has them), and peppers are generic secrets for CKM_SHA256_HMAC.
+(both as CKK_EC_EDWARDS, as SoftHSM has them); peppers and wrapping keys are generic secrets for
+CKM_SHA256_HMAC.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,14 +30,17 @@ from pkcs11.exceptions import (
 from paycore.domain.pin import PLAINTEXT_BYTES, Pin, pin_of_plaintext
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.hpke import KEY_BYTES, OVERHEAD_BYTES
+from signing_service.keystore import wrapping
 from signing_service.keystore.hpke_opening import Recipient, open_sealed
 from signing_service.keystore.port import (
+    UNPUBLISHED,
     KeyEntry,
     KeyPurpose,
     KeystoreError,
     PublicKey,
     SealBrokenError,
     UnknownKeyError,
+    WrappedKey,
 )
 from signing_service.keystore.schedule import Schedule
 
@@ -108,7 +113,7 @@ class Pkcs11Token:
                 entry.current,
             )
             for entry in self.inventory()
-            if entry.purpose is not KeyPurpose.PEPPER
+            if entry.purpose not in UNPUBLISHED
         )
 
     def inventory(self) -> tuple[KeyEntry, ...]:
@@ -140,10 +145,14 @@ class Pkcs11Token:
 
     def pepper(self, key_id: str, message: bytes) -> bytes:
         self._require(key_id, KeyPurpose.PEPPER)
-        peppered: bytes = self._use(
-            lambda: self._found[key_id].secret.sign(message, mechanism=Mechanism.SHA256_HMAC)
-        )
-        return peppered
+        return self._hmac(key_id, message)
+
+    def wrap(self, secret: bytes, binding: bytes) -> WrappedKey:
+        key_id = self._schedule.current(KeyPurpose.WRAPPING, self._clock.now_us())
+        return wrapping.wrap(key_id, self._keyed(key_id), secret, binding)
+
+    def unwrap(self, wrapped: WrappedKey, binding: bytes) -> bytes:
+        return wrapping.unwrap(wrapped, self._keyed(wrapped.wrapping_key_id), binding)
 
     def close(self) -> None:
         """End the session, if this process has one."""
@@ -157,6 +166,16 @@ class Pkcs11Token:
         if key is None or key.purpose is not purpose:
             raise UnknownKeyError(f"no key {key_id} of purpose {purpose}")
         return key
+
+    def _keyed(self, key_id: str) -> wrapping.Keyed:
+        self._require(key_id, KeyPurpose.WRAPPING)
+        return partial(self._hmac, key_id)
+
+    def _hmac(self, key_id: str, message: bytes) -> bytes:
+        keyed: bytes = self._use(
+            lambda: self._found[key_id].secret.sign(message, mechanism=Mechanism.SHA256_HMAC)
+        )
+        return keyed
 
     def _agree(self, key_id: str, point: bytes) -> bytes:
         # The secret agreed upon is this message's alone: it may leave the token, the key may not.
@@ -267,7 +286,7 @@ def _generate(session: Any, purpose: KeyPurpose, active_from_us: int) -> str:
         "label": f"{_PREFIX}:{purpose.value}:{active_from_us}",
         "store": True,
     }
-    if purpose is KeyPurpose.PEPPER:
+    if purpose in UNPUBLISHED:
         session.generate_key(
             KeyType.GENERIC_SECRET,
             _SECRET_BITS,
@@ -298,7 +317,7 @@ def _read(session: Any) -> list[_Found]:
             named = _parse_label(secret[Attribute.LABEL])
             if named is not None:
                 key_id = _id_of(secret)
-                if named[0] is not KeyPurpose.PEPPER and key_id not in points:
+                if named[0] not in UNPUBLISHED and key_id not in points:
                     raise KeystoreError(f"the token lacks the public key of {key_id}")
                 found.append(_Found(key_id, *named, secret, points.get(key_id, b"")))
     if len(found) > MAX_KEYS:

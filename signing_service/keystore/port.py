@@ -17,6 +17,12 @@ class KeyPurpose(StrEnum):
     """Ed25519: signs authorizations."""
     PEPPER = "PEPPER"
     """32 random bytes: keys the HMAC of a PIN before it is hashed. Never published."""
+    WRAPPING = "WRAPPING"
+    """32 random bytes: wraps the data keys of subjects. Never published."""
+
+
+UNPUBLISHED = frozenset({KeyPurpose.PEPPER, KeyPurpose.WRAPPING})
+"""Purposes whose keys have no public half."""
 
 
 class PublicKey(NamedTuple):
@@ -38,6 +44,13 @@ class KeyEntry(NamedTuple):
     current: bool
 
 
+class WrappedKey(NamedTuple):
+    """A data key as it may be stored, and the id of the key that unwraps it."""
+
+    wrapping_key_id: str
+    wrapped: bytes
+
+
 class KeystoreError(Exception):
     """The keys cannot be used: the message says why and never holds key material."""
 
@@ -48,6 +61,10 @@ class UnknownKeyError(KeystoreError):
 
 class SealBrokenError(Exception):
     """A sealed PIN does not open: wrong key, wrong binding, altered, or no PIN inside."""
+
+
+class WrappingBrokenError(KeystoreError):
+    """A wrapped data key does not unwrap: wrong key, wrong binding, or altered."""
 
 
 class Keystore(Protocol):
@@ -85,4 +102,12 @@ class Keystore(Protocol):
 
     def pepper(self, key_id: str, message: bytes) -> bytes:
         """HMAC-SHA256 of `message`, 32 bytes. Raises UnknownKeyError."""
+        ...
+
+    def wrap(self, secret: bytes, binding: bytes) -> WrappedKey:
+        """`secret` under the current key of purpose WRAPPING; only `binding` unwraps it again."""
+        ...
+
+    def unwrap(self, wrapped: WrappedKey, binding: bytes) -> bytes:
+        """What was wrapped with `binding`. Raises UnknownKeyError, WrappingBrokenError."""
         ...

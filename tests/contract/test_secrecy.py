@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import base64
-import json
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
-import redis.asyncio as redis
-from elasticsearch import AsyncElasticsearch
 
-from deploy.local import Endpoints, LocalStack
-from deploy.local.endpoints import DATABASE, with_place
+from deploy.local import LocalStack
 from paycore.client import Money, Pin, TransferOrder
 from paycore.client.errors import ClientError, PinIncorrectError, PinTooWeakError
 from paycore.domain.transfers import StepUpBasis
 from paycore.v1 import history_service_pb2
 from tests.support.callers import Caller, answered
 from tests.support.load import patient_client
+from tests.support.stores import (
+    everything_in_index,
+    everything_in_redis,
+    everything_in_tables,
+    files_of,
+)
 
 ABOVE_THRESHOLD = 150_000
 
@@ -75,10 +74,10 @@ async def test_a_pin_leaves_no_trace_anywhere(services: LocalStack, app: Caller)
 
     places = {
         "replies and errors": "\n".join(told).encode(),
-        "tables": await _tables(endpoints),
-        "redis": await _redis(endpoints),
-        "index": await _index(endpoints),
-        **dict(_files(endpoints.state)),
+        "tables": await everything_in_tables(endpoints),
+        "redis": await everything_in_redis(endpoints),
+        "index": await everything_in_index(endpoints),
+        **dict(files_of(endpoints.state)),
     }
     assert len(places["tables"]) > 1_000
     assert user.encode() in places["tables"]
@@ -100,74 +99,6 @@ def _get_transfer(transfer: int, position: str) -> Any:
 
 def _everything_of(error: ClientError) -> str:
     return f"{error!r} {error} {vars(error)} {error.__cause__!r} {error.__context__!r}"
-
-
-async def _tables(endpoints: Endpoints) -> bytes:
-    """Every row of every table of the services' database."""
-    admin = with_place(endpoints.postgres_admin_dsn, database=DATABASE)
-    connection = await asyncpg.connect(admin)
-    try:
-        tables = await connection.fetch(
-            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
-            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        )
-        lines = []
-        for table in tables:
-            rows = await connection.fetch(f"SELECT t::text AS line FROM {table['name']} AS t")
-            lines += [row["line"] for row in rows]
-        return "\n".join(lines).encode()
-    finally:
-        await connection.close()
-
-
-async def _redis(endpoints: Endpoints) -> bytes:
-    """Every key with its value, as Redis dumps it."""
-    client = redis.Redis.from_url(endpoints.redis_url)
-    try:
-        found = [
-            key + b" " + (await client.dump(key) or b"") async for key in client.scan_iter("*")
-        ]
-        return b"\n".join(found)
-    finally:
-        await client.aclose()
-
-
-async def _index(endpoints: Endpoints) -> bytes:
-    """Every document of every index."""
-    client = AsyncElasticsearch(
-        endpoints.elasticsearch_url,
-        basic_auth=(endpoints.elasticsearch_user, endpoints.elasticsearch_password),
-        request_timeout=60,
-    )
-    try:
-        found: list[Any] = []
-        after: list[Any] | None = None
-        while True:
-            page = await client.search(
-                index=f"{endpoints.index_prefix}-*",
-                size=5_000,
-                sort=[{"_doc": "asc"}],
-                search_after=after,
-                track_total_hits=False,
-            )
-            hits = page["hits"]["hits"]
-            found += hits
-            if len(hits) < 5_000:
-                return json.dumps([dict(hit) for hit in found]).encode()
-            after = hits[-1]["sort"]
-    finally:
-        await client.close()
-
-
-def _files(state: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file of the stack: logs, keys, and the stores' own files on disk."""
-    for path in state.rglob("*"):
-        if path.is_file():
-            try:
-                yield str(path), path.read_bytes()
-            except FileNotFoundError:
-                # The stores remove files of theirs as they go.
-                continue
 
 
 def test_a_pin_prints_as_stars_wherever_it_is_printed() -> None:

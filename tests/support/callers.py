@@ -22,6 +22,7 @@ from paycore.v1 import (
     analytics_service_pb2_grpc,
     history_service_pb2_grpc,
     money_pb2,
+    personal_data_service_pb2_grpc,
     transfer_pb2,
     transfer_service_pb2_grpc,
 )
@@ -93,11 +94,15 @@ class Caller:
     history: Any = field(init=False)
     analytics: Any = field(init=False)
     signing: Any = field(init=False)
+    personal: Any = field(init=False)
 
     def __post_init__(self) -> None:
         stubs = {
             "transfers": transfer_service_pb2_grpc.TransferServiceStub(self.channels["command"]),
             "accounts": account_service_pb2_grpc.AccountServiceStub(self.channels["command"]),
+            "personal": personal_data_service_pb2_grpc.PersonalDataServiceStub(
+                self.channels["command"]
+            ),
             "history": history_service_pb2_grpc.HistoryServiceStub(self.channels["query"]),
             "analytics": analytics_service_pb2_grpc.AnalyticsServiceStub(self.channels["query"]),
             "signing": signing_service_pb2_grpc.SigningServiceStub(self.channels["signing"]),

@@ -176,6 +176,10 @@ CHECKS = {
                           WHERE row.id = details.id AND row.details_hash IS NOT NULL)
           AND NOT EXISTS (SELECT FROM ledger.declines AS row
                           WHERE row.id = details.id AND row.details_hash IS NOT NULL)""",
+    "what has a hash has its personal data, sealed or erased": """
+        SELECT id FROM ledger.transfers WHERE details_hash IS NOT NULL
+        UNION ALL SELECT id FROM ledger.declines WHERE details_hash IS NOT NULL
+        EXCEPT SELECT id FROM ledger.transfer_details""",
     "an authorized transfer has its authorization": """
         SELECT transfer.id FROM ledger.transfers AS transfer
         LEFT JOIN ledger.authorizations AS proof

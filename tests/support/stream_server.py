@@ -31,6 +31,7 @@ from paycore.runtime.server import Limiter, Server
 from paycore.runtime.settings import ServiceSettings
 from paycore.v1 import transfer_service_pb2, transfer_service_pb2_grpc
 from tests.support.command_core import CommandCore
+from tests.support.data_key_server import vault_without_keys
 
 END: object = grpc.aio.EOF  # type: ignore[attr-defined]  # stubs lack it
 SECRET = bytes(32)
@@ -97,19 +98,20 @@ async def stream_server(
         lambda: rules,
     )
     intake = TransferIntake(Identifiers(from_primary(core.pool)), admission, SECRET, Stretches())
-    servicer = StreamServicer(core.engine, intake, core.clock, limits)
     others = SimpleNamespace(
         **{one.name: None for one in SERVICE.methods if one.name != "StreamTransfers"}
     )
     server = Server(settings, limiter=limiter, clock=core.clock)
-    server.add(
-        SERVICE, [servicer, others], {"StreamTransfers": lambda request: len(request.transfers)}
-    )
-    port = await server.start()
-    try:
-        yield StreamServer(server, f"127.0.0.1:{port}", endpoints)
-    finally:
-        await server.stop(0)
+    async with vault_without_keys(core) as vault:
+        servicer = StreamServicer(core.engine, vault, intake, core.clock, limits)
+        server.add(
+            SERVICE, [servicer, others], {"StreamTransfers": lambda request: len(request.transfers)}
+        )
+        port = await server.start()
+        try:
+            yield StreamServer(server, f"127.0.0.1:{port}", endpoints)
+        finally:
+            await server.stop(0)
 
 
 async def replies_of(stream: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from paycore.domain.accounts import AccountId
 from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.money import Currency, Minor
 from paycore.domain.position import Position
+from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
 from query_service.positions import IndexPosition
 from query_service.readers.records import AccountRecord, Side, TransferRecord, VolumeTotal
@@ -22,6 +23,7 @@ def transfer(source: Mapping[str, Any]) -> TransferRecord:
     get = source.get
     step_up = get("step_up")
     parent_state = get("parent_state")
+    details_state = get("details_state")
     return TransferRecord(
         id=TransferId(source["id"]),
         kind=TransferKind(source["kind"]),
@@ -57,6 +59,7 @@ def transfer(source: Mapping[str, Any]) -> TransferRecord:
         user_id=get("user_id") or "",
         device_id=get("device_id") or "",
         ip_address=get("ip_address") or "",
+        unreadable=None if details_state is None else Unreadable(details_state),
         decline_reason=get("decline_reason") or "",
         decline_figures=get("decline_figures") or _NOTHING,
     )

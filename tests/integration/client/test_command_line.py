@@ -12,7 +12,13 @@ from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.v1 import account_pb2, account_service_pb2, history_service_pb2, money_pb2
+from paycore.v1 import (
+    account_pb2,
+    account_service_pb2,
+    history_service_pb2,
+    money_pb2,
+    personal_data_service_pb2,
+)
 from tests.integration.client.movements import group_reply, reply_to
 from tests.integration.client.samples import submitted, transfer
 from tests.integration.client.scripted import Script
@@ -255,3 +261,18 @@ async def test_every_command_explains_itself(command: str) -> None:
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert "--json" in result.stdout
+
+
+async def test_erasing_asks_first_and_tells_what_it_found(paycore: Paycore, script: Script) -> None:
+    script.play(
+        personal_data_service_pb2.EraseSubjectResponse(destroyed_keys=2, cleared_accounts=3)
+    )
+    refused = await paycore("erase", "ada", "--reason", "asked for", stdin="n\n")
+    assert refused.exit_code == 1
+    assert script.requests == []
+    result = await paycore("erase", "ada", "--reason", "asked for", stdin="y\n")
+    assert result.exit_code == 0, result.output
+    assert "2 keys destroyed, 3 accounts cleared" in " ".join(result.stdout.split())
+    assert (script.requests[0].subject, script.requests[0].reason) == ("ada", "asked for")
+    as_json = await paycore("erase", "ada", "--reason", "asked for", "--yes", "--json")
+    assert json.loads(as_json.stdout)["destroyed_keys"] == "2"

@@ -91,6 +91,7 @@ KEYS = by("ledger.idempotency_keys", "ledger.key_locator(client, key)")
 LEASES = by("ledger.id_leases", "instance")
 PINS = by("signing.pins", "user_id")
 APPROVALS = by("signing.authorizations", "digest")
+REWRITES = by("projection.rewrites", "sink", "data_key")
 COUNTERS = by("signing.attempt_counters", "user_id")
 
 EXPECTED = {
@@ -109,10 +110,19 @@ EXPECTED = {
     "accounts.write_journal": NOTHING,
     "accounts.write_keys": NOTHING,
     # Both lists are short: they follow an index from its end, with a look at each row's own.
+    "data_keys.add": NOTHING,
+    "data_keys.destroy": by("signing.data_keys", "subject"),
+    "data_keys.find": by("signing.data_keys", "id"),
+    "data_keys.find_destroyed": by("signing.destroyed_data_keys", "id"),
+    "data_keys.find_destroyed_of": by("signing.destroyed_data_keys", "subject"),
+    "data_keys.find_in_force": by("signing.data_keys", "subject"),
     "desk.short_reversals": first("ledger.declines", "parent_id")
     | by("ledger.transfers", "parent_id")
     | ACCOUNTS,
     "desk.waiting_reviews": first("ledger.open_holds", "id") | TRANSFERS,
+    "erasure.erase_account_details": NOTHING,
+    "erasure.erase_keys": NOTHING,
+    "erasure.write_journal": NOTHING,
     # Looks for a free number among 1,024.
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
@@ -127,7 +137,7 @@ EXPECTED = {
     "posting.find_by_reference": by("ledger.transfers", "client", "reference")
     | by("ledger.declines", "client", "reference"),
     "posting.find_declines": DECLINES,
-    "posting.find_details": DETAILS,
+    "posting.find_details": DETAILS | by("ledger.erased_keys", "data_key"),
     "posting.find_expired_holds": by("ledger.open_holds", "expires_at_us"),
     "posting.find_groups": by("ledger.transfer_groups", "id"),
     "posting.find_held": ACCOUNTS,
@@ -156,6 +166,13 @@ EXPECTED = {
     "projector.try_lead": NOTHING,
     # Policy: a few rows, all of which are wanted.
     "query.read_grants": NOTHING,
+    "rewrites.advance_rewrite": REWRITES,
+    "rewrites.end_rewrite": REWRITES,
+    "rewrites.find_details_under": by("ledger.transfer_details", "owner_key", "id")
+    | by("ledger.transfer_details", "actor_key", "id"),
+    "rewrites.next_rewrite": first("projection.rewrites", "sink", "data_key"),
+    "rewrites.postpone_rewrite": REWRITES,
+    "rewrites.request_rewrites": REWRITES,
     "risk.all_rules": NOTHING,
     "risk.debits_of_day": by("ledger.transfers", "debit_account", "debit_version"),
     "risk.paid_before": by("ledger.transfers", "debit_account"),
@@ -164,6 +181,9 @@ EXPECTED = {
     "rules.all_scheme_grants": whole("ledger.scheme_grants"),
     "rules.all_step_up_policies": NOTHING,
     "schema.read_version": NOTHING,
+    # Goes once through all rows, from where it was.
+    "seal.find_plain": first("ledger.transfer_details", "id") | TRANSFERS | DECLINES | ACCOUNTS,
+    "seal.seal_plain": DETAILS,
     "signing.add_device": NOTHING,
     "signing.authorize_by_device": by("signing.devices", "id"),
     "signing.change_pin": PINS,
@@ -249,6 +269,7 @@ EXPECTED = {
     "verify_since.older_parents": VERIFICATION,
     "verify_since.record": NOTHING,
     "verify_transfers.check_authorizations": VERIFICATION,
+    "verify_transfers.check_erasures": VERIFICATION,
     "verify_transfers.check_details": VERIFICATION,
     "verify_transfers.check_families": VERIFICATION,
     "verify_transfers.check_groups": VERIFICATION,

@@ -20,6 +20,7 @@ APPEND_ONLY = (
     "ledger.transfer_details",
     "ledger.account_details",
     "ledger.external_identifiers",
+    "ledger.erased_keys",
     "ledger.audit",
 )
 LEDGER = (
@@ -37,8 +38,10 @@ SIGNING = (
     "signing.devices",
     "signing.spent_enrolments",
     "signing.spent_challenges",
+    "signing.data_keys",
+    "signing.destroyed_data_keys",
 )
-PROJECTION = ("projection.checkpoints", "projection.dead_letters")
+PROJECTION = ("projection.checkpoints", "projection.dead_letters", "projection.rewrites")
 
 COLUMN = {
     "ledger.transfers": "amount",
@@ -49,6 +52,7 @@ COLUMN = {
     "ledger.transfer_details": "description",
     "ledger.account_details": "metadata",
     "ledger.external_identifiers": "account",
+    "ledger.erased_keys": "erased_at_us",
     "ledger.audit": "reason",
     "ledger.accounts": "owner",
     "ledger.grants": "scope",
@@ -61,6 +65,9 @@ COLUMN = {
     "signing.devices": "public_key",
     "signing.spent_enrolments": "user_id",
     "signing.spent_challenges": "expires_at_us",
+    "signing.data_keys": "wrapped",
+    "signing.destroyed_data_keys": "subject",
+    "projection.rewrites": "round",
     "projection.checkpoints": "xid",
     "projection.dead_letters": "reason",
 }
@@ -100,6 +107,7 @@ FORBIDDEN: list[tuple[str, str]] = [
     ("command", insert("ledger.scheme_grants")),
     ("command", insert("ledger.step_up_policies")),
     ("command", insert("ledger.audit")),
+    ("command", insert("ledger.erased_keys")),
     ("command", "SELECT ledger.write_audit('a', 's', NULL, NULL)"),
     ("command", "UPDATE ledger.accounts SET opened_by = 'me'"),
     ("command", "UPDATE ledger.accounts SET institution = 'mine'"),
@@ -115,6 +123,16 @@ FORBIDDEN: list[tuple[str, str]] = [
     ),
     *(("signing", read(table)) for table in LEDGER),
     *(("signing", sql) for sql in change("signing.authorizations")),
+    *(("signing", sql) for sql in change("signing.destroyed_data_keys")),
+    ("signing", "UPDATE signing.data_keys SET wrapped = wrapped"),
+    *(
+        (role, call)
+        for role in ("signing", "projector", "query", "audit")
+        for call in (
+            "SELECT ledger.erase_keys('u', ARRAY[1], 1)",
+            "SELECT ledger.erase_account_details('u', 1)",
+        )
+    ),
     ("signing", "DELETE FROM signing.pins"),
     ("signing", "UPDATE signing.pins SET user_id = user_id"),
     *(("signing", sql) for sql in change("signing.spent_enrolments")),
@@ -178,6 +196,8 @@ def rewritings() -> list[str]:
         *(f"TRUNCATE {table} CASCADE" for table in (*NEVER_CHANGED, "ledger.accounts")),
         *(f"UPDATE ledger.accounts SET {column} = {column}" for column in IMMUTABLE),
         "UPDATE ledger.account_details SET metadata = metadata",
+        "DELETE FROM ledger.transfer_details WHERE false",
+        "TRUNCATE ledger.transfer_details",
         "TRUNCATE ledger.account_details",
         "TRUNCATE ledger.grants",
         "TRUNCATE ledger.scheme_grants",

@@ -289,10 +289,19 @@ DAMAGES = {
     ),
     "personal data of nothing": Damage(
         ["INSERT INTO ledger.transfer_details (id) VALUES (55)"], {"details"},
-        {"id": 55, "orphaned": True},
+        {"id": 55, "fault": "it belongs to nothing that has its hash"},
     ),
     "personal data that the transfer does not know": Damage(
-        [transfer(PAID, "details_hash = NULL")], {"details"}, {"id": PAID, "orphaned": False},
+        [transfer(PAID, "details_hash = NULL")], {"details"},
+        {"id": PAID, "fault": "it belongs to nothing that has its hash"},
+    ),
+    "personal data that is gone": Damage(
+        [f"DELETE FROM ledger.transfer_details WHERE id = {PAID}"], {"details"},
+        {"id": PAID, "fault": "it is gone, which no erasure does"},
+    ),
+    "a tombstone for which nobody asked": Damage(
+        ["INSERT INTO ledger.erased_keys (data_key, erased_at_us) VALUES (5, 1)"], {"erasures"},
+        {"tombstones": 1, "audited": 0},
     ),
     "an authorized transfer without its authorization": Damage(
         [f"DELETE FROM ledger.authorizations WHERE id = {AUTHORIZATION}"], {"authorizations"},

@@ -7,12 +7,15 @@ import random
 from collections.abc import AsyncIterator, Callable
 
 import asyncpg
+import grpc
 import pytest
 from elasticsearch import AsyncElasticsearch
 from pydantic import SecretStr
 
 from deploy.local import Endpoints
+from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
+from paycore.runtime.data_keys import DataKeys
 from projector.__main__ import elastic_settings
 from projector.readiness import Readiness
 from projector.service import Projector
@@ -63,6 +66,8 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
     return ProjectorSettings(
         environment="local",
         insecure=True,
+        # Nobody answers there: what is plain needs no keys.
+        signing_target="127.0.0.1:1",
         postgres_dsn=SecretStr(endpoints.dsn("paycore_projector", name)),
         elasticsearch_url=endpoints.elasticsearch_url,
         elasticsearch_user=endpoints.elasticsearch_user,
@@ -76,13 +81,19 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
 class Running:
     """A projector that runs in this process."""
 
-    def __init__(self, settings: ProjectorSettings) -> None:
+    def __init__(
+        self, settings: ProjectorSettings, channel: grpc.aio.Channel | None = None
+    ) -> None:
+        """`channel` leads to the signing service, where it is not that of the settings."""
+        channel = channel or open_channel(settings.signing_target, None, service="signing")
+        self._channel = channel
         self.readiness = Readiness()
         self._stop = asyncio.Event()
         clock, chance, elastic = SystemClock(), random.Random(), elastic_settings(settings)
         projector = Projector(
             settings,
             lambda: ElasticSink(elastic, clock, self.readiness, chance),
+            DataKeys(channel, clock),
             clock,
             self.readiness,
             chance,
@@ -93,20 +104,22 @@ class Running:
         """End it as SIGTERM does."""
         self._stop.set()
         await self.task
+        await self._channel.close(None)
 
     async def cut(self) -> None:
         """End it wherever it is."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+        await self._channel.close(None)
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[[ProjectorSettings], Running]]:
+async def start() -> AsyncIterator[Callable[..., Running]]:
     """Starts projectors, which end with the test."""
     started: list[Running] = []
 
-    def begin(settings: ProjectorSettings) -> Running:
-        started.append(Running(settings))
+    def begin(settings: ProjectorSettings, channel: grpc.aio.Channel | None = None) -> Running:
+        started.append(Running(settings, channel))
         return started[-1]
 
     yield begin

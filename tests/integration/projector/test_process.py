@@ -120,6 +120,7 @@ def variables(settings: ProjectorSettings, endpoints: Endpoints) -> dict[str, st
         "ELASTICSEARCH_URL": settings.elasticsearch_url,
         "ELASTICSEARCH_USER": settings.elasticsearch_user,
         "ELASTICSEARCH_PASSWORD": settings.elasticsearch_password.get_secret_value(),
+        "SIGNING_TARGET": settings.signing_target,
         "INDEX_PREFIX": settings.index_prefix,
         "STAND_BY_POLL_S": "0.1",
         "SHUTDOWN_GRACE_S": "4",

@@ -4,13 +4,13 @@ model that answers every query by going through plain rows.
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
+from paycore.domain.transfers import Details
 from projector.batch import Document
 from projector.documents import account_document, decline_document, transfer_document
 
@@ -102,12 +102,11 @@ class TransferRow:
             "effective_at_us": None,
             "group_id": self.group_id,
             **self.following,
-            "user_id": self.user_id,
-            "device_id": None,
-            "ip_address": None,
-            "description": self.description,
-            "metadata": None if self.metadata is None else json.dumps(self.metadata),
+            "erasures": 0,
         }
+        details = Details(
+            self.user_id or "", description=self.description or "", metadata=self.metadata
+        )
         sides = {
             side.id: {
                 "owner": side.owner,
@@ -118,7 +117,7 @@ class TransferRow:
         }
         if self.declined:
             row |= {"reason": "INSUFFICIENT_FUNDS", "figures": '{"available": "3"}'}
-            return decline_document(row, sides)
+            return decline_document(row, sides, details)
         row |= {
             "debit_version": 1,
             "credit_version": 1 if self.moves else None,
@@ -130,7 +129,7 @@ class TransferRow:
             "step_up": "BELOW_THRESHOLD",
             "authorization_id": None,
         }
-        return transfer_document(row, sides, self.latest)
+        return transfer_document(row, sides, self.latest, details)
 
     @property
     def moves(self) -> bool:

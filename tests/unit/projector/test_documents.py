@@ -11,6 +11,8 @@ import pytest
 import projector
 from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.money import MAX_MINOR
+from paycore.domain.sealed import Unreadable
+from paycore.domain.transfers import Details
 from projector.batch import DocumentKind
 from projector.documents import (
     account_document,
@@ -20,21 +22,19 @@ from projector.documents import (
 
 MAPPINGS = Path(projector.__file__).parent / "mappings"
 
-DETAILS = {
-    "user_id": "u", "device_id": "d", "ip_address": "10.0.0.1", "description": "two\nlines",
-    "metadata": '{"k": "v"}',
-}  # fmt: skip
-NO_DETAILS = dict.fromkeys(DETAILS)
+DETAILS = Details("u", "d", "10.0.0.1", "two\nlines", {"k": "v"})
+PERSONAL = {"user_id", "device_id", "ip_address", "description", "metadata"}
 COMMON = {
     "id": 1, "kind": "TRANSFER", "debit_account": 10, "credit_account": 11, "amount": 5,
     "currency": "USD", "client": "app", "reference": "r", "created_at_us": 1_700_000_000_123_456,
     "effective_at_us": 1_600_000_000_000_000, "parent_id": None, "group_id": None,
+    "erasures": 0,
 }  # fmt: skip
 NO_CHILD = dict.fromkeys(
     ("parent_sequence", "parent_remaining", "parent_state", "released", "expires_at_us", "review")
 )
 TRANSFER = {
-    **COMMON, **DETAILS, **NO_CHILD, "debit_version": 3, "credit_version": 4,
+    **COMMON, **NO_CHILD, "debit_version": 3, "credit_version": 4,
     "debit_balance_after": -5, "credit_balance_after": 5, "debit_held_after": 0,
     "step_up": "AUTHORIZED", "authorization_id": 99,
 }  # fmt: skip
@@ -53,7 +53,7 @@ LATEST = {
     "parent_remaining": 3,
     "parent_state": "PARTIALLY_REFUNDED",
 }
-DECLINE = {**COMMON, **DETAILS, "reason": "ACCOUNT_FROZEN", "figures": '{"account": "10"}'}
+DECLINE = {**COMMON, "reason": "ACCOUNT_FROZEN", "figures": '{"account": "10"}'}
 ACCOUNT = {
     "id": 10, "kind": "CUSTOMER", "status": "ACTIVE", "currency": "USD", "owner": "o",
     "institution": "i", "opened_by": "app", "balance": 1, "held": 0, "overdraft_limit": 0,
@@ -70,8 +70,8 @@ def known_fields(kind: DocumentKind) -> set[str]:
 
 def test_every_field_of_a_transfer_and_a_decline_is_mapped_and_none_is_forgotten() -> None:
     documents = (
-        transfer_document(TRANSFER, ACCOUNTS, None),
-        transfer_document(HOLD, ACCOUNTS, None),
+        transfer_document(TRANSFER, ACCOUNTS, None, DETAILS),
+        transfer_document(HOLD, ACCOUNTS, None, Unreadable.ERASED),
         transfer_document(CAPTURE, ACCOUNTS, LATEST),
         decline_document(DECLINE, ACCOUNTS),
     )
@@ -84,15 +84,23 @@ def test_every_field_of_an_account_is_mapped_and_none_is_forgotten() -> None:
 
 
 def test_a_body_is_one_line() -> None:
-    assert b"\n" not in transfer_document(TRANSFER, ACCOUNTS, None).body
+    assert b"\n" not in transfer_document(TRANSFER, ACCOUNTS, None, DETAILS).body
 
 
 def test_what_is_absent_is_left_out() -> None:
-    row = {**TRANSFER, **NO_DETAILS, "reference": None, "effective_at_us": None}
+    row = {**TRANSFER, "reference": None, "effective_at_us": None}
     row |= {"step_up": "BELOW_THRESHOLD", "authorization_id": None}
     fields = json.loads(transfer_document(row, ACCOUNTS, None).body)
     assert None not in fields.values()
-    absent = {*DETAILS, *NO_CHILD, "reference", "effective_at_us", "authorization_id", "remaining"}
+    absent = {
+        *PERSONAL,
+        *NO_CHILD,
+        "details_state",
+        "reference",
+        "effective_at_us",
+        "authorization_id",
+        "remaining",
+    }
     assert not fields.keys() & (absent | {"parent_id", "group_id"})
 
 
@@ -148,3 +156,21 @@ def test_a_decline_says_what_it_was_to_follow() -> None:
     row = {**DECLINE, "kind": "CAPTURE", "parent_id": 1, "group_id": 77}
     fields = json.loads(decline_document(row, ACCOUNTS).body)
     assert (fields["parent_id"], fields["group_id"], fields["state"]) == (1, 77, "FAILED")
+
+
+@pytest.mark.parametrize("unreadable", Unreadable)
+def test_personal_data_that_cannot_be_read_leaves_only_why(unreadable: Unreadable) -> None:
+    for document in (
+        transfer_document(TRANSFER, ACCOUNTS, None, unreadable),
+        decline_document(DECLINE, ACCOUNTS, unreadable),
+    ):
+        fields = json.loads(document.body)
+        assert fields["details_state"] == unreadable.value
+        assert not fields.keys() & PERSONAL
+
+
+def test_an_erasure_raises_the_version_beside_what_followed() -> None:
+    erased = {**TRANSFER, "erasures": 1}
+    assert transfer_document(erased, ACCOUNTS, None, Unreadable.ERASED).version == 2
+    assert transfer_document(erased, ACCOUNTS, LATEST, Unreadable.ERASED).version == 4
+    assert decline_document({**DECLINE, "erasures": 2}, ACCOUNTS, Unreadable.ERASED).version == 3

@@ -61,21 +61,21 @@ def test_a_rotation_is_listed_and_published_before_it_is_used(
 ) -> None:
     code, before, _ = command("list")
     assert code == 0
-    assert before.count("in use") == len(before.splitlines()) == 3
-    for purpose in ("authorization", "sealing", "pepper"):
+    assert before.count("in use") == len(before.splitlines()) == 4
+    for purpose in ("authorization", "sealing", "pepper", "wrapping"):
         code, added, _ = command("rotate", purpose)
         assert code == 0
         assert purpose.upper() in added
         assert "in use" not in added
     _, after, _ = command("list")
     assert set(before.splitlines()) < set(after.splitlines())
-    assert (after.count("in use"), len(after.splitlines())) == (3, 6)
+    assert (after.count("in use"), len(after.splitlines())) == (4, 8)
 
     file = tmp_path / "keys.json"
     assert command("publish", str(file))[0] == 0
     published = json.loads(file.read_text())["keys"]
     assert len(published) == 4
-    assert not any(key["keyId"].startswith("pepper") for key in published)
+    assert not any(key["keyId"].startswith(("pepper", "wrapping")) for key in published)
     assert sorted(key.get("current", False) for key in published) == [False, False, True, True]
     assert len(verify_authorization.read_keys(file.read_text())) == 2
 

@@ -13,7 +13,7 @@ from paycore.domain.step_up import AuthorizationMethod, GroupIntent, GroupLeg, P
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.v1 import money_pb2, transfer_pb2
 from signing_service import messages
-from signing_service.keystore.port import KeyPurpose
+from signing_service.keystore.port import UNPUBLISHED, KeyPurpose
 
 
 def request() -> pb.AuthorizeRequest:
@@ -187,4 +187,4 @@ def test_a_bad_field_of_a_group_is_named(
 
 def test_every_method_and_every_published_purpose_has_a_message() -> None:
     assert set(messages._METHODS) == set(AuthorizationMethod)
-    assert set(messages._PURPOSES) == set(KeyPurpose) - {KeyPurpose.PEPPER}
+    assert set(messages._PURPOSES) == set(KeyPurpose) - UNPUBLISHED

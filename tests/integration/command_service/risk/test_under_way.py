@@ -49,6 +49,7 @@ from paycore.v1 import transfer_service_pb2 as pb2
 from tests.integration.command_service.risk.conftest import SetRules
 from tests.support import callers
 from tests.support.command_core import CLIENT, CommandCore, payment
+from tests.support.data_key_server import vault_without_keys
 from tests.support.stream_server import NoSigner
 
 PATIENCE_S = 60.0
@@ -253,17 +254,18 @@ class TestWhatIsForgotten:
         intake = TransferIntake(
             Identifiers(from_primary(way.core.pool)), way.admission, bytes(32), Stretches()
         )
-        servicer = StreamServicer(engine, intake, way.core.clock)
 
         async def requests() -> AsyncIterator[pb2.StreamTransfersRequest]:
             yield pb2.StreamTransfersRequest(transfers=[callers.payment(a, b, 1) for _ in range(9)])
 
         call = Call(CLIENT, inf, cast("Any", None))
-        outcomes = [
-            outcome
-            async for reply in servicer.StreamTransfers(requests(), call)
-            for outcome in reply.outcomes
-        ]
+        async with vault_without_keys(way.core) as vault:
+            servicer = StreamServicer(engine, vault, intake, way.core.clock)
+            outcomes = [
+                outcome
+                async for reply in servicer.StreamTransfers(requests(), call)
+                for outcome in reply.outcomes
+            ]
         errors = [from_status(one.error) for one in outcomes]
         assert {one and one.reason for one in errors} == {Reason.SHUTTING_DOWN}
         assert len(outcomes) == 9

@@ -25,6 +25,7 @@ from signing_service.keystore.port import (
     PublicKey,
     SealBrokenError,
     UnknownKeyError,
+    WrappingBrokenError,
 )
 from tests.support import softhsm
 
@@ -170,3 +171,36 @@ def test_a_point_of_small_order_opens_nothing(keystore: Keystore) -> None:
         with pytest.raises(SealBrokenError):
             keystore.open_pin(key.key_id, point + bytes(32), b"binding")
     assert keystore.sign(keystore.signing_key_id, b"message")
+
+
+def test_a_data_key_unwraps_with_its_own_binding_only(keystore: Keystore) -> None:
+    secret = bytes(range(32))
+    wrapped = keystore.wrap(secret, b"row 1")
+    assert keystore.unwrap(wrapped, b"row 1") == secret
+    assert secret not in wrapped.wrapped
+    assert keystore.wrap(secret, b"row 1").wrapped != wrapped.wrapped
+    with pytest.raises(WrappingBrokenError):
+        keystore.unwrap(wrapped, b"row 2")
+
+
+def test_a_wrapped_key_that_is_altered_or_cut_does_not_unwrap(keystore: Keystore) -> None:
+    whole = keystore.wrap(bytes(32), b"row 1")
+    for place in range(len(whole.wrapped)):
+        altered = bytearray(whole.wrapped)
+        altered[place] ^= 1
+        for broken in (bytes(altered), whole.wrapped[:place]):
+            with pytest.raises(WrappingBrokenError):
+                keystore.unwrap(whole._replace(wrapped=broken), b"row 1")
+
+
+def test_a_wrapping_key_that_is_not_there_is_told(keystore: Keystore) -> None:
+    wrapped = keystore.wrap(bytes(32), b"row 1")
+    with pytest.raises(UnknownKeyError):
+        keystore.unwrap(wrapped._replace(wrapping_key_id="wrapping-none"), b"row 1")
+
+
+def test_wrapping_keys_are_not_published(keystore: Keystore) -> None:
+    assert {key.purpose for key in keystore.public_keys()} == {
+        KeyPurpose.SEALING,
+        KeyPurpose.AUTHORIZATION,
+    }

@@ -164,7 +164,7 @@ def test_a_file_of_before_keys_had_a_time_of_use_is_read(path: Path) -> None:
     for field in fields:
         del field["active_from_us"]
         field["current"] = True
-    assert encrypted_file._parse(path, json.dumps(fields).encode()).inventory() == ring.inventory()
+    assert encrypted_file._parse(path, json.dumps(fields).encode()) == ring.keys
 
 
 def test_a_ring_without_a_key_of_each_purpose_is_refused() -> None:
@@ -174,3 +174,31 @@ def test_a_ring_without_a_key_of_each_purpose_is_refused() -> None:
             KeyRing(keys[:absent] + keys[absent + 1 :])
     with pytest.raises(KeystoreError, match="one id"):
         KeyRing((*keys, keys[0]))
+
+
+def _without_wrapping(path: Path) -> KeyRing:
+    """The file at `path` as it was before there were wrapping keys; the ring that it would be."""
+    ring = encrypted_file.load_or_create(path, PASSPHRASE, now_us=1)
+    older = tuple(key for key in ring.keys if key.purpose is not KeyPurpose.WRAPPING)
+    ring.keys = older
+    encrypted_file.replace(path, PASSPHRASE, ring)
+    return ring
+
+
+def test_a_file_without_keys_of_a_purpose_gets_them_and_keeps_its_own(path: Path) -> None:
+    older = _without_wrapping(path).keys
+    ring = encrypted_file.load_or_create(path, PASSPHRASE, now_us=2)
+    assert ring.keys[: len(older)] == older
+    assert [key.purpose for key in ring.keys[len(older) :]] == [KeyPurpose.WRAPPING]
+    assert encrypted_file.load(path, PASSPHRASE).keys == ring.keys
+
+
+def test_processes_that_complete_a_file_at_once_agree_on_the_keys(path: Path) -> None:
+    _without_wrapping(path)
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        assert len(set(pool.map(_wrapping, [path] * 8))) == 1
+
+
+def _wrapping(path: Path) -> str:
+    ring = encrypted_file.load_or_create(path, PASSPHRASE, now_us=3)
+    return ring.wrap(bytes(32), b"").wrapping_key_id

@@ -7,7 +7,11 @@ import pytest
 from signing_service.keystore.port import KeyPurpose, KeystoreError
 from signing_service.keystore.schedule import Schedule
 
-REST = [("seal", KeyPurpose.SEALING, 1), ("pepper", KeyPurpose.PEPPER, 1)]
+REST = [
+    ("seal", KeyPurpose.SEALING, 1),
+    ("pepper", KeyPurpose.PEPPER, 1),
+    ("wrap", KeyPurpose.WRAPPING, 1),
+]
 SIGN = KeyPurpose.AUTHORIZATION
 
 
@@ -33,11 +37,12 @@ def test_the_inventory_says_which_are_in_use() -> None:
         ("old", True),
         ("seal", True),
         ("pepper", True),
+        ("wrap", True),
         ("next", False),
     ]
 
 
-@pytest.mark.parametrize("absent", range(3))
+@pytest.mark.parametrize("absent", range(4))
 def test_each_purpose_needs_a_key(absent: int) -> None:
     keys = [("sign", SIGN, 1), *REST]
     del keys[absent]

@@ -1,0 +1,1 @@
+"""Personal data on its way into the ledger and out again."""

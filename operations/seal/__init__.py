@@ -1,0 +1,1 @@
+"""Seals personal data that was stored before it was sealed at once."""

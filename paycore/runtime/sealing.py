@@ -1,0 +1,89 @@
+"""Seals personal data with AES-256-GCM (NIST SP 800-38D), each row under the keys of its subjects.
+
+A sealed row is a byte that names this layout, a nonce of 12 bytes, and the ciphertext of a JSON
+list with its tag of 16 bytes. The id of the row and the ids of its keys are authenticated with it,
+so a sealed row that is moved to another does not open.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from collections.abc import Sequence
+from struct import pack
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from paycore.domain.sealed import SealedDetails, SubjectKey
+from paycore.domain.transfers import Details
+
+LAYOUT = b"\x01"
+NONCE_BYTES = 12
+TAG_BYTES = 16
+
+_LABEL = b"paycore/details/1"
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class SealBrokenError(Exception):
+    """A sealed row does not open with these keys: altered, moved, or sealed under others."""
+
+
+def seal(row_id: int, details: Details) -> SealedDetails:
+    """`details` as the row `row_id` stores them, under `details.keys`.
+
+    Raises ValueError where these are not one or two.
+    """
+    keys = details.keys
+    key_ids = tuple(key.id for key in keys)
+    nonce = os.urandom(NONCE_BYTES)
+    fields = (
+        details.user_id,
+        details.device_id,
+        details.ip_address,
+        details.description,
+        dict(details.metadata) if details.metadata else None,
+    )
+    ciphertext = AESGCM(_joined(keys)).encrypt(
+        nonce, _encode(fields).encode(), _binding(row_id, key_ids)
+    )
+    return SealedDetails(row_id, key_ids, LAYOUT + nonce + ciphertext)
+
+
+def unseal(row: SealedDetails, keys: Sequence[SubjectKey]) -> Details:
+    """What `row` holds; `keys` are those that it names, in its order. Raises SealBrokenError."""
+    sealed = row.sealed
+    if tuple(key.id for key in keys) != row.key_ids:
+        raise SealBrokenError("these are not the keys of the row")
+    if not sealed.startswith(LAYOUT) or len(sealed) < len(LAYOUT) + NONCE_BYTES + TAG_BYTES:
+        raise SealBrokenError("no sealed row of a known layout")
+    nonce = sealed[len(LAYOUT) : len(LAYOUT) + NONCE_BYTES]
+    try:
+        plaintext = AESGCM(_joined(keys)).decrypt(
+            nonce, sealed[len(LAYOUT) + NONCE_BYTES :], _binding(row.row_id, row.key_ids)
+        )
+    except InvalidTag:
+        raise SealBrokenError("altered, moved, or sealed under other keys") from None
+    return Details(*json.loads(plaintext))
+
+
+def key_ids(owner_key: int, actor_key: int | None) -> tuple[int, ...]:
+    """The keys that a row names, in the order in which they open it."""
+    return (owner_key,) if actor_key is None else (owner_key, actor_key)
+
+
+def _joined(keys: Sequence[SubjectKey]) -> bytes:
+    """One key that nobody has who lacks one of `keys` (HKDF-Extract, RFC 5869)."""
+    match keys:
+        case [one]:
+            return one.secret
+        case [one, other]:
+            return hmac.digest(one.secret, _LABEL + other.secret, "sha256")
+        case _:
+            raise ValueError(f"details are sealed under one key or two, not {len(keys)}")
+
+
+def _binding(row_id: int, key_ids: Sequence[int]) -> bytes:
+    return pack(f">{len(_LABEL)}s{1 + len(key_ids)}q", _LABEL, row_id, *key_ids)
