@@ -28,19 +28,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """Shortest pauses between polls that found the journal's end, in seconds."""
+    """Pauses between polls that found the journal's end, in seconds."""
 
     active_s: float
     idle_s: float
 
 
 class Pipeline:
-    """One sink's feed.
-
-    While there is more, the next page is read as the sink takes the present one. At the journal's
-    end it reads again in time for what the sink shows next: what a page would cost before that,
-    nobody would see.
-    """
+    """One sink's feed. The next page is read while the sink takes the present one."""
 
     def __init__(
         self,
@@ -61,24 +56,17 @@ class Pipeline:
         self._polling = polling
         self._active_until_s = 0.0
         self._confirmed_s = 0.0
-        self._read_in_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the journal until `stop`; raises what source, sink and checkpoints raise."""
         position = await self._begin()
-        coming = asyncio.create_task(self._read(position))
+        coming = asyncio.create_task(self._source.read(position))
         try:
             while not stop.is_set():
                 batch = await coming
-                if batch.caught_up:
-                    await self._feed(batch)
-                    await self._rewriter.step(batch.position)
-                    await asyncio.sleep(self._pause_s(batch))
-                    coming = asyncio.create_task(self._read(batch.position))
-                else:
-                    coming = asyncio.create_task(self._read(batch.position))
-                    await self._feed(batch)
-                    await self._rewriter.step(batch.position)
+                coming = asyncio.create_task(self._next(batch))
+                await self._feed(batch)
+                await self._rewriter.step(batch.position)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
@@ -96,19 +84,13 @@ class Pipeline:
         log.info("following the journal", sink=self._sink.name, xid=checkpoint.xid)
         return checkpoint
 
-    async def _read(self, after: Position) -> Batch:
-        begun_s = self._clock.monotonic_s()
-        batch = await self._source.read(after)
-        self._read_in_s = self._clock.monotonic_s() - begun_s
-        return batch
-
-    def _pause_s(self, last: Batch) -> float:
-        now_s = self._clock.monotonic_s()
+    async def _next(self, last: Batch) -> Batch:
         if last.documents:
-            self._active_until_s = now_s + _ACTIVE_FOR_S
-        polling = self._polling
-        poll_s = polling.active_s if now_s < self._active_until_s else polling.idle_s
-        return max(poll_s, self._sink.shows_in_s() - self._read_in_s)
+            self._active_until_s = self._clock.monotonic_s() + _ACTIVE_FOR_S
+        if last.caught_up:
+            active = self._clock.monotonic_s() < self._active_until_s
+            await asyncio.sleep(self._polling.active_s if active else self._polling.idle_s)
+        return await self._source.read(last.position)
 
     async def _feed(self, batch: Batch) -> None:
         # Before the sink has the documents, so that a crash forgets none of it.

@@ -45,10 +45,6 @@ class Sink(Protocol):
         """
         ...
 
-    def shows_in_s(self) -> float:
-        """How long what it is given now stays unseen by its readers, in seconds."""
-        ...
-
     async def rewrite(self, documents: Sequence[Document]) -> Sequence[Rejection]:
         """Take documents in the place of copies of the same version too; returns what it never
         will. They are told with the next batch. Raises as `accept`."""

@@ -87,7 +87,6 @@ class ElasticSink:
         self._refresh_needed = True
         self._refreshed_s = 0.0
         self._refreshed_us = 0
-        self._indexed_in_s = 0.0
         self._position_written_s = 0.0
 
     @property
@@ -116,11 +115,9 @@ class ElasticSink:
         """
         rejections: Sequence[Rejection] = ()
         if batch.documents:
-            begun_s = self._clock.monotonic_s()
             documents = self._sent.unsent(batch.documents)
             rejections = await self._index(documents)
             self._sent.note(documents)
-            self._indexed_in_s = self._clock.monotonic_s() - begun_s
             self._refresh_needed = True
             self._unseen_us.extend(batch.written_us)
         now_s = self._clock.monotonic_s()
@@ -136,10 +133,6 @@ class ElasticSink:
         elif batch.caught_up and now_s - self._position_written_s >= POSITION_EVERY_S:
             await self._tell(batch)
         return rejections
-
-    def shows_in_s(self) -> float:
-        next_s = self._refreshed_s + self._settings.refresh_gap_s - self._indexed_in_s
-        return max(0.0, next_s - self._clock.monotonic_s())
 
     async def rewrite(self, documents: Sequence[Document]) -> Sequence[Rejection]:
         """Index `documents` over copies of the same version; they are found after a refresh."""
