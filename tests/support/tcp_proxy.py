@@ -44,24 +44,29 @@ class TcpProxy:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
 
+    def new_link(self) -> Link:
+        """What decides about the bytes of one connection."""
+        return Link()
+
     async def _accept(self, client: asyncio.StreamReader, reply: asyncio.StreamWriter) -> None:
-        link = asyncio.current_task()
-        assert link is not None
-        self._links.add(link)
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
         try:
             if not self.refusing:
-                await self._link(client, reply)
+                await self._join(client, reply)
         except (OSError, asyncio.CancelledError):
             # The test, or one of the ends, has cut it: both ends see that below.
             pass
         finally:
-            self._links.discard(link)
+            self._links.discard(task)
             reply.transport.abort()
 
-    async def _link(self, client: asyncio.StreamReader, reply: asyncio.StreamWriter) -> None:
+    async def _join(self, client: asyncio.StreamReader, reply: asyncio.StreamWriter) -> None:
         server, request = await asyncio.open_connection(*self._upstream)
-        forth = asyncio.create_task(self._pass_on(client, request, late=False))
-        back = asyncio.create_task(self._pass_on(server, reply, late=True))
+        link = self.new_link()
+        forth = asyncio.create_task(self._forth(client, request, link))
+        back = asyncio.create_task(self._back(server, reply, link))
         try:
             await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -72,11 +77,30 @@ class TcpProxy:
             with contextlib.suppress(OSError):
                 await request.wait_closed()
 
-    async def _pass_on(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, late: bool
+    async def _forth(
+        self, client: asyncio.StreamReader, request: asyncio.StreamWriter, link: Link
     ) -> None:
-        while chunk := await source.read(_CHUNK):
-            if late and self.delay_s:
+        while (chunk := await client.read(_CHUNK)) and link.lets_ask(chunk):
+            request.write(chunk)
+            await request.drain()
+
+    async def _back(
+        self, server: asyncio.StreamReader, reply: asyncio.StreamWriter, link: Link
+    ) -> None:
+        while (chunk := await server.read(_CHUNK)) and link.lets_answer(chunk):
+            if self.delay_s:
                 await asyncio.sleep(self.delay_s)
-            target.write(chunk)
-            await target.drain()
+            reply.write(chunk)
+            await reply.drain()
+
+
+class Link:
+    """One connection: who says no to its bytes, cuts it."""
+
+    def lets_ask(self, _: bytes) -> bool:
+        """Whether what the client sent goes on to the server."""
+        return True
+
+    def lets_answer(self, _: bytes) -> bool:
+        """Whether what the server sent goes on to the client."""
+        return True

@@ -10,7 +10,7 @@ import pytest
 from tests.support.command_core import CommandCore, command_core
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import violations
-from tests.support.proxy import PostgresProxy
+from tests.support.postgres_proxy import PostgresProxy
 
 
 @pytest.fixture

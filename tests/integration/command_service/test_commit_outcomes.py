@@ -14,7 +14,7 @@ from paycore.domain.errors import Reason
 from paycore.domain.transfers import Posted, Refused
 from tests.support.command_core import CommandCore, command_core, opening, payment, posted
 from tests.support.ledger_checks import counts, violations
-from tests.support.proxy import Cut, PostgresProxy
+from tests.support.postgres_proxy import Cut, PostgresProxy
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_an_outcome_that_cannot_be_learnt_is_unavailable_and_not_guessed(
         while not proxy.cuts:
             await asyncio.sleep(0.001)
     proxy.refusing = True
-    await proxy.cut_all()
+    await proxy.cut()
     outcome = await waiting
     assert isinstance(outcome, Refused)
     assert outcome.error.reason is Reason.DATABASE_UNAVAILABLE
@@ -133,7 +133,7 @@ async def test_a_database_out_of_reach_is_unavailable_and_writes_nothing(
     before = await counts(admin)
     asked = payment(a, b, 10)
     proxy.refusing = True
-    await proxy.cut_all()
+    await proxy.cut()
     outcome = await distant.one(asked)
     assert isinstance(outcome, Refused)
     assert outcome.error.reason is Reason.DATABASE_UNAVAILABLE

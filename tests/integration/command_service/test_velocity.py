@@ -19,7 +19,7 @@ from paycore.runtime.database import open_pool
 from paycore.runtime.limits.table import LimitTable, VelocityLimit
 from tests.support.command_core import payment
 from tests.support.databases import OwnDatabase
-from tests.support.proxy import PostgresProxy
+from tests.support.postgres_proxy import PostgresProxy
 
 LIMIT = VelocityLimit(window_s=3_600, payees=5, identifiers=2)
 BOUND = Bound(PAYEE, LIMIT.payees, LIMIT.window_s)
@@ -178,7 +178,7 @@ async def test_without_the_database_nothing_passes(
         one = velocity(pool)
         await one.admit("app", [paid(10)])
         proxy.refusing = True
-        await proxy.cut_all()
+        await proxy.cut()
         for ask in (
             one.admit("app", [paid(10)]),
             one.exceeding("app", [paid(10)], [0]),

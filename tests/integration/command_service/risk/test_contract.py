@@ -26,7 +26,7 @@ from paycore.runtime.database import open_pool
 from tests.integration.command_service.risk.conftest import rules_assessor, write_rules
 from tests.support import risk_server as servers
 from tests.support.command_core import CommandCore, payment
-from tests.support.proxy import PostgresProxy
+from tests.support.postgres_proxy import PostgresProxy
 
 CLOCK = SystemClock()
 
@@ -79,7 +79,7 @@ async def rules_bench(
     async def fall_silent() -> None:
         await say(RiskDecision.APPROVE)
         proxy.refusing = True
-        await proxy.cut_all()
+        await proxy.cut()
 
     yield Bench(rules_assessor(pool, table, CLOCK), say, fall_silent, payer, payee)
     pool.terminate()
