@@ -55,6 +55,7 @@ from paycore.runtime.limits.rate import RateLimit
 from paycore.runtime.limits.shared import SharedLimiter
 from paycore.runtime.limits.table import LimitTable
 from paycore.runtime.schema import until_schema_fits
+from paycore.runtime.security_events import PostgresSink, SecurityEvents
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
@@ -90,6 +91,13 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         dsn, application = settings.postgres_dsn.get_secret_value(), f"paycore-command-{worker}"
         if not await until_schema_fits(settings, application, stop):
             return
+        events = SecurityEvents(
+            PostgresSink(dsn, f"{application}-events", "write_for_services"),
+            clock,
+            settings.events_window_s,
+        )
+        events.start()
+        stack.push_async_callback(events.stop)
         pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
         stack.push_async_callback(close_pool, pool)
         limits = EngineLimits(
@@ -142,7 +150,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         engine = PostingEngine(store, rules.current, ids, clock, limits, ended)
         admission = Admission(
             Payers(store, accounts, rules.current),
-            StepUpAdmission(signer),
+            StepUpAdmission(signer, events),
             rules.current,
             judge,
             velocity,
@@ -151,7 +159,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         keys = DataKeys(channel, clock)
         vault = Vault(keys, Owners(accounts), store, clock, ended)
         personal = PersonalPosting(engine, vault)
-        server = Server(settings, limiter=call_limits, clock=clock)
+        server = Server(settings, limiter=call_limits, clock=clock, events=events)
         server.add(
             _TRANSFERS,
             [

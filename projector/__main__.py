@@ -13,6 +13,7 @@ from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.elastic import ElasticAddress
+from paycore.runtime.security_events import PostgresSink, SecurityEvents
 from paycore.runtime.server import Server
 from paycore.runtime.tls import TlsFiles
 from projector.readiness import Readiness
@@ -40,7 +41,15 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
 
     channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
     keys = DataKeys(channel, clock)
-    server = Server(settings)
+    events = SecurityEvents(
+        PostgresSink(
+            settings.postgres_dsn.get_secret_value(), "projector-events", "write_for_services"
+        ),
+        clock,
+        settings.events_window_s,
+    )
+    events.start()
+    server = Server(settings, events=events)
     endpoint = metrics.serve(settings.metrics_listen)
     port = await server.start()
     log.info("listening", port=port)
@@ -51,6 +60,7 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
         health.cancel()
         await asyncio.gather(health, return_exceptions=True)
         await server.stop()
+        await events.stop()
         await channel.close(None)
         endpoint.shutdown()
         endpoint.server_close()

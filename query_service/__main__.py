@@ -14,6 +14,7 @@ from paycore.runtime.clock import SystemClock
 from paycore.runtime.elastic import ElasticAddress, open_client
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.schema import wait_for_schema
+from paycore.runtime.security_events import PostgresSink, SecurityEvents
 from paycore.runtime.server import Server
 from paycore.v1 import analytics_service_pb2, history_service_pb2
 from query_service import metrics as query_metrics
@@ -49,7 +50,13 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     positions = PositionTracker(ElasticPositions(connection, settings.index_prefix), clock)
     reader = ElasticReader(connection, positions, settings.index_prefix)
     access = Access(grants, reader)
-    server = Server(settings)
+    events = SecurityEvents(
+        PostgresSink(settings.primary(), "query-events", "write_for_services"),
+        clock,
+        settings.events_window_s,
+    )
+    events.start()
+    server = Server(settings, events=events)
     server.add(
         history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"],
         [HistoryServicer(reader, access, identifiers, tokens)],
@@ -75,6 +82,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
                 task.cancel()
     finally:
         await server.stop(grace_s=0)
+        await events.stop()
         await client.close()
         await grants.close()
         await ledger.close()

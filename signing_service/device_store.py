@@ -113,7 +113,7 @@ class DeviceStore:
 
     async def revoke(self, device_id: str, user_id: str) -> int | None:
         """When the device was revoked, now or earlier; None when `user_id` has no such device."""
-        async with self._transactions.statement() as connection:
+        async with self._transactions.begin() as connection:
             revoked_at_us: int | None = await self._queries.revoke_device(
                 connection, id=device_id, user_id=user_id
             )

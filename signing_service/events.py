@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import structlog
 
+from paycore.runtime.security_events import Kind, SecurityEvents
+from signing_service.acting import ACTING
 from signing_service.metrics import EVENTS
 
 log = structlog.get_logger()
@@ -30,6 +32,13 @@ class Event(StrEnum):
     """A signature that is not that of a device of the user which is in force."""
 
 
+REFUSALS = frozenset({Event.PIN_REFUSED, Event.DEVICE_REFUSED})
+"""Those that change no table: of all others the tables themselves write a row, with the change."""
+
+_written: list[SecurityEvents] = []
+"""Where refusals are written: of one process, so one at most."""
+
+
 class SecurityEvent(NamedTuple):
     """One event. `actor` is the client that asked, where it decided the matter; `reason` is what it
     or the refusal says."""
@@ -41,8 +50,15 @@ class SecurityEvent(NamedTuple):
     actor: str | None = None
 
 
+def write_refusals(events: SecurityEvents | None) -> None:
+    """From now on, refusals are rows of `events`; of none where that is None."""
+    _written[:] = [] if events is None else [events]
+
+
 def record(event: SecurityEvent) -> None:
-    """Count and log `event`, once what it tells of is committed."""
+    """Count and log `event`, once what it tells of is committed; write it, if it is a refusal."""
+    if event.event in REFUSALS:
+        _write(event)
     EVENTS.labels(event.event.value).inc()
     # The user is left out: logs carry no personal fields.
     log.info(
@@ -52,3 +68,14 @@ def record(event: SecurityEvent) -> None:
         reason=event.reason,
         actor=event.actor,
     )
+
+
+def _write(event: SecurityEvent) -> None:
+    acting = ACTING.get()
+    client, method = (event.actor, None) if acting is None else (acting.client, acting.method)
+    kind = Kind(event.event, client, method, event.reason or "", event.user_id, event.device_id)
+    for events in _written:
+        if acting is None:
+            events.note(kind)
+        else:
+            events.note(kind, acting.ip_address or None, acting.request_id)

@@ -11,6 +11,7 @@ from paycore.runtime import metrics
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
 from paycore.runtime.schema import until_schema_fits
+from paycore.runtime.security_events import PostgresSink, SecurityEvents
 from paycore.runtime.server import Server
 from paycore.signing.v1 import data_key_service_pb2
 from paycore.signing.v1 import signing_service_pb2 as pb
@@ -22,6 +23,7 @@ from signing_service.data_key_store import DataKeyStore
 from signing_service.data_keys import DataKeys
 from signing_service.device_keeper import DeviceKeeper
 from signing_service.device_store import DeviceStore
+from signing_service.events import write_refusals
 from signing_service.hashing_pool import HashingPool
 from signing_service.keystore.port import Keystore
 from signing_service.pin_check import PinChecker
@@ -89,12 +91,21 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         size=settings.postgres_connections,
         application=APPLICATION,
     )
+    events = SecurityEvents(
+        PostgresSink(
+            settings.postgres_dsn.get_secret_value(), f"{APPLICATION}-events", "write_for_signing"
+        ),
+        clock,
+        settings.events_window_s,
+    )
+    events.start()
+    write_refusals(events)
     hashing = HashingPool(settings.hashing_threads, settings.hashing_capacity)
     try:
         transactions = Transactions(pool)
         await transactions.check_ready()
         parts = assemble(transactions, keystore, hashing, clock)
-        server = Server(settings, clock=clock)
+        server = Server(settings, clock=clock, events=events)
         server.add(
             pb.DESCRIPTOR.services_by_name["SigningService"],
             [SigningServicer(parts.authorizer, parts.pins, parts.devices, keystore)],
@@ -117,5 +128,7 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
             await parts.under_way.drain()
     finally:
         hashing.close()
+        write_refusals(None)
+        await events.stop()
         keystore.close()
         await pool.close()

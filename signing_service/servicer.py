@@ -5,7 +5,7 @@ from __future__ import annotations
 from paycore.domain.device_key import DeviceAlgorithm
 from paycore.runtime.server import Call
 from paycore.signing.v1 import signing_service_pb2 as pb
-from signing_service import messages
+from signing_service import acting, messages
 from signing_service.authorizer import Authorizer
 from signing_service.device_keeper import DeviceKeeper, Presented
 from signing_service.keystore.port import Keystore
@@ -41,6 +41,7 @@ class SigningServicer:
         checks.user(request.user_id)
         checks.sealed_pin(request.sealed_pin, "sealed_pin")
         checks.done()
+        acting.begin(call, "EnrollPin")
         enrolled_at_us = await self._pins.enrol(
             request.user_id, sealed_pin_of(request.sealed_pin), call.client
         )
@@ -56,6 +57,7 @@ class SigningServicer:
         checks.sealed_pin(request.old_pin, "old_pin")
         checks.sealed_pin(request.new_pin, "new_pin")
         checks.done()
+        acting.begin(call, "ChangePin")
         changed_at_us = await self._pins.change(
             request.user_id,
             request.challenge,
@@ -71,6 +73,7 @@ class SigningServicer:
     ) -> pb.ResetPinResponse:
         """Take a PIN out of force."""
         _check_decision(request)
+        acting.begin(call, "ResetPin", request.reason)
         await self._pins.reset(request.user_id, request.reason, call.client)
         return pb.ResetPinResponse()
 
@@ -79,6 +82,7 @@ class SigningServicer:
     ) -> pb.UnlockPinResponse:
         """End a lock."""
         _check_decision(request)
+        acting.begin(call, "UnlockPin", request.reason)
         await self._pins.unlock(request.user_id, request.reason, call.client)
         return pb.UnlockPinResponse()
 
@@ -101,6 +105,7 @@ class SigningServicer:
         checks = _presentation(request)
         checks.sealed_pin(request.sealed_pin, "sealed_pin")
         checks.done()
+        acting.begin(call, "EnrollDevice")
         device = await self._devices.enrol(
             _presented(request), sealed_pin_of(request.sealed_pin), call.client, call.deadline_s
         )
@@ -115,6 +120,7 @@ class SigningServicer:
         checks = _presentation(request)
         checks.reason(request.reason)
         checks.done()
+        acting.begin(call, "VouchForDevice", request.reason)
         device = await self._devices.vouch(_presented(request), request.reason, call.client)
         return pb.VouchForDeviceResponse(
             device_id=device.device_id, enroll_time=messages.time_message(device.enrolled_at_us)
@@ -129,6 +135,7 @@ class SigningServicer:
         checks.device_id(request.device_id, "device_id")
         checks.reason(request.reason)
         checks.done()
+        acting.begin(call, "RevokeDevice", request.reason)
         revoked_at_us = await self._devices.revoke(
             request.user_id, request.device_id, request.reason, call.client
         )
@@ -139,6 +146,7 @@ class SigningServicer:
     ) -> pb.AuthorizeResponse:
         """Check a proof and sign."""
         question = messages.question_of(request)
+        acting.begin(call, "Authorize")
         authorization = await self._authorizer.authorize(question, call.deadline_s)
         return pb.AuthorizeResponse(authorization=messages.authorization_message(authorization))
 

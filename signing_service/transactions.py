@@ -11,6 +11,7 @@ import asyncpg
 import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.database import DISCONNECTED
+from signing_service.acting import ACTING
 
 ACQUIRE_TIMEOUT_S = 1.0
 """Longest wait for a connection of the pool, in seconds."""
@@ -32,9 +33,14 @@ class Transactions:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction. Raises PaycoreError DATABASE_UNAVAILABLE or CONTENTION when the database
-        cannot do it now."""
+        """One transaction, whose security events name for whom the call acts.
+
+        Raises PaycoreError DATABASE_UNAVAILABLE or CONTENTION when the database cannot do it now.
+        """
         async with self.statement() as connection, connection.transaction():
+            acting = ACTING.get()
+            if acting is not None:
+                await self.queries.act_as(connection, **acting._asdict())
             yield connection
 
     @asynccontextmanager

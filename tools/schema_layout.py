@@ -62,7 +62,8 @@ class _Object:
 def arrange(dump: str) -> str:
     """The statements of `dump`, a pg_dump in plain text, schema by schema and object by object.
 
-    A statement stands behind the last object that it names, so that the whole can be run.
+    A statement stands behind the last object that it names, and views of what other schemas have
+    behind all schemas, so that the whole can be run.
     """
     schemas: dict[str, list[str]] = {}
     objects: dict[tuple[str, str], _Object] = {}
@@ -91,11 +92,22 @@ def arrange(dump: str) -> str:
         parts.extend(
             _together([one.create, *one.belonging])
             for one in objects.values()
-            if one.schema == schema
+            if one.schema == schema and not _spans_schemas(one)
         )
+    parts.extend(
+        _together([one.create, *one.belonging]) for one in objects.values() if _spans_schemas(one)
+    )
     if rest:
         parts.append(_together(rest))
     return "\n\n".join(parts) + "\n"
+
+
+def _spans_schemas(one: _Object) -> bool:
+    """Whether it is a view that needs what another schema has."""
+    named = _NAME.findall(_LITERAL.sub("", one.create))
+    return one.create.startswith("CREATE VIEW ") and any(
+        schema != one.schema and f"FROM {schema}.{name}" in one.create for schema, name in named
+    )
 
 
 def _entries(dump: str) -> Iterable[tuple[str, str, str, str]]:

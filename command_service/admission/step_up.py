@@ -7,9 +7,22 @@ from typing import Protocol
 from command_service.admission.proof import Proof
 from paycore.domain.accounts import Account
 from paycore.domain.device_key import DeviceSignature
+from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
 from paycore.domain.step_up import Authorization, Intent, PaymentIntent
 from paycore.domain.transfers import TransferCommand
+from paycore.runtime.security_events import Event, Kind, SecurityEvents
+
+REFUSED = frozenset(
+    {
+        Reason.AUTHORIZATION_INVALID,
+        Reason.AUTHORIZATION_EXPIRED,
+        Reason.AUTHORIZATION_USED,
+        Reason.PIN_INCORRECT,
+        Reason.PIN_LOCKED,
+    }
+)
+"""What the authorizer says of a proof that does not hold; anything else says nothing about it."""
 
 
 class Authorizer(Protocol):
@@ -29,8 +42,10 @@ class Authorizer(Protocol):
 class StepUpAdmission:
     """Turns a proof into an authorization. The plan decides; this only asks early."""
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, events: SecurityEvents | None = None) -> None:
+        """`events` are told of proofs that do not hold."""
         self._authorizer = authorizer
+        self._events = events
 
     async def authorize(
         self, command: TransferCommand, payer: Account, proof: Proof, deadline_s: float
@@ -49,7 +64,23 @@ class StepUpAdmission:
             idempotency_key=command.key,
             signed_at_us=proof.signed_at_us,
         )
-        authorization = await self._authorizer.authorize(
-            payer.owner, intent, proof.approval, deadline_s
-        )
+        try:
+            authorization = await self._authorizer.authorize(
+                payer.owner, intent, proof.approval, deadline_s
+            )
+        except PaycoreError as error:
+            if error.reason in REFUSED and self._events is not None:
+                self._tell(self._events, error, command, payer.owner)
+            raise
         return command._replace(authorization=authorization)
+
+    @staticmethod
+    def _tell(
+        events: SecurityEvents, error: PaycoreError, command: TransferCommand, owner: str
+    ) -> None:
+        actor = command.details
+        device, address = (actor.device_id, actor.ip_address) if actor else ("", "")
+        kind = Kind(
+            Event.STEP_UP_REFUSED, command.client, None, error.reason.value, owner, device or None
+        )
+        events.note(kind, address or None)

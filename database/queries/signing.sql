@@ -208,3 +208,12 @@ WITH removed AS (
   RETURNING 1
 )
 SELECT count(*) FROM removed
+
+-- name: act_as(client, method, ip_address, request_id, reason)!
+-- What the tables write into the security events of this transaction; an empty text stands for
+-- nothing.
+SELECT set_config('paycore.client', :client, true),
+       set_config('paycore.method', :method, true),
+       set_config('paycore.ip_address', :ip_address, true),
+       set_config('paycore.request_id', :request_id, true),
+       set_config('paycore.reason', :reason, true)

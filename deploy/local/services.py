@@ -103,6 +103,7 @@ def service_environment(
         "TLS_KEY": str(files.key),
         "TLS_CA": str(files.ca),
         "REFLECTION": "true",
+        "EVENTS_WINDOW_S": "1",
         "ACCESS_FILE": str(ACCESS_FILE),
         "SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
         **_own_settings(name, state, endpoints, processes),

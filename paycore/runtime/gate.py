@@ -28,6 +28,7 @@ from paycore.runtime.clock import Clock
 from paycore.runtime.errors import to_status
 from paycore.runtime.incoming import Draining, Incoming
 from paycore.runtime.peers import Peer, Peers
+from paycore.runtime.security_events import SecurityEvents
 
 PLAIN_TEXT_CLIENT = "anonymous"
 """The identity of every caller where the transport is plain text."""
@@ -108,15 +109,17 @@ class Gate:
         *,
         insecure: bool,
         longest_call_s: float,
+        events: SecurityEvents | None = None,
     ) -> None:
         """`longest_call_s` is how far off the deadline of a call with one request and one reply is
-        at most: whoever gives it more time gets an answer by then."""
+        at most: whoever gives it more time gets an answer by then. `events` hear of refusals."""
         self._access = access
         self._longest_call_s = longest_call_s
         self._insecure = insecure
         self._limiter = limiter
         self._clock = clock
         self._peers = Peers(clock)
+        self._events = events
         self._draining = Draining()
         self._under_way = 0
 
@@ -162,7 +165,7 @@ class Gate:
             finally:
                 self._under_way -= 1
                 seconds.observe(perf_counter() - started)
-            await _refuse(full_name, client, refusal, context)
+            await self._refuse(full_name, client, refusal, context)
             raise AssertionError("an aborted call does not go on")
 
         return answer
@@ -215,7 +218,7 @@ class Gate:
             finally:
                 self._under_way -= 1
                 streams.dec()
-            await _refuse(full_name, client, refusal, context)
+            await self._refuse(full_name, client, refusal, context)
 
         return answer
 
@@ -227,7 +230,7 @@ class Gate:
         try:
             self._identify(context)
         except PaycoreError as error:
-            await _refuse(full_name, None, error, context)
+            await self._refuse(full_name, None, error, context)
 
     def drain(self) -> None:
         """End the requests of every stream; what was read of them is still answered."""
@@ -280,6 +283,26 @@ class Gate:
                 {"method": f"{service}/{method}", "client": client},
             )
 
+    async def _refuse(
+        self, full_name: str, client: str | None, refusal: PaycoreError, context: Context
+    ) -> None:
+        """Count, log and end the call. Raises what grpc.aio ends an aborted call with."""
+        metrics.CALLS.labels(full_name, refusal.reason.value).inc()
+        request_id = _request_id(context)
+        if refusal.reason not in _COUNTED_ONLY:
+            log.info(
+                "call refused",
+                method=full_name,
+                client=client,
+                reason=refusal.reason.value,
+                request_id=request_id,
+            )
+        if self._events is not None:
+            self._events.refused(refusal, client, full_name, context.peer(), request_id)
+        # Untyped: the published stubs of grpc.aio lack abort_with_status.
+        untyped: Any = context
+        await untyped.abort_with_status(rpc_status.to_status(to_status(refusal)))
+
 
 def _undecodable(request_class: type[Message]) -> PaycoreError:
     return invalid_field("", f"not a {request_class.DESCRIPTOR.name}")
@@ -292,24 +315,6 @@ def _unforeseen(full_name: str, context: Context) -> PaycoreError:
         "call failed", method=full_name, error_id=error_id, request_id=_request_id(context)
     )
     return PaycoreError(Reason.INTERNAL, f"internal error {error_id}", {"error_id": error_id})
-
-
-async def _refuse(
-    full_name: str, client: str | None, refusal: PaycoreError, context: Context
-) -> None:
-    """Count, log and end the call. Raises what grpc.aio ends an aborted call with."""
-    metrics.CALLS.labels(full_name, refusal.reason.value).inc()
-    if refusal.reason not in _COUNTED_ONLY:
-        log.info(
-            "call refused",
-            method=full_name,
-            client=client,
-            reason=refusal.reason.value,
-            request_id=_request_id(context),
-        )
-    # Untyped: the published stubs of grpc.aio lack abort_with_status.
-    untyped: Any = context
-    await untyped.abort_with_status(rpc_status.to_status(to_status(refusal)))
 
 
 def _request_id(context: Context) -> str:

@@ -22,6 +22,7 @@ from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.errors import to_status
 from paycore.runtime.gate import Call, Cost, Gate, Limiter, Method
 from paycore.runtime.open_services import OpenServices
+from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.settings import ServiceSettings
 from paycore.runtime.tls import TlsFiles
 
@@ -102,6 +103,7 @@ class Server:
         *,
         limiter: Limiter | None = None,
         clock: Clock | None = None,
+        events: SecurityEvents | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
@@ -111,6 +113,7 @@ class Server:
             self._clock,
             insecure=settings.insecure,
             longest_call_s=settings.longest_call_s,
+            events=events,
         )
         self._server = grpc.aio.server(options=(*OPTIONS, *_ages(settings.connection_age_s)))
         self._open = OpenServices(self._server, self._gate)

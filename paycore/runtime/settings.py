@@ -36,6 +36,8 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     longest_call_s: float = Field(default=60.0, ge=1, le=600)
     """How long a call other than a stream waits at most, in seconds, whatever its caller allows."""
+    events_window_s: float = Field(default=60.0, ge=0.1, le=3_600)
+    """For so long security events that are alike make one row, in seconds."""
     shutdown_grace_s: float = Field(default=10.0, gt=0, le=300)
     """Bound on draining after SIGTERM, in seconds."""
 

@@ -201,6 +201,7 @@ EXPECTED = {
     "signing.spend_enrolment": NOTHING,
     "signing.unlock": COUNTERS,
     "signing.abandon": by("signing.attempts", "user_id"),
+    "signing.act_as": NOTHING,
     "signing.add_counter": NOTHING,
     # Whether it may read them: the first row of each is enough.
     "signing.check_ready": whole(

@@ -42,6 +42,8 @@ SIGNING = (
     "signing.destroyed_data_keys",
 )
 PROJECTION = ("projection.checkpoints", "projection.dead_letters", "projection.rewrites")
+EVENTS = ("audit.events", "signing.events")
+"""Rows are only added, by those who may, and read by nobody but through audit.trail."""
 
 COLUMN = {
     "ledger.transfers": "amount",
@@ -68,6 +70,8 @@ COLUMN = {
     "signing.data_keys": "wrapped",
     "signing.destroyed_data_keys": "subject",
     "projection.rewrites": "round",
+    "audit.events": "reason",
+    "signing.events": "reason",
     "projection.checkpoints": "xid",
     "projection.dead_letters": "reason",
 }
@@ -88,6 +92,10 @@ def change(table: str) -> tuple[str, ...]:
 
 def insert(table: str) -> str:
     return f"INSERT INTO {table} SELECT * FROM {table}"
+
+
+def insert_whole(table: str) -> str:
+    return f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {table}"
 
 
 def read(table: str) -> str:
@@ -139,6 +147,28 @@ FORBIDDEN: list[tuple[str, str]] = [
     *(("signing", sql) for sql in change("signing.devices")),
     ("signing", "UPDATE signing.devices SET user_id = user_id"),
     ("signing", "UPDATE signing.devices SET enrolled_at_us = enrolled_at_us"),
+    # Nobody reads, changes or removes security events; who adds one says neither who nor when.
+    *(
+        (role, sql)
+        for role in SERVICES
+        for table in EVENTS
+        for sql in (read(table), insert_whole(table), *change(table))
+    ),
+    *(
+        (
+            role,
+            f"INSERT INTO audit.events (event, first_us, last_us, {more}) VALUES ('E', 1, 1, 1)",
+        )
+        for role in ("command", "projector", "query")
+        for more in ("database_user", "recorded_us")
+    ),
+    ("audit", "INSERT INTO audit.events (event, first_us, last_us) VALUES ('E', 1, 1)"),
+    *(
+        (role, "INSERT INTO signing.events (event, first_us, last_us) VALUES ('E', 1, 1)")
+        for role in ("command", "projector", "query", "audit")
+    ),
+    ("signing", "SELECT signing.write_event('E', 'u', NULL, NULL)"),
+    *((role, "SELECT FROM audit.trail") for role in ("command", "signing", "projector", "query")),
     # The projector's state is its own.
     *(
         (role, sql)
@@ -202,6 +232,7 @@ def rewritings() -> list[str]:
         "TRUNCATE ledger.grants",
         "TRUNCATE ledger.scheme_grants",
         "TRUNCATE ledger.step_up_policies",
+        *(sql for table in EVENTS for sql in change(table)[:3]),
     ]
 
 

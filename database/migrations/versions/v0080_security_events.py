@@ -1,0 +1,11 @@
+"""What happened that matters to security."""
+
+from database.migrations.statements import run_file
+
+revision = "0080"
+down_revision = "0028"
+
+
+def upgrade() -> None:
+    """Make the tables of security events, and one list of them with the audit."""
+    run_file(__file__)

@@ -1,0 +1,244 @@
+"""Events that matter to security, gathered while calls go on and written beside them.
+
+Events that are alike become one row a window, so no flood of refused calls fills the table, and
+noting one never waits: a database that is away costs rows, which are counted, and no payment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Gauge
+
+import database
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.runtime.clock import Clock
+from paycore.runtime.database import DISCONNECTED, LazyPool
+
+MOST_KINDS = 1_000
+"""Events of different kinds that one window holds; more are counted and not written."""
+
+MOST_WAITING = 5_000
+"""Rows that wait for the database; of more, the oldest go."""
+
+ROWS_AT_ONCE = 500
+"""Rows in one statement."""
+
+WRITE_WITHIN_S = 2.0
+"""How long one statement may take, with its connection, in seconds."""
+
+NOTED = Counter("paycore_security_events_total", "Security events, by event.", ["event"])
+LOST = Counter(
+    "paycore_security_events_lost_total",
+    "Security events that no row tells of, by why: KINDS (too many different ones in a window),"
+    " WAITING (the database was away for too long), ENDED (the process ended meanwhile),"
+    " REFUSED (by the table).",
+    ["why"],
+)
+WAITING = Gauge("paycore_security_event_rows_waiting", "Rows that wait for the database.")
+
+log = structlog.get_logger()
+
+
+class Event(StrEnum):
+    """What a process itself sees happen."""
+
+    CALL_DENIED = "CALL_DENIED"
+    """A caller without a name, or one that may not do this."""
+    LIMIT_TRIPPED = "LIMIT_TRIPPED"
+    STEP_UP_REFUSED = "STEP_UP_REFUSED"
+    """A proof, or an authorization, that did not hold."""
+
+
+REFUSED_CALLS: dict[Reason, Event] = {
+    Reason.UNAUTHENTICATED: Event.CALL_DENIED,
+    Reason.NOT_PERMITTED: Event.CALL_DENIED,
+    Reason.RATE_LIMITED: Event.LIMIT_TRIPPED,
+}
+"""Refusals of calls that are security events, whoever refuses."""
+
+
+class Kind(NamedTuple):
+    """What makes events alike. `client` is None where the certificate names nobody."""
+
+    event: str
+    client: str | None
+    method: str | None
+    reason: str
+    user_id: str | None = None
+    device_id: str | None = None
+
+
+class Row(NamedTuple):
+    """`times` events of one kind, with where the first of them came from; times in microseconds
+    since 1970."""
+
+    kind: Kind
+    ip_address: str | None
+    request_id: str | None
+    first_us: int
+    last_us: int
+    times: int
+
+
+class Sink(Protocol):
+    """Where rows are kept."""
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Keep all of `rows` or none. Raises one of DISCONNECTED or asyncpg.PostgresError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class SecurityEvents:
+    """Gathers events from the first moment; `start` and they are written, window by window."""
+
+    def __init__(self, sink: Sink, clock: Clock, window_s: float) -> None:
+        """`window_s` is how long events that are alike make one row, in seconds: a process that is
+        killed takes those of its last window with it."""
+        self._sink = sink
+        self._clock = clock
+        self._window_s = window_s
+        self._open: dict[Kind, Row] = {}
+        self._waiting: deque[Row] = deque()
+        self._ending = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Write each window's rows when it ends."""
+        self._writing = asyncio.create_task(self._run(), name="security-events")
+
+    def note(
+        self, kind: Kind, ip_address: str | None = None, request_id: str | None = None
+    ) -> None:
+        """One event happened now. Neither waits nor fails."""
+        NOTED.labels(kind.event).inc()
+        now_us = self._clock.now_us()
+        row = self._open.get(kind)
+        if row is not None:
+            # A clock that is set back does not end an event before it began.
+            last_us = max(row.last_us, now_us)
+            self._open[kind] = row._replace(last_us=last_us, times=row.times + 1)
+        elif len(self._open) < MOST_KINDS:
+            self._open[kind] = Row(kind, ip_address, request_id, now_us, now_us, 1)
+        else:
+            LOST.labels("KINDS").inc()
+
+    def refused(
+        self,
+        error: PaycoreError,
+        client: str | None,
+        method: str,
+        peer: str,
+        request_id: str,
+    ) -> None:
+        """A call was refused: an event, if REFUSED_CALLS has its reason. gRPC names the `peer`."""
+        event = REFUSED_CALLS.get(error.reason)
+        if event is not None:
+            self.note(Kind(event, client, method, reason_of(error)), address_of(peer), request_id)
+
+    async def stop(self) -> None:
+        """Write what is left, if the database takes it now, and close."""
+        self._ending.set()
+        if self._writing is not None:
+            await self._writing
+        if not await self.write():
+            lost = sum(row.times for row in self._waiting)
+            LOST.labels("ENDED").inc(lost)
+            log.error("security events were not written", events=lost)
+        await self._sink.close()
+
+    async def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                async with asyncio.timeout(self._window_s):
+                    await self._ending.wait()
+            except TimeoutError:
+                await self.write()
+
+    async def write(self) -> bool:
+        """End the window and write what waits; returns whether nothing waits any more."""
+        self._waiting.extend(self._open.values())
+        self._open.clear()
+        while len(self._waiting) > MOST_WAITING:
+            LOST.labels("WAITING").inc(self._waiting.popleft().times)
+        try:
+            while self._waiting:
+                rows = list(islice(self._waiting, ROWS_AT_ONCE))
+                async with asyncio.timeout(WRITE_WITHIN_S):
+                    await self._sink.write(rows)
+                for _ in rows:
+                    self._waiting.popleft()
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            # Sent again they would be refused again, and hold up all that follows.
+            for _ in range(min(len(self._waiting), ROWS_AT_ONCE)):
+                LOST.labels("REFUSED").inc(self._waiting.popleft().times)
+            log.error("security events were refused", exc_info=error)
+        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+            log.warning("security events wait", rows=len(self._waiting), error=type(error).__name__)
+        WAITING.set(len(self._waiting))
+        return not self._waiting
+
+
+class PostgresSink:
+    """Rows of the table that `query` of security_events.sql adds to."""
+
+    def __init__(self, dsn: str, application: str, query: str) -> None:
+        self._pool = LazyPool(
+            dsn, size=1, application=application, command_timeout_s=WRITE_WITHIN_S
+        )
+        self._queries: Any = database.load("security_events")
+        self._write = getattr(self._queries, query)
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """As `Sink.write`."""
+        pool = await self._pool.get()
+        async with pool.acquire() as connection, connection.transaction():
+            await self._queries.allow_writing(connection)
+            await self._write(
+                connection,
+                first_us=[row.first_us for row in rows],
+                last_us=[row.last_us for row in rows],
+                counts=[row.times for row in rows],
+                events=[row.kind.event for row in rows],
+                clients=[_bounded(row.kind.client, 128) for row in rows],
+                methods=[_bounded(row.kind.method, 256) for row in rows],
+                reasons=[_bounded(row.kind.reason, 512) for row in rows],
+                users=[_bounded(row.kind.user_id, 128) for row in rows],
+                devices=[_bounded(row.kind.device_id, 128) for row in rows],
+                addresses=[_bounded(row.ip_address, 64) for row in rows],
+                request_ids=[_bounded(row.request_id, 64) for row in rows],
+            )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._pool.close()
+
+
+def reason_of(error: PaycoreError) -> str:
+    """What a row says of `error`: its reason, with the limit or the grant that it names."""
+    named = error.metadata.get("limit") or error.metadata.get("grant")
+    return error.reason.value if not named else f"{error.reason.value}: {named}"
+
+
+def address_of(peer: str) -> str | None:
+    """The address in gRPC's name of a peer: `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`."""
+    family, _, place = peer.partition(":")
+    if family not in ("ipv4", "ipv6"):
+        return None
+    return place.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]") or None
+
+
+def _bounded(text: str | None, most: int) -> str | None:
+    """`text` as the table takes it: PostgreSQL has no NUL, and rows have bounds."""
+    return None if text is None else text.replace("\0", "")[:most]
