@@ -6,6 +6,7 @@ import typer
 
 from operations.cli import (
     accounts,
+    audit,
     demo,
     desk,
     erase,
@@ -59,6 +60,10 @@ app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval 
     volume.volume
 )
 app.command(epilog="Example: paycore erase u-7 --reason 'asked for on 2026-11-22'")(erase.erase)
+app.command(
+    epilog="Examples: paycore audit --event PIN_LOCKED --since 2026-11-01  |  "
+    "paycore audit --account 7041 --json"
+)(audit.audit)
 app.command(epilog="Example: paycore verify --json")(verify.verify)
 app.command(epilog="Example: paycore demo --transfers 2000")(demo.demo)
 app.command(epilog="Example: paycore load --seconds 20 --workers 64")(load.load)

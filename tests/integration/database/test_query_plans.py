@@ -95,6 +95,8 @@ REWRITES = by("projection.rewrites", "sink", "data_key")
 COUNTERS = by("signing.attempt_counters", "user_id")
 
 EXPECTED = {
+    # The newest rows of each part. Where an account is asked for, the others are left out.
+    "audit.trail": first("ledger.audit", "created_at_us", "id"),
     "accounts.act_as": NOTHING,
     "accounts.find_keys": KEYS,
     "accounts.identifiers_of": by("ledger.external_identifiers", "account"),
@@ -200,6 +202,9 @@ EXPECTED = {
     "signing.spend_challenge": NOTHING,
     "signing.spend_enrolment": NOTHING,
     "signing.unlock": COUNTERS,
+    "security_events.allow_writing": FRAME,
+    "security_events.write_for_services": NOTHING,
+    "security_events.write_for_signing": NOTHING,
     "signing.abandon": by("signing.attempts", "user_id"),
     "signing.act_as": NOTHING,
     "signing.add_counter": NOTHING,

@@ -1,0 +1,63 @@
+"""The trail of security as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from operations.trail import TrailEntry, TrailPage
+
+_GRAVE = ("DENIED", "FAILED", "LOCKED", "REFUSED", "TRIPPED", "INCORRECT")
+
+
+def trail_view(page: TrailPage) -> RenderableType:
+    """One line an entry, and how to see more."""
+    table = _table(page.entries)
+    if not page.next_page_token:
+        return table
+    return Group(table, f"[dim]more: --page-token {page.next_page_token}[/]")
+
+
+def _table(entries: Sequence[TrailEntry]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("time (UTC)", "event", "times", "by", "user", "device", "address", "what"):
+        table.add_column(
+            column,
+            justify="right" if column == "times" else "left",
+            no_wrap=column != "what",
+            overflow="fold",
+        )
+    for entry in entries:
+        colour = "red" if entry.event.endswith(_GRAVE) else "default"
+        table.add_row(
+            f"{entry.time:%m-%d %H:%M:%S}",
+            f"[{colour}]{_plain(entry.event)}[/]",
+            str(entry.count),
+            _plain(entry.client or "nobody"),
+            _plain(entry.user),
+            _plain(entry.device),
+            _plain(entry.address),
+            _plain(_what(entry)),
+        )
+    return table
+
+
+def _what(entry: TrailEntry) -> str:
+    """To what it happened, how, and why."""
+    changed = ""
+    if entry.before is not None and entry.after is not None:
+        changed = ", ".join(
+            f"{name}: {entry.before[name]} → {value}"
+            for name, value in entry.after.items()
+            if name in entry.before and entry.before[name] != value
+        )
+    method = None if entry.method is None else entry.method.rpartition(".")[2]
+    return "; ".join(part for part in (entry.subject, method, changed, entry.reason) if part)
+
+
+def _plain(text: str | None) -> str:
+    """`text` as it is: what callers named is neither markup nor control of the terminal."""
+    shown = "".join(mark if mark.isprintable() else "�" for mark in text or "")
+    return shown.replace("[", r"\[")

@@ -1,0 +1,177 @@
+"""`paycore audit`: changes and events as one ordered list, filtered and by pages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner, Result
+
+from operations.cli.app import app
+from paycore.runtime.security_events import Kind, PostgresSink, Row
+from tests.support.command_core import command_core
+from tests.support.databases import OwnDatabase
+
+AT_US = 1_800_000_000_000_000
+"""2027-01-15 08:00:00 UTC."""
+
+
+@pytest.fixture(autouse=True)
+def deployment(monkeypatch: pytest.MonkeyPatch, database: OwnDatabase) -> None:
+    monkeypatch.setenv("PAYCORE_COMMAND_TARGET", "127.0.0.1:1")
+    monkeypatch.setenv("PAYCORE_INSECURE", "true")
+    monkeypatch.setenv("PAYCORE_AUDIT_DSN", database.dsn("audit"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+async def owner(database: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database.dsn("owner"))
+    yield connection
+    await connection.close()
+
+
+async def audit(*arguments: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, ["audit", *arguments])
+
+
+async def listed(*arguments: str) -> Any:
+    result = await audit(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def event(at_us: int, event: str, **values: Any) -> Row:
+    kind = Kind(
+        event,
+        values.get("client", "app"),
+        "paycore.v1.TransferService/SubmitTransfer",
+        "WHY",
+        values.get("user"),
+        values.get("device"),
+    )
+    return Row(kind, values.get("address"), "r", at_us, at_us, values.get("times", 1))
+
+
+async def write(database: OwnDatabase, role: str, *rows: Row) -> None:
+    query = "write_for_signing" if role == "signing" else "write_for_services"
+    sink = PostgresSink(database.dsn(role), "events", query)
+    await sink.write(rows)
+    await sink.close()
+
+
+@pytest.fixture
+async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
+    """What the seed of the template wrote, and nine events behind it."""
+    await write(
+        database,
+        "command",
+        event(AT_US, "CALL_DENIED", client="stranger", address="10.0.0.1", times=70),
+        event(AT_US + 2, "STEP_UP_REFUSED", user="ann", device="phone"),
+        event(AT_US + 4, "LIMIT_TRIPPED"),
+    )
+    await write(database, "query", event(AT_US + 4, "CALL_DENIED", client=None))
+    await write(
+        database,
+        "signing",
+        event(AT_US + 1, "PIN_ENROLLED", user="ann"),
+        event(AT_US + 3, "PIN_FAILED", user="ann"),
+        event(AT_US + 4, "PIN_LOCKED", user="bob"),
+    )
+    await owner.execute("INSERT INTO ledger.grants VALUES ('newcomer', 'ACT_FOR_USERS', 'OWN')")
+
+
+async def test_the_newest_come_first_over_all_sources(trail: None) -> None:
+    since = "2027-01-15"
+    found = (await listed("--since", since))["entries"]
+    assert [one["event"] for one in found] == [
+        "PIN_LOCKED",
+        "CALL_DENIED",
+        "LIMIT_TRIPPED",
+        "PIN_FAILED",
+        "STEP_UP_REFUSED",
+        "PIN_ENROLLED",
+        "CALL_DENIED",
+    ]
+    assert found[-1]["count"] == 70
+    assert found[-1]["time"] == "2027-01-15T08:00:00+00:00"
+
+
+async def test_pages_together_are_the_whole(trail: None) -> None:
+    whole = (await listed("--limit", "1000"))["entries"]
+    assert len(whole) > 10
+    paged: list[Any] = []
+    token = ""
+    while True:
+        page = await listed("--limit", "3", "--page-token", token)
+        paged += page["entries"]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert paged == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "events"),
+    [
+        (["--user", "ann"], ["PIN_FAILED", "STEP_UP_REFUSED", "PIN_ENROLLED"]),
+        (["--user", "ann", "--source", "signing"], ["PIN_FAILED", "PIN_ENROLLED"]),
+        (["--device", "phone"], ["STEP_UP_REFUSED"]),
+        (["--address", "10.0.0.1"], ["CALL_DENIED"]),
+        (["--actor", "stranger"], ["CALL_DENIED"]),
+        (["--event", "pin_locked", "--event", "limit_tripped"], ["PIN_LOCKED", "LIMIT_TRIPPED"]),
+        (["--since", "2027-01-16"], []),
+        (["--account", "7041"], []),
+        (["--until", "2027-01-15", "--event", "ADD_GRANT", "--limit", "1"], ["ADD_GRANT"]),
+    ],
+)
+async def test_filters_hold_together(trail: None, arguments: list[str], events: list[str]) -> None:
+    assert [one["event"] for one in (await listed(*arguments))["entries"]] == events
+
+
+async def test_an_accounts_changes_are_found_by_its_id(
+    database: OwnDatabase, owner: asyncpg.Connection
+) -> None:
+    async with command_core(database.dsn("command")) as core:
+        _, account, other = await core.open(2)
+    for one in (account, other):
+        await owner.execute(
+            "UPDATE ledger.accounts SET status = 'FROZEN', revision = revision + 1 WHERE id = $1",
+            one,
+        )
+    (found,) = (await listed("--account", str(account)))["entries"]
+    assert (found["event"], found["subject"]) == ("SET_STATUS", f"account/{account}")
+    assert found["before"]["status"] == "ACTIVE"
+    text = await audit("--account", str(account))
+    assert "status: ACTIVE → FROZEN" in text.stdout
+
+
+async def test_what_callers_named_neither_colours_nor_controls_the_terminal(
+    database: OwnDatabase,
+) -> None:
+    await write(database, "command", event(AT_US, "CALL_DENIED", user="[red]\x1b[2Jx[/red]"))
+    result = await audit()
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.stdout
+    assert "[red]" in result.stdout
+
+
+async def test_wrong_usage_ends_with_2(trail: None) -> None:
+    for arguments in (["--source", "gossip"], ["--page-token", "x"], ["--page-token", "WzFd"]):
+        result = await audit(*arguments)
+        assert result.exit_code == 2, arguments
+
+
+async def test_the_auditor_reads_the_trail_and_nothing_behind_it(database: OwnDatabase) -> None:
+    connection = await asyncpg.connect(database.dsn("audit"))
+    try:
+        await connection.fetch("SELECT * FROM audit.trail")
+        for table in ("signing.events", "signing.pins", "audit.events"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT * FROM {table}")
+    finally:
+        await connection.close()
