@@ -1,0 +1,157 @@
+"""Whatever is sent to whichever method by whomever: an answer, and processes as before."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from deploy.local import Endpoints, LocalStack
+from deploy.local.layout import SERVICES
+from operations.deployment import find_deployment
+from operations.verify.deployed import verify_deployment
+from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
+from tests.support.callers import TIMEOUT_S, Callers
+from tests.support.forgery import Authority
+from tests.support.fuzzing.calls import Fuzzer, Target
+from tests.support.fuzzing.values import Known
+from tests.support.ledger_checks import whole_ledger
+from tests.support.seeds import rounds
+
+CALLS = rounds("PAYCORE_FUZZ_CALLS", 1_500)
+
+CALLERS = ("app", "loadtest", "operator", "analyst", "command", "query", "stranger")
+"""Whose certificates are shown; besides them one that names nobody."""
+
+MEMORY_SHARE = 0.10
+"""How much more memory a process may have at the end than after the warm-up, as a share of it."""
+
+WARM_UP_SHARE = 0.3
+
+
+async def methods(target: str, endpoints: Endpoints, server: str) -> list[MethodDescriptor]:
+    """Every method that `server` has, as its reflection tells."""
+    files = endpoints.tls["operator"]
+    async with open_channel(target, files, SEPARATE_CONNECTION, service=server) as channel:
+        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
+        (reply,) = [one async for one in ask(iter(asked), timeout=TIMEOUT_S)]
+    pool = descriptor_pool.Default()
+    return [
+        method
+        for service in reply.list_services_response.service
+        for method in pool.FindServiceByName(service.name).methods
+    ]
+
+
+@pytest.fixture
+async def targets(services: LocalStack, tmp_path: Path) -> AsyncIterator[list[Target]]:
+    """All methods of all servers, with a connection of each caller."""
+    endpoints = services.endpoints
+    nameless = Authority.of_stack(endpoints.tls["app"]).issue(dns=["nobody"])
+    shown = {name: endpoints.tls[name] for name in CALLERS}
+    shown["nameless"] = nameless.write(tmp_path, endpoints.tls["app"].ca.read_bytes())
+    async with AsyncExitStack() as stack:
+        found: list[Target] = []
+        for server in SERVICES:
+            target = endpoints.target(server)
+            channels: dict[str, grpc.aio.Channel] = {}
+            for name, files in shown.items():
+                channel = open_channel(target, files, SEPARATE_CONNECTION, service=server)
+                channels[name] = await stack.enter_async_context(channel)
+            found += [Target(one, channels) for one in await methods(target, endpoints, server)]
+        yield found
+
+
+async def known_to(callers: Callers, rng: random.Random) -> Known:
+    """Accounts with money, and what fields of the requests mean."""
+    known = Known(rng)
+    for client in ("app", "loadtest"):
+        for account in await callers.of(client).open(6, balance=100_000):
+            known.add("account_id", account)
+    for sort, values in {
+        "currency": (b"EUR", b"EUR", b"USD"),
+        "idempotency_key": tuple(b"fuzz-%d" % number for number in range(20)),
+        "owner": (b"someone",),
+        "user_id": (b"fuzz-ann", b"fuzz-bob"),
+        "institution": (b"bank",),
+        "from_institution": (b"bank",),
+        "service": (b"", b"paycore.v1.TransferService"),
+        "ip_address": (b"10.9.8.7", b"2001:db8::1"),
+        "min_position": (b"",),
+        "page_token": (b"",),
+    }.items():
+        for value in values:
+            known.add(sort, value)
+    return known
+
+
+def memory(stack: LocalStack) -> dict[int, int]:
+    """Resident bytes of each process of the services."""
+    found = {}
+    for service in SERVICES:
+        for pid in stack.part_pids(service):
+            fields = dict(
+                line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            )
+            found[pid] = int(fields["VmRSS"].split()[0]) * 1024
+    return found
+
+
+def faults_logged(stack: LocalStack, read_from: dict[str, int]) -> list[str]:
+    """Lines since `read_from` that tell of a fault."""
+    return [
+        f"{service}: {line[:400]}"
+        for service in SERVICES
+        for line in stack.part_log(service).read_bytes()[read_from[service] :].decode().splitlines()
+        if '"level": "error"' in line or "Traceback" in line or '"level": "critical"' in line
+    ]
+
+
+@pytest.mark.timeout(300 + CALLS // 20)
+async def test_random_calls_of_every_method_are_answered(
+    services: LocalStack, callers: Callers, targets: list[Target], rng: random.Random
+) -> None:
+    known = await known_to(callers, rng)
+    fuzzer = Fuzzer(targets, known, rng)
+    logged = {name: services.part_log(name).stat().st_size for name in SERVICES}
+    restarts = {name: services.part_restarts(name) for name in SERVICES}
+    await fuzzer.run(int(CALLS * WARM_UP_SHARE))
+    before = memory(services)
+    await fuzzer.run(CALLS - int(CALLS * WARM_UP_SHARE))
+    await asyncio.sleep(0.5)
+    after = memory(services)
+    findings = fuzzer.findings
+    print(findings.calls, dict(findings.outcomes))
+    print({pid: (before.get(pid), after.get(pid)) for pid in {*before, *after}})
+    assert distinct(findings.faults) == []
+    assert faults_logged(services, logged) == []
+    assert restarts == {name: services.part_restarts(name) for name in SERVICES}
+    assert before.keys() == after.keys(), "a process is another than before"
+    grown = {
+        pid: (before[pid], after[pid])
+        for pid in after
+        if after[pid] > (1 + MEMORY_SHARE) * before[pid]
+    }
+    assert grown == {}
+    assert findings.calls == CALLS
+    assert findings.outcomes["OK"] > CALLS / 100
+    await whole_ledger(services.endpoints.postgres_dsn["paycore_audit"])
+    report = await verify_deployment(find_deployment(services.endpoints.state))
+    assert report.held, report
+
+
+def distinct(faults: Iterable[str]) -> list[str]:
+    """One fault of each method and outcome."""
+    found: dict[str, str] = {}
+    for fault in faults:
+        found.setdefault(" ".join(fault.split()[:4]), fault)
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""Random calls of every method, made from descriptors."""
