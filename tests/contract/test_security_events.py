@@ -17,7 +17,7 @@ from operations.trail import TrailEntry, TrailFilter, read_trail
 from paycore.client import Money, Pin, TransferOrder
 from paycore.client.errors import ClientError, PinTooWeakError
 from paycore.signing.v1 import signing_service_pb2 as signing_pb2
-from tests.support.callers import TIMEOUT_S, Caller, Callers, opening, payment, refusal_of
+from tests.support.callers import TIMEOUT_S, Caller, Callers, payment, refusal_of
 from tests.support.load import patient_client
 
 ABOVE_THRESHOLD = 150_000
@@ -101,16 +101,6 @@ async def test_calls_that_are_denied_are_found_by_caller(
     assert {one.method for one in new} == {"paycore.v1.TransferService/SubmitTransfer"}
     assert {one.address for one in new} == {"127.0.0.1"}
     assert {one.database_user for one in new} == {"paycore_command"}
-
-
-async def test_a_missing_grant_is_named(services: LocalStack, app: Caller) -> None:
-    overdrawn = opening(overdraft_limit_minor_units=5)
-    refusal = await refusal_of(app.accounts.CreateAccount(overdrawn, timeout=TIMEOUT_S))
-    assert refusal is not None
-    assert refusal.reason == "NOT_PERMITTED", refusal
-    wanted = TrailFilter(client="app", events=["CALL_DENIED"])
-    found = await entries(services, wanted, 1)
-    assert any(str(one.reason).startswith("NOT_PERMITTED: ") for one in found)
 
 
 async def test_no_service_reads_what_it_wrote(services: LocalStack) -> None:

@@ -18,7 +18,8 @@ from deploy.local import Endpoints, LocalStack
 from deploy.local.layout import SERVICES
 from operations.deployment import find_deployment
 from operations.verify.deployed import verify_deployment
-from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
+from paycore.runtime.channel import OPTIONS, SEPARATE_CONNECTION, open_channel
+from paycore.runtime.tls import server_name
 from tests.support.callers import TIMEOUT_S, Callers
 from tests.support.forgery import Authority
 from tests.support.fuzzing.calls import Fuzzer, Target
@@ -53,20 +54,26 @@ async def methods(target: str, endpoints: Endpoints, server: str) -> list[Method
 
 
 @pytest.fixture
-async def targets(services: LocalStack, tmp_path: Path) -> AsyncIterator[list[Target]]:
+async def targets(services: LocalStack) -> AsyncIterator[list[Target]]:
     """All methods of all servers, with a connection of each caller."""
     endpoints = services.endpoints
-    nameless = Authority.of_stack(endpoints.tls["app"]).issue(dns=["nobody"])
-    shown = {name: endpoints.tls[name] for name in CALLERS}
-    shown["nameless"] = nameless.write(tmp_path, endpoints.tls["app"].ca.read_bytes())
+    leaf = Authority.of_stack(endpoints.tls["app"]).issue(dns=["nobody"])
+    trusted = endpoints.tls["app"].ca.read_bytes()
+    nameless = grpc.ssl_channel_credentials(trusted, leaf.key_pem, leaf.pem)
     async with AsyncExitStack() as stack:
         found: list[Target] = []
         for server in SERVICES:
             target = endpoints.target(server)
             channels: dict[str, grpc.aio.Channel] = {}
-            for name, files in shown.items():
+            for name in CALLERS:
+                files = endpoints.tls[name]
                 channel = open_channel(target, files, SEPARATE_CONNECTION, service=server)
                 channels[name] = await stack.enter_async_context(channel)
+            named = (("grpc.ssl_target_name_override", server_name(server)),)
+            options = (*OPTIONS, *SEPARATE_CONNECTION, *named)
+            channels["nameless"] = await stack.enter_async_context(
+                grpc.aio.secure_channel(target, nameless, options)
+            )
             found += [Target(one, channels) for one in await methods(target, endpoints, server)]
         yield found
 
