@@ -124,6 +124,11 @@ limits-bench: $(READY) ## What limits cost a call, over CALLS (default 20000)
 verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is
 	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## CALLS random calls of every method (default 100000), repeatable by SEED
+	@PAYCORE_FUZZ_CALLS=$(or $(CALLS),100000) $(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) \
+		$(BIN)/python -m pytest -s tests/crash/test_fuzz.py $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and build products (not the state in .paycore)
 	@rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,6 +4,73 @@
 
 SET check_function_bodies = false;
 
+-- Schema audit
+
+CREATE SCHEMA audit;
+GRANT USAGE ON SCHEMA audit TO paycore_command, paycore_projector, paycore_query, paycore_audit;
+
+CREATE FUNCTION audit.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+  RAISE EXCEPTION '%.% does not allow %', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+    USING ERRCODE = 'restrict_violation';
+END
+$$;
+REVOKE ALL ON FUNCTION audit.refuse_change() FROM PUBLIC;
+
+CREATE TABLE audit.events (
+    id bigint NOT NULL,
+    recorded_us bigint DEFAULT ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint NOT NULL,
+    first_us bigint NOT NULL,
+    last_us bigint NOT NULL,
+    count bigint DEFAULT 1 NOT NULL,
+    event text NOT NULL,
+    client text,
+    method text,
+    reason text,
+    user_id text,
+    device_id text,
+    ip_address text,
+    request_id text,
+    database_user text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT events_client_check CHECK ((length(client) <= 128)),
+    CONSTRAINT events_count_check CHECK ((count > 0)),
+    CONSTRAINT events_device_id_check CHECK ((length(device_id) <= 128)),
+    CONSTRAINT events_event_check CHECK ((event ~ '^[A-Z][A-Z_]{0,63}$'::text)),
+    CONSTRAINT events_first_us_check CHECK ((first_us > 0)),
+    CONSTRAINT events_in_order CHECK ((last_us >= first_us)),
+    CONSTRAINT events_ip_address_check CHECK ((length(ip_address) <= 64)),
+    CONSTRAINT events_method_check CHECK ((length(method) <= 256)),
+    CONSTRAINT events_reason_check CHECK ((length(reason) <= 512)),
+    CONSTRAINT events_request_id_check CHECK ((length(request_id) <= 64)),
+    CONSTRAINT events_user_id_check CHECK ((length(user_id) <= 128))
+);
+COMMENT ON TABLE audit.events IS
+  'A row stands for `count` events that are alike, from first_us to last_us; address and request id are the first one''s.';
+COMMENT ON COLUMN audit.events.recorded_us IS
+  'By the clock of the database; no service can set it, nor database_user.';
+COMMENT ON COLUMN audit.events.first_us IS 'By the clock of the process.';
+COMMENT ON COLUMN audit.events.client IS
+  'Identity of the caller; NULL where its certificate names none.';
+ALTER TABLE audit.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME audit.events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+ALTER TABLE audit.events ADD CONSTRAINT events_pkey PRIMARY KEY (id);
+CREATE INDEX events_by_time ON audit.events (first_us, id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit.events FOR EACH STATEMENT
+  EXECUTE FUNCTION audit.refuse_change();
+ALTER TABLE audit.events ENABLE ALWAYS TRIGGER append_only;
+GRANT INSERT (first_us, last_us, count, event, client, method, reason, user_id, device_id,
+  ip_address, request_id) ON TABLE audit.events TO paycore_command, paycore_projector,
+  paycore_query;
+
 -- Schema ledger
 
 CREATE SCHEMA ledger;
@@ -512,6 +579,31 @@ $$;
 REVOKE ALL ON FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb) FROM
   PUBLIC;
 
+CREATE TABLE ledger.audit (
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    client text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    before jsonb,
+    after jsonb,
+    reason text,
+    user_id text,
+    device_id text,
+    ip_address text,
+    database_user text
+);
+COMMENT ON COLUMN ledger.audit.id IS
+  'A Snowflake where the service gave one (paycore.audit_id), good for one row. Else the next of a sequence, which a database session can draw without a lease: it counts from 1 and can never reach the Snowflakes, of which the smallest of a single day of use is above 10^14.';
+COMMENT ON COLUMN ledger.audit.database_user IS
+  'The role whose session made the change; NULL in rows that services wrote themselves.';
+ALTER TABLE ledger.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+CREATE INDEX audit_by_time ON ledger.audit (created_at_us, id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.audit FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.audit ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT ON TABLE ledger.audit TO paycore_command, paycore_audit;
+
 CREATE TABLE ledger.account_details (
     id bigint NOT NULL,
     metadata jsonb NOT NULL,
@@ -586,30 +678,6 @@ GRANT INSERT(overdraft_limit),UPDATE(overdraft_limit) ON TABLE ledger.accounts T
 GRANT INSERT (id, created_at_us, kind, currency, owner, institution, opened_by) ON TABLE
   ledger.accounts TO paycore_command;
 GRANT UPDATE (revision, status) ON TABLE ledger.accounts TO paycore_command;
-
-CREATE TABLE ledger.audit (
-    id bigint NOT NULL,
-    created_at_us bigint NOT NULL,
-    client text NOT NULL,
-    action text NOT NULL,
-    subject text NOT NULL,
-    before jsonb,
-    after jsonb,
-    reason text,
-    user_id text,
-    device_id text,
-    ip_address text,
-    database_user text
-);
-COMMENT ON COLUMN ledger.audit.id IS
-  'A Snowflake where the service gave one (paycore.audit_id), good for one row. Else the next of a sequence, which a database session can draw without a lease: it counts from 1 and can never reach the Snowflakes, of which the smallest of a single day of use is above 10^14.';
-COMMENT ON COLUMN ledger.audit.database_user IS
-  'The role whose session made the change; NULL in rows that services wrote themselves.';
-ALTER TABLE ledger.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.audit FOR EACH STATEMENT
-  EXECUTE FUNCTION ledger.refuse_change();
-ALTER TABLE ledger.audit ENABLE ALWAYS TRIGGER append_only;
-GRANT SELECT ON TABLE ledger.audit TO paycore_command, paycore_audit;
 
 CREATE SEQUENCE ledger.audit_id
     START WITH 1
@@ -1187,6 +1255,142 @@ END
 $$;
 REVOKE ALL ON FUNCTION signing.refuse_change() FROM PUBLIC;
 
+CREATE FUNCTION signing.tell_of_device() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM signing.write_event(
+    CASE WHEN TG_OP = 'UPDATE' THEN 'DEVICE_REVOKED'
+         WHEN NEW.vouched_by IS NULL THEN 'DEVICE_ENROLLED'
+         ELSE 'DEVICE_VOUCHED_FOR' END,
+    NEW.user_id, NEW.id, NULL);
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.tell_of_device() FROM PUBLIC;
+
+CREATE FUNCTION signing.tell_of_failure() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM signing.write_event(
+    'PIN_INCORRECT', NEW.user_id, NULL,
+    concat_ws(', ', NEW.verdict::text, NEW.attempts_left || ' attempts left'));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.tell_of_failure() FROM PUBLIC;
+
+CREATE FUNCTION signing.tell_of_lock() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  IF NEW.locked_until_us > OLD.locked_until_us THEN
+    PERFORM signing.write_event(
+      'PIN_LOCKED', NEW.user_id, NULL,
+      'until ' || to_char(to_timestamp(NEW.locked_until_us / 1000000.0) AT TIME ZONE 'UTC',
+                          'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  ELSIF to_timestamp(OLD.locked_until_us / 1000000.0) > clock_timestamp() THEN
+    PERFORM signing.write_event('PIN_UNLOCKED', NEW.user_id, NULL, NULL);
+  END IF;
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.tell_of_lock() FROM PUBLIC;
+
+CREATE FUNCTION signing.tell_of_pin() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    PERFORM signing.write_event('PIN_REMOVED', OLD.user_id, NULL, NULL);
+  ELSIF TG_OP = 'INSERT' OR OLD.reset_at_us IS NOT NULL AND NEW.reset_at_us IS NULL THEN
+    PERFORM signing.write_event('PIN_ENROLLED', NEW.user_id, NULL, NULL);
+  ELSIF OLD.reset_at_us IS NULL AND NEW.reset_at_us IS NOT NULL THEN
+    PERFORM signing.write_event('PIN_RESET', NEW.user_id, NULL, NULL);
+  ELSIF NEW.encoded_hash <> OLD.encoded_hash THEN
+    PERFORM signing.write_event('PIN_CHANGED', NEW.user_id, NULL, NULL);
+  END IF;
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.tell_of_pin() FROM PUBLIC;
+
+CREATE FUNCTION signing.write_event(event text, about text, device text, why text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+  now_us bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+BEGIN
+  INSERT INTO signing.events (
+    first_us, last_us, event, client, method, reason, user_id, device_id, ip_address, request_id)
+  VALUES (
+    now_us, now_us, event,
+    coalesce(nullif(current_setting('paycore.client', true), ''), session_user),
+    nullif(current_setting('paycore.method', true), ''),
+    left(concat_ws('; ', why, nullif(current_setting('paycore.reason', true), '')), 512),
+    about,
+    device,
+    nullif(current_setting('paycore.ip_address', true), ''),
+    nullif(current_setting('paycore.request_id', true), ''));
+END
+$$;
+REVOKE ALL ON FUNCTION signing.write_event(event text, about text, device text, why text) FROM
+  PUBLIC;
+
+CREATE TABLE signing.events (
+    id bigint NOT NULL,
+    recorded_us bigint DEFAULT ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint NOT NULL,
+    first_us bigint NOT NULL,
+    last_us bigint NOT NULL,
+    count bigint DEFAULT 1 NOT NULL,
+    event text NOT NULL,
+    client text,
+    method text,
+    reason text,
+    user_id text,
+    device_id text,
+    ip_address text,
+    request_id text,
+    database_user text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT events_client_check CHECK ((length(client) <= 128)),
+    CONSTRAINT events_count_check CHECK ((count > 0)),
+    CONSTRAINT events_device_id_check CHECK ((length(device_id) <= 128)),
+    CONSTRAINT events_event_check CHECK ((event ~ '^[A-Z][A-Z_]{0,63}$'::text)),
+    CONSTRAINT events_first_us_check CHECK ((first_us > 0)),
+    CONSTRAINT events_in_order CHECK ((last_us >= first_us)),
+    CONSTRAINT events_ip_address_check CHECK ((length(ip_address) <= 64)),
+    CONSTRAINT events_method_check CHECK ((length(method) <= 256)),
+    CONSTRAINT events_reason_check CHECK ((length(reason) <= 512)),
+    CONSTRAINT events_request_id_check CHECK ((length(request_id) <= 64)),
+    CONSTRAINT events_user_id_check CHECK ((length(user_id) <= 128))
+);
+COMMENT ON COLUMN signing.events.recorded_us IS
+  'By the clock of the database; no service can set it, nor database_user.';
+COMMENT ON COLUMN signing.events.first_us IS 'By the clock of the process.';
+COMMENT ON COLUMN signing.events.client IS
+  'Identity of the caller; NULL where its certificate names none.';
+ALTER TABLE signing.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME signing.events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+ALTER TABLE signing.events ADD CONSTRAINT events_pkey PRIMARY KEY (id);
+CREATE INDEX events_first_us_id_idx ON signing.events (first_us, id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON signing.events FOR EACH STATEMENT
+  EXECUTE FUNCTION audit.refuse_change();
+ALTER TABLE signing.events ENABLE ALWAYS TRIGGER append_only;
+GRANT INSERT (first_us, last_us, count, event, client, method, reason, user_id, device_id,
+  ip_address, request_id) ON TABLE signing.events TO paycore_signing;
+
 CREATE TABLE signing.attempt_counters (
     user_id text NOT NULL,
     failures bigint DEFAULT 0 NOT NULL,
@@ -1204,6 +1408,10 @@ COMMENT ON COLUMN signing.attempt_counters.cleared IS
   'How many of them a later success, or the lock that they led to, has settled.';
 COMMENT ON COLUMN signing.attempt_counters.lockouts IS 'Locks since the last success.';
 ALTER TABLE signing.attempt_counters ADD CONSTRAINT attempt_counters_pkey PRIMARY KEY (user_id);
+CREATE TRIGGER tells AFTER UPDATE OF locked_until_us ON signing.attempt_counters FOR EACH ROW WHEN
+  ((new.locked_until_us IS DISTINCT FROM old.locked_until_us)) EXECUTE FUNCTION
+  signing.tell_of_lock();
+ALTER TABLE signing.attempt_counters ENABLE ALWAYS TRIGGER tells;
 GRANT SELECT,INSERT ON TABLE signing.attempt_counters TO paycore_signing;
 GRANT UPDATE (failures, cleared, lockouts, locked_until_us) ON TABLE signing.attempt_counters TO
   paycore_signing;
@@ -1237,6 +1445,8 @@ ALTER TABLE signing.attempts ADD CONSTRAINT attempts_id_key UNIQUE (id);
 ALTER TABLE signing.attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (proof);
 CREATE INDEX attempts_fresh_until ON signing.attempts (fresh_until_us) WHERE (verdict IS NOT NULL);
 CREATE INDEX attempts_pending ON signing.attempts (user_id) WHERE (verdict IS NULL);
+CREATE TRIGGER tells AFTER UPDATE OF verdict ON signing.attempts FOR EACH ROW WHEN ((new.verdict = ANY (ARRAY['INCORRECT'::signing.verdict, 'ABANDONED'::signing.verdict]))) EXECUTE FUNCTION signing.tell_of_failure();
+ALTER TABLE signing.attempts ENABLE ALWAYS TRIGGER tells;
 GRANT SELECT,INSERT,DELETE ON TABLE signing.attempts TO paycore_signing;
 GRANT UPDATE (locked_until_us, attempts_left, verdict) ON TABLE signing.attempts TO paycore_signing;
 
@@ -1329,6 +1539,9 @@ ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER devices_are_kept;
 CREATE TRIGGER devices_stay BEFORE TRUNCATE ON signing.devices FOR EACH STATEMENT EXECUTE FUNCTION
   signing.refuse_change();
 ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER devices_stay;
+CREATE TRIGGER tells AFTER INSERT OR UPDATE ON signing.devices FOR EACH ROW EXECUTE FUNCTION
+  signing.tell_of_device();
+ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER tells;
 GRANT SELECT,INSERT ON TABLE signing.devices TO paycore_signing;
 GRANT UPDATE (revoked_at_us) ON TABLE signing.devices TO paycore_signing;
 
@@ -1351,6 +1564,9 @@ COMMENT ON COLUMN signing.pins.proof IS
 COMMENT ON COLUMN signing.pins.reset_at_us IS
   'Since then the user has no PIN and may enrol one; NULL while the PIN is in force.';
 ALTER TABLE signing.pins ADD CONSTRAINT pins_pkey PRIMARY KEY (user_id);
+CREATE TRIGGER tells AFTER INSERT OR DELETE OR UPDATE ON signing.pins FOR EACH ROW EXECUTE FUNCTION
+  signing.tell_of_pin();
+ALTER TABLE signing.pins ENABLE ALWAYS TRIGGER tells;
 GRANT SELECT,INSERT ON TABLE signing.pins TO paycore_signing;
 GRANT UPDATE (enrolled_at_us, pepper_id, encoded_hash, proof, reset_at_us) ON TABLE signing.pins TO
   paycore_signing;
@@ -1378,6 +1594,67 @@ CREATE TRIGGER spent_enrolments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE 
   signing.spent_enrolments FOR EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
 ALTER TABLE signing.spent_enrolments ENABLE ALWAYS TRIGGER spent_enrolments_append_only;
 GRANT SELECT,INSERT ON TABLE signing.spent_enrolments TO paycore_signing;
+
+CREATE VIEW audit.trail AS
+ SELECT 'LEDGER'::text AS source,
+    audit.id,
+    audit.created_at_us AS first_us,
+    audit.created_at_us AS last_us,
+    (1)::bigint AS count,
+    audit.action AS event,
+    audit.client,
+    NULL::text AS method,
+    audit.reason,
+    audit.user_id,
+    audit.device_id,
+    audit.ip_address,
+    NULL::text AS request_id,
+    audit.subject,
+    audit.database_user,
+    audit.before,
+    audit.after
+   FROM ledger.audit
+UNION ALL
+ SELECT 'SERVICES'::text AS source,
+    events.id,
+    events.first_us,
+    events.last_us,
+    events.count,
+    events.event,
+    events.client,
+    events.method,
+    events.reason,
+    events.user_id,
+    events.device_id,
+    events.ip_address,
+    events.request_id,
+    NULL::text AS subject,
+    events.database_user,
+    NULL::jsonb AS before,
+    NULL::jsonb AS after
+   FROM audit.events
+UNION ALL
+ SELECT 'SIGNING'::text AS source,
+    events.id,
+    events.first_us,
+    events.last_us,
+    events.count,
+    events.event,
+    events.client,
+    events.method,
+    events.reason,
+    events.user_id,
+    events.device_id,
+    events.ip_address,
+    events.request_id,
+    NULL::text AS subject,
+    events.database_user,
+    NULL::jsonb AS before,
+    NULL::jsonb AS after
+   FROM signing.events;
+COMMENT ON VIEW audit.trail IS
+  'Changes of accounts, grants and policies, and the security events of all services.';
+GRANT SELECT ON TABLE audit.trail TO paycore_audit;
 
 COMMENT ON INDEX signing.devices_of_user IS
   'A key is enrolled once for a user: revoked, it is in force under no other id, and never again.';

@@ -232,6 +232,17 @@ class Gate:
         except PaycoreError as error:
             await self._refuse(full_name, None, error, context)
 
+    async def decoded(
+        self, full_name: str, decode: Callable[[bytes], Any], raw: bytes, context: Context
+    ) -> Any:
+        """What `raw` says to a method that is open to all callers; ends the call where it is
+        nothing. Raises what grpc.aio ends an aborted call with."""
+        try:
+            return decode(raw)
+        except DecodeError:
+            refusal = invalid_field("", "not a request of this method")
+            return await self._refuse(full_name, None, refusal, context)
+
     def drain(self) -> None:
         """End the requests of every stream; what was read of them is still answered."""
         self._draining.begin()

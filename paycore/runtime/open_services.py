@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
 
 from paycore.runtime.gate import Gate
+
+Decode = Callable[[bytes], Any]
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
@@ -28,11 +30,13 @@ class OpenServices:
         """Serve `handlers` of `service` behind the gate."""
         guarded = {
             name: handler._replace(
+                # Bytes come as they are: what is wrong with them, the gate says.
+                request_deserializer=None,
                 **{
-                    kind: self._guard(f"{service}/{name}", method)
+                    kind: self._guard(f"{service}/{name}", method, handler.request_deserializer)
                     for kind in _KINDS
                     if (method := getattr(handler, kind)) is not None
-                }
+                },
             )
             for name, handler in handlers.items()
         }
@@ -42,14 +46,25 @@ class OpenServices:
     def add_generic_rpc_handlers(self, _: object) -> None:
         """Nothing: the generated functions give the same handlers in both ways."""
 
-    def _guard(self, full_name: str, method: Any) -> Any:
-        async def answer(request: Any, context: Any) -> Any:
-            await self._gate.require_identity(full_name, context)
-            return await method(request, context)
+    def _guard(self, full_name: str, method: Any, decode: Decode) -> Any:
+        async def read(sent: Any, context: Any) -> Any:
+            if isinstance(sent, bytes):
+                return await self._gate.decoded(full_name, decode, sent, context)
+            return self._decoded(full_name, decode, sent, context)
 
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        async def answer(sent: Any, context: Any) -> Any:
             await self._gate.require_identity(full_name, context)
-            async for reply in method(request, context):
+            return await method(await read(sent, context), context)
+
+        async def stream(sent: Any, context: Any) -> AsyncIterator[Any]:
+            await self._gate.require_identity(full_name, context)
+            async for reply in method(await read(sent, context), context):
                 yield reply
 
         return stream if inspect.isasyncgenfunction(method) else answer
+
+    async def _decoded(
+        self, full_name: str, decode: Decode, sent: AsyncIterator[bytes], context: Any
+    ) -> AsyncIterator[Any]:
+        async for raw in sent:
+            yield await self._gate.decoded(full_name, decode, raw, context)

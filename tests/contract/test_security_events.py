@@ -26,12 +26,12 @@ WITHIN_S = 15.0
 
 
 async def entries(services: LocalStack, wanted: TrailFilter, least: int) -> list[TrailEntry]:
-    """What the trail has of `wanted`, once there are `least` of them."""
+    """What the trail has of `wanted`, once it tells of as many as `least`."""
     deployment = find_deployment(services.endpoints.state)
     give_up_s = time.monotonic() + WITHIN_S
     while True:
         found = list((await read_trail(deployment, wanted, 1_000)).entries)
-        if len(found) >= least or time.monotonic() > give_up_s:
+        if sum(one.count for one in found) >= least or time.monotonic() > give_up_s:
             return found
         await asyncio.sleep(0.2)
 

@@ -17,6 +17,9 @@ from google.protobuf.message_factory import GetMessageClass
 from tests.support.fuzzing.messages import Messages
 from tests.support.fuzzing.values import Known
 
+OWN_RACE = "Internal error from Core"
+"""What grpc.aio says of its own writing to a call that has just been ended: no server does."""
+
 NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 """Codes that tell of a fault of the service."""
 
@@ -89,7 +92,7 @@ class Fuzzer:
         self.findings.outcomes[code.name] += 1
         endless = target.method.server_streaming
         hung = code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout == AMPLE_S and not endless
-        if code in NEVER or hung or took > timeout + LATE_S:
+        if (code in NEVER and details != OWN_RACE) or hung or took > timeout + LATE_S:
             sent = b"|".join(requests)[:300].hex()
             self.findings.faults.append(
                 f"{target.path} as {who}: {code.name} {details!r} after {took:.2f} of {timeout} s;"
