@@ -108,7 +108,7 @@ async def known_to(callers: Callers, rng: random.Random) -> Known:
     return known
 
 
-def memory(stack: LocalStack) -> dict[int, int]:
+def memory(stack: LocalStack) -> dict[tuple[str, int], int]:
     """Resident bytes of each process of the services."""
     found = {}
     for service in SERVICES:
@@ -116,7 +116,7 @@ def memory(stack: LocalStack) -> dict[int, int]:
             fields = dict(
                 line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
             )
-            found[pid] = int(fields["VmRSS"].split()[0]) * 1024
+            found[service, pid] = int(fields["VmRSS"].split()[0]) * 1024
     return found
 
 

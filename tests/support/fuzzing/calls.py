@@ -24,7 +24,10 @@ NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.Statu
 """Codes that tell of a fault of the service."""
 
 LATE_S = 1.0
-"""How much later than its deadline a call may end, in seconds."""
+"""How much later than its deadline a call may end, in seconds, beside what this process itself lost."""
+
+BEAT_S = 0.02
+"""How often this process looks whether it keeps up, in seconds."""
 
 AMPLE_S = 10.0
 """A call with so much time has to be answered within it, in seconds."""
@@ -64,6 +67,7 @@ class Fuzzer:
         self._rng = rng
         self._messages = Messages(rng, known)
         self.findings = Findings()
+        self._lost_s = 0.0
 
     async def run(self, calls: int, at_once: int = 16) -> None:
         """Make `calls` more calls, in turn over all methods."""
@@ -73,9 +77,20 @@ class Fuzzer:
             for number in ahead:
                 await self._call(self._targets[number % len(self._targets)])
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(work())
+        heart = asyncio.create_task(self._beat())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(at_once):
+                    group.create_task(work())
+        finally:
+            heart.cancel()
+
+    async def _beat(self) -> None:
+        """Count the time in which this process did not come to what was due."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(BEAT_S)
+            self._lost_s += time.monotonic() - began - BEAT_S
 
     async def _call(self, target: Target) -> None:
         rng = self._rng
@@ -85,9 +100,11 @@ class Fuzzer:
         requests = [self._messages.request(target.method.input_type) for _ in range(many)]
         metadata = rng.choice(_METADATA)
         cut = target.method.client_streaming and rng.random() < 0.3
-        began = time.monotonic()
+        began, lost_before_s = time.monotonic(), self._lost_s
         code, details = await self._outcome(target, who, requests, timeout, metadata, cut=cut)
-        took = time.monotonic() - began
+        # What was lost is counted at the next beat.
+        await asyncio.sleep(BEAT_S)
+        took = time.monotonic() - began - (self._lost_s - lost_before_s)
         self.findings.calls += 1
         self.findings.outcomes[code.name] += 1
         endless = target.method.server_streaming
