@@ -24,7 +24,7 @@ NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.Statu
 """Codes that tell of a fault of the service."""
 
 LATE_S = 1.0
-"""How much later than its deadline a call may end, in seconds, beside what this process itself lost."""
+"""How much later than its deadline a call may end, in seconds, but for what this process lost."""
 
 BEAT_S = 0.02
 """How often this process looks whether it keeps up, in seconds."""
