@@ -14,9 +14,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from deploy.local import LocalStack
 from deploy.local.certificates import IDENTITIES
@@ -26,6 +23,7 @@ from paycore.runtime.errors import from_rpc_error
 from paycore.runtime.tls import TlsFiles, server_name
 from tests.support.callers import TIMEOUT_S
 from tests.support.forgery import HOUR, Authority, Leaf, around_now, self_signed
+from tests.support.served import served
 
 EXPECTED = Path(__file__).with_name("access.txt")
 
@@ -64,19 +62,6 @@ def strangers(files: TlsFiles) -> dict[str, Handshake]:
             for name, leaf in shown.items()
         },
     }
-
-
-async def served(target: str, files: TlsFiles, server: str) -> list[MethodDescriptor]:
-    """Every method that `server` says it has."""
-    async with open_channel(target, files, SEPARATE_CONNECTION, service=server) as channel:
-        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
-        asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
-        (reply,) = [one async for one in ask(iter(asked), timeout=TIMEOUT_S)]
-    return [
-        method
-        for name in sorted(service.name for service in reply.list_services_response.service)
-        for method in descriptor_pool.Default().FindServiceByName(name).methods
-    ]
 
 
 @asynccontextmanager

@@ -10,23 +10,21 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from deploy.local import Endpoints, LocalStack
+from deploy.local import LocalStack
 from deploy.local.layout import SERVICES
 from operations.deployment import find_deployment
 from operations.verify.deployed import verify_deployment
 from paycore.runtime.channel import OPTIONS, SEPARATE_CONNECTION, open_channel
 from paycore.runtime.tls import server_name
-from tests.support.callers import TIMEOUT_S, Callers, refusal_of
+from tests.support.callers import Callers, refusal_of
 from tests.support.forgery import Authority
 from tests.support.fuzzing.calls import Fuzzer, Target
 from tests.support.fuzzing.values import Known
 from tests.support.ledger_checks import whole_ledger
 from tests.support.seeds import rounds
+from tests.support.served import served
 
 CALLS = rounds("PAYCORE_FUZZ_CALLS", 1_500)
 
@@ -40,21 +38,6 @@ short round caches are still being filled."""
 WARM_UP_SHARE = 0.3
 
 _HEALTH = health_pb2.HealthCheckRequest()
-
-
-async def methods(target: str, endpoints: Endpoints, server: str) -> list[MethodDescriptor]:
-    """Every method that `server` has, as its reflection tells."""
-    files = endpoints.tls["operator"]
-    async with open_channel(target, files, SEPARATE_CONNECTION, service=server) as channel:
-        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
-        asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
-        (reply,) = [one async for one in ask(iter(asked), timeout=TIMEOUT_S)]
-    pool = descriptor_pool.Default()
-    return [
-        method
-        for service in reply.list_services_response.service
-        for method in pool.FindServiceByName(service.name).methods
-    ]
 
 
 @pytest.fixture
@@ -81,7 +64,10 @@ async def targets(services: LocalStack) -> AsyncIterator[list[Target]]:
             for channel in channels.values():
                 # So that no handshake is part of a call's time.
                 await refusal_of(health_pb2_grpc.HealthStub(channel).Check(_HEALTH, timeout=10))
-            found += [Target(one, channels) for one in await methods(target, endpoints, server)]
+            found += [
+                Target(one, channels)
+                for one in await served(target, endpoints.tls["operator"], server)
+            ]
         yield found
 
 

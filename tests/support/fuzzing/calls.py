@@ -23,8 +23,9 @@ OWN_RACE = "Internal error from Core"
 NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 """Codes that tell of a fault of the service."""
 
-LATE_S = 1.0
-"""How much later than its deadline a call may end, in seconds, but for what this process lost."""
+LATE_S = 5.0
+"""How much later than its deadline a call may end, in seconds, but for what this process lost: the
+caller's own side ends it, from a queue that sixteen workers and the services' processes delay."""
 
 BEAT_S = 0.02
 """How often this process looks whether it keeps up, in seconds."""
