@@ -16,7 +16,8 @@ from paycore.domain.accounts import Account
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.domain.rules import PAYER_INITIATED, Rules
-from paycore.domain.transfers import Command, Refused, TransferCommand
+from paycore.domain.step_up_policy import StepUpRule
+from paycore.domain.transfers import Command, Refused, StepUpBasis, TransferCommand
 
 
 class Admission:
@@ -116,7 +117,7 @@ class Admission:
         questions = [
             Question(items[at]._replace(key=key), deadline_s, at)
             for at in judged
-            if at in payers and not self._basis_is_missing(items[at], payers[at])
+            if at in payers and not isinstance(self._early(items[at], payers[at]), StepUpRule)
         ]
         if not questions or self._judge is None:
             return admitted
@@ -141,11 +142,14 @@ class Admission:
         payer = (await self._payers.find(command.client, command.key, [command])).get(0)
         if payer is None:
             return command
-        if self._basis_is_missing(command, payer):
-            if parsed.proof is None:
+        early = self._early(command, payer)
+        if not isinstance(early, StepUpBasis):
+            if parsed.proof is not None:
+                # Also where the plan may do without: what it hangs on changes meanwhile.
+                command = await self._step_up.authorize(command, payer, parsed.proof, deadline_s)
+            elif early is not None:
                 # The plan will ask for one: no need to judge before.
                 return command
-            command = await self._step_up.authorize(command, payer, parsed.proof, deadline_s)
         if judged and self._judge is not None:
             verdict = await self._judge.judge(Question(command, deadline_s))
             command = command._replace(risk=verdict)
@@ -154,9 +158,8 @@ class Admission:
     def _is_judged(self, command: TransferCommand) -> bool:
         return self._judge is not None and command.kind in PAYER_INITIATED
 
-    def _basis_is_missing(self, command: TransferCommand, payer: Account) -> bool:
-        """Whether policy asks for the payer's approval."""
-        basis = self._rules().step_up_basis(
-            command.client, command.kind, command.amount, command.currency, payer
-        )
-        return basis is None
+    def _early(self, command: TransferCommand, payer: Account) -> StepUpBasis | StepUpRule | None:
+        """What policy says of it before the payer's past is known, which the plan reads."""
+        if command.kind not in PAYER_INITIATED:
+            return StepUpBasis.NOT_APPLICABLE
+        return self._rules().step_up(command.client, command.amount, command.currency, payer)

@@ -9,6 +9,7 @@ from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason, account_not_found, transfer_not_found
 from paycore.domain.grants import GrantAction, Reach
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Minor
+from paycore.domain.past import Past
 from paycore.domain.plan import BatchState, Key, KeyRow, OutcomeKind, ParentState, Plan
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import (
@@ -75,6 +76,7 @@ class Draft:
         self.stored = state.stored
         self.plan = Plan()
         self.decided: dict[Key, tuple[bytes, Decided]] = {}
+        self.past = Past(state.past, self.plan.transfers)
         self._ids: Iterator[int] = iter(ids)
         self._accounts = {
             account_id: Working(account) for account_id, account in state.accounts.items()

@@ -133,6 +133,8 @@ EXPECTED = {
     "local_seed.seed_step_up_policies": by("ledger.step_up_policies", "currency"),
     "partitions.add_transfer_partition": NOTHING,
     "partitions.covered_until": NOTHING,
+    "past.paid_before": by("ledger.transfers", "debit_account"),
+    "past.unapproved_since": by("ledger.transfers", "debit_account", "debit_version"),
     "posting.clock_us": NOTHING,
     "posting.find_by_reference": by("ledger.transfers", "client", "reference")
     | by("ledger.declines", "client", "reference"),
@@ -175,7 +177,6 @@ EXPECTED = {
     "rewrites.request_rewrites": REWRITES,
     "risk.all_rules": NOTHING,
     "risk.debits_of_day": by("ledger.transfers", "debit_account", "debit_version"),
-    "risk.paid_before": by("ledger.transfers", "debit_account"),
     "risk.stored_keys": KEYS,
     "rules.all_grants": NOTHING,
     "rules.all_scheme_grants": whole("ledger.scheme_grants"),
