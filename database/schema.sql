@@ -620,7 +620,7 @@ CREATE SEQUENCE ledger.audit_id
 
 CREATE TABLE ledger.authorizations (
     id bigint NOT NULL,
-    transfer_id bigint NOT NULL,
+    transfer_id bigint,
     signed_at_us bigint NOT NULL,
     issued_at_us bigint NOT NULL,
     expires_at_us bigint NOT NULL,
@@ -631,9 +631,15 @@ CREATE TABLE ledger.authorizations (
     key_id text NOT NULL,
     digest bytea NOT NULL,
     signature bytea NOT NULL,
+    group_id bigint,
+    payer bigint,
     CONSTRAINT authorizations_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT authorizations_of_one CHECK ((((transfer_id IS NULL) = (group_id IS NOT NULL)) AND ((group_id IS NULL) = (payer IS NULL)))),
     CONSTRAINT authorizations_signature_check CHECK ((length(signature) = 64))
 );
+COMMENT ON COLUMN ledger.authorizations.group_id IS
+  'The group of which it approves all that `payer` pays; then there is no single transfer.';
+ALTER TABLE ledger.authorizations ADD CONSTRAINT authorizations_of_payer UNIQUE (group_id, payer);
 ALTER TABLE ledger.authorizations ADD CONSTRAINT authorizations_pkey PRIMARY KEY (id);
 ALTER TABLE ledger.authorizations
     ADD CONSTRAINT authorizations_transfer_id_key UNIQUE (transfer_id);
@@ -858,7 +864,8 @@ ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.grants FOR EACH STATEMENT EXECUTE FUNCTION
   ledger.refuse_change();
 ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.grants TO paycore_command, paycore_audit, paycore_query;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.grants TO paycore_command;
+GRANT SELECT ON TABLE ledger.grants TO paycore_audit, paycore_query;
 
 CREATE TABLE ledger.id_leases (
     instance smallint NOT NULL,
@@ -983,21 +990,39 @@ ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.scheme_grants FOR EACH STATEMENT EXECUTE
   FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.scheme_grants TO paycore_command, paycore_audit;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.scheme_grants TO paycore_command;
+GRANT SELECT ON TABLE ledger.scheme_grants TO paycore_audit;
 
 CREATE TABLE ledger.step_up_policies (
     currency text NOT NULL,
     threshold bigint NOT NULL,
+    first_payment_threshold bigint,
+    daily_total bigint,
+    revision bigint DEFAULT 1 NOT NULL,
     CONSTRAINT step_up_policies_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT step_up_policies_daily_total_check CHECK ((daily_total >= 0)),
+    CONSTRAINT step_up_policies_first_is_lower CHECK ((first_payment_threshold <= threshold)),
+    CONSTRAINT step_up_policies_first_payment_threshold_check CHECK ((first_payment_threshold >= 0)),
+    CONSTRAINT step_up_policies_revision_check CHECK ((revision > 0)),
     CONSTRAINT step_up_policies_threshold_check CHECK ((threshold >= 0))
 );
+COMMENT ON COLUMN ledger.step_up_policies.threshold IS
+  'Above this many minor units a payment needs its payer''s approval.';
+COMMENT ON COLUMN ledger.step_up_policies.first_payment_threshold IS
+  'The same for payments to a payee that the payer has not paid before; NULL for no such rule.';
+COMMENT ON COLUMN ledger.step_up_policies.daily_total IS
+  'What an account may pay without approval in a day of UTC, in minor units; NULL for no such rule.';
+COMMENT ON COLUMN ledger.step_up_policies.revision IS 'Raised by every change.';
 ALTER TABLE ledger.step_up_policies ADD CONSTRAINT step_up_policies_pkey PRIMARY KEY (currency);
 CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.step_up_policies FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('STEP_UP_POLICY', 'currency');
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.step_up_policies FOR EACH STATEMENT EXECUTE
   FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.step_up_policies TO paycore_command, paycore_audit;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.step_up_policies TO paycore_command;
+GRANT SELECT ON TABLE ledger.step_up_policies TO paycore_audit;
+GRANT UPDATE (threshold, first_payment_threshold, daily_total, revision) ON TABLE
+  ledger.step_up_policies TO paycore_command;
 
 CREATE TABLE ledger.transfer_details (
     id bigint NOT NULL,
