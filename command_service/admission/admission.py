@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from command_service import anew
 from command_service.admission.few_at_once import few_at_once
+from command_service.admission.group_payers import early_of_group
 from command_service.admission.payers import Payers
-from command_service.admission.proof import ParsedTransfer
+from command_service.admission.proof import ParsedTransfer, Proof
 from command_service.admission.risk.judge import RiskJudge
 from command_service.admission.risk.port import Question
 from command_service.admission.step_up import StepUpAdmission
 from command_service.admission.velocity import Velocity
-from paycore.domain.accounts import Account
+from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.domain.rules import PAYER_INITIATED, Rules
 from paycore.domain.step_up_policy import StepUpRule
-from paycore.domain.transfers import Command, Refused, StepUpBasis, TransferCommand
+from paycore.domain.transfers import Command, GroupCommand, Refused, StepUpBasis, TransferCommand
 
 
 class Admission:
@@ -101,31 +102,44 @@ class Admission:
         return commands, refused
 
     async def admit_group(
-        self, client: str, key: str, items: Sequence[TransferCommand], deadline_s: float
-    ) -> list[TransferCommand]:
-        """The items of a group to queue, none of which carries a proof.
+        self, group: GroupCommand, proofs: Mapping[AccountId, Proof], deadline_s: float
+    ) -> GroupCommand:
+        """The group to queue; `proofs` are by the account that pays.
 
-        Raises PaycoreError as the checks do: of the first item that is refused, with its place.
+        Raises PaycoreError as the checks do: of the first payer that is refused, with its account,
+        or of the first item, with its place.
         """
+        items = group.items
         if self._velocity is not None:
-            await self._velocity.admit(client, items)
-        admitted = list(items)
+            await self._velocity.admit(group.client, items)
         judged = [at for at, item in enumerate(items) if self._is_judged(item)]
-        if not judged:
-            return admitted
-        payers = await self._payers.find(client, key, items)
+        if not judged and not proofs:
+            return group
+        payers = await self._payers.find(group.client, group.key, items)
+        early = early_of_group(group, payers, self._rules())
+        asked = {
+            one.payer: proofs[one.payer.id]
+            for one in early.values()
+            if one.payer.id in proofs and not isinstance(one.found, StepUpBasis)
+        }
+        group = await self._step_up.authorize_group(group, asked, deadline_s)
+        approved = {payer for payer, _ in group.authorizations}
         questions = [
-            Question(items[at]._replace(key=key), deadline_s, at)
+            Question(items[at]._replace(key=group.key), deadline_s, at)
             for at in judged
-            if at in payers and not isinstance(self._early(items[at], payers[at]), StepUpRule)
+            if items[at].debit_account in early
+            and (items[at].debit_account in approved
+            # Else the plan will ask for an approval: no need to judge before.
+            or not isinstance(early[items[at].debit_account].found, StepUpRule))
         ]
         if not questions or self._judge is None:
-            return admitted
+            return group
         verdicts = await self._judge.judge_group(questions)
+        admitted = list(items)
         for question, verdict in zip(questions, verdicts, strict=True):
             if question.item is not None:
                 admitted[question.item] = items[question.item]._replace(risk=verdict)
-        return admitted
+        return group._replace(items=tuple(admitted))
 
     def let_go(self, commands: Iterable[Command]) -> None:
         """Of commands that were let through and are not handed to the engine."""

@@ -102,8 +102,8 @@ class Way:
         """The outcome of a group."""
         deadline_s = self.core.clock.monotonic_s() + PATIENCE_S
         plain = [one._replace(key="", request_hash=b"") for one in items]
-        admitted = await self.admission.admit_group(CLIENT, key, plain, deadline_s)
-        group = GroupCommand(CLIENT, key, key.encode(), tuple(admitted))
+        group = GroupCommand(CLIENT, key, key.encode(), tuple(plain))
+        group = await self.admission.admit_group(group, {}, deadline_s)
         (outcome,) = await engine.submit([group], deadline_s)
         return outcome
 
