@@ -113,10 +113,10 @@ class PostgresLedger:
         fresh = commands
         if stored:
             fresh = [one for one in commands if (one.client, one.key) not in stored]
-        wanted = wants(fresh, accounts)
+        matters = wants(fresh, accounts)
         past = PastRead()
-        if wanted.payers or wanted.pairs:
-            past = await self._past.read(connection, wanted, accounts)
+        if matters.payers or matters.pairs:
+            past = await self._past.read(connection, matters, accounts)
         return BatchState(accounts, stored, standing, clock_us, past)
 
     async def _parents(

@@ -3,7 +3,7 @@
 from database.migrations.statements import run_file
 
 revision = "0070"
-down_revision = "0031"
+down_revision = "0028"
 
 
 def upgrade() -> None:

@@ -135,6 +135,17 @@ EXPECTED = {
     "partitions.covered_until": NOTHING,
     "past.paid_before": by("ledger.transfers", "debit_account"),
     "past.unapproved_since": by("ledger.transfers", "debit_account", "debit_version"),
+    # Policy is small.
+    "policy.all_policies": NOTHING,
+    "policy.find_policy": NOTHING,
+    "policy.give_grant": by("ledger.grants", "client", "action", "scope", "institution"),
+    "policy.give_scheme": by("ledger.scheme_grants", "client", "scheme"),
+    "policy.list_grants": whole("ledger.scheme_grants"),
+    "policy.remove_policy": NOTHING,
+    "policy.set_policy": by("ledger.step_up_policies", "currency"),
+    "policy.take_grant": by("ledger.grants", "client", "action", "scope", "institution"),
+    "policy.take_scheme": by("ledger.scheme_grants", "client", "scheme"),
+    "policy.take_turn": NOTHING,
     "posting.clock_us": NOTHING,
     "posting.find_by_reference": by("ledger.transfers", "client", "reference")
     | by("ledger.declines", "client", "reference"),
@@ -275,6 +286,7 @@ EXPECTED = {
     "verify_transfers.check_families": VERIFICATION,
     "verify_transfers.check_groups": VERIFICATION,
     "verify_transfers.check_sides": VERIFICATION,
+    "verify_transfers.read_group_legs": TRANSFERS | by("ledger.transfer_groups", "id"),
     "verify_transfers.read_authorizations": by("ledger.authorizations", "id")
     | first("ledger.authorizations", "id")
     | TRANSFERS,
