@@ -20,7 +20,7 @@ CREATE TYPE ledger.grant_action AS ENUM ('READ', 'SET_STATUS', 'STEP_UP_EXEMPT',
 CREATE TYPE ledger.grant_scope AS ENUM ('OWN', 'INSTITUTION', 'ALL');
 
 CREATE TYPE ledger.outcome_kind AS ENUM ('TRANSFER', 'DECLINE', 'ACCOUNT', 'ACCOUNT_STATUS',
-  'GROUP', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER');
+  'GROUP', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER', 'POLICY');
 
 CREATE TYPE ledger.step_up_basis AS ENUM ('AUTHORIZED', 'BELOW_THRESHOLD', 'CLIENT_EXEMPT',
   'NOT_APPLICABLE');
@@ -955,6 +955,14 @@ CREATE INDEX open_holds_expiry ON ledger.open_holds (expires_at_us) WHERE (expir
   NULL);
 GRANT SELECT ON TABLE ledger.open_holds TO paycore_command, paycore_audit;
 
+CREATE SEQUENCE ledger.policy_revision
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+GRANT USAGE ON SEQUENCE ledger.policy_revision TO paycore_command;
+
 CREATE TABLE ledger.risk_rules (
     currency text NOT NULL,
     daily_limit bigint,
@@ -998,12 +1006,11 @@ CREATE TABLE ledger.step_up_policies (
     threshold bigint NOT NULL,
     first_payment_threshold bigint,
     daily_total bigint,
-    revision bigint DEFAULT 1 NOT NULL,
+    revision bigint DEFAULT nextval('ledger.policy_revision'::regclass) NOT NULL,
     CONSTRAINT step_up_policies_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT step_up_policies_daily_total_check CHECK ((daily_total >= 0)),
     CONSTRAINT step_up_policies_first_is_lower CHECK ((first_payment_threshold <= threshold)),
     CONSTRAINT step_up_policies_first_payment_threshold_check CHECK ((first_payment_threshold >= 0)),
-    CONSTRAINT step_up_policies_revision_check CHECK ((revision > 0)),
     CONSTRAINT step_up_policies_threshold_check CHECK ((threshold >= 0))
 );
 COMMENT ON COLUMN ledger.step_up_policies.threshold IS
@@ -1012,7 +1019,8 @@ COMMENT ON COLUMN ledger.step_up_policies.first_payment_threshold IS
   'The same for payments to a payee that the payer has not paid before; NULL for no such rule.';
 COMMENT ON COLUMN ledger.step_up_policies.daily_total IS
   'What an account may pay without approval in a day of UTC, in minor units; NULL for no such rule.';
-COMMENT ON COLUMN ledger.step_up_policies.revision IS 'Raised by every change.';
+COMMENT ON COLUMN ledger.step_up_policies.revision IS
+  'Taken anew by every change: never twice the same, also where a policy was removed in between.';
 ALTER TABLE ledger.step_up_policies ADD CONSTRAINT step_up_policies_pkey PRIMARY KEY (currency);
 CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.step_up_policies FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('STEP_UP_POLICY', 'currency');
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER audit_policy;

@@ -128,9 +128,11 @@ class Admission:
             Question(items[at]._replace(key=group.key), deadline_s, at)
             for at in judged
             if items[at].debit_account in early
-            and (items[at].debit_account in approved
-            # Else the plan will ask for an approval: no need to judge before.
-            or not isinstance(early[items[at].debit_account].found, StepUpRule))
+            and (
+                items[at].debit_account in approved
+                # Else the plan will ask for an approval: no need to judge before.
+                or not isinstance(early[items[at].debit_account].found, StepUpRule)
+            )
         ]
         if not questions or self._judge is None:
             return group

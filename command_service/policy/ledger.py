@@ -164,9 +164,7 @@ class PolicyLedger:
         )
         return outcome, xid
 
-    async def _apply(
-        self, connection: asyncpg.Connection, command: PolicyChange
-    ) -> PolicyOutcome:
+    async def _apply(self, connection: asyncpg.Connection, command: PolicyChange) -> PolicyOutcome:
         match command:
             case SetPolicy(currency=currency, policy=policy):
                 await self._check_revision(connection, command)
@@ -192,9 +190,7 @@ class PolicyLedger:
         queries = self._queries
         if isinstance(grant, SchemeGrant):
             change = queries.give_scheme if given else queries.take_scheme
-            return (
-                await change(connection, client=grant.client, scheme=grant.scheme)
-            ) is not None
+            return (await change(connection, client=grant.client, scheme=grant.scheme)) is not None
         change = queries.give_grant if given else queries.take_grant
         done = await change(
             connection,
@@ -237,6 +233,4 @@ def _is_known(place: GrantPlace) -> bool:
 def _grant(place: GrantPlace) -> Grant | SchemeGrant:
     if place.kind == _SCHEME:
         return SchemeGrant(place.client, place.what)
-    return Grant(
-        place.client, GrantAction(place.what), GrantScope(place.scope), place.institution
-    )
+    return Grant(place.client, GrantAction(place.what), GrantScope(place.scope), place.institution)

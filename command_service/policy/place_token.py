@@ -1,7 +1,6 @@
 """Page tokens of the list of grants: opaque, and good only for the list they were made for.
 
-A token is a truncated HMAC-SHA256 over the client and the filter that it was made for, and the place
-itself as JSON.
+A token is a truncated HMAC-SHA256 over caller, filter and place, and the place itself as JSON.
 """
 
 from __future__ import annotations

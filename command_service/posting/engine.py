@@ -349,9 +349,7 @@ class PostingEngine:
 
         rules = self._rules()
 
-        def wants(
-            fresh: Sequence[Command], accounts: Mapping[AccountId, Account]
-        ) -> PastWanted:
+        def wants(fresh: Sequence[Command], accounts: Mapping[AccountId, Account]) -> PastWanted:
             # Those of now, and no others afterwards: what they do not ask for is not read.
             nonlocal rules
             rules = self._rules()

@@ -63,7 +63,7 @@ class LedgerStore(Protocol):
     ) -> list[Outcome]:
         """Read under lock, decide, write and commit `commands` in one transaction.
 
-        `wants` is asked once, when the accounts are locked, about the commands that have no outcome.
+        `wants` is asked once, under the locks, about the commands that have no outcome yet.
         The outcomes are in the order of the commands; those stored now carry their position.
         Raises ConflictError (HeldError where it is known who is in the way), UnreachableError,
         OutcomeUnknownError or RejectedError.

@@ -22,9 +22,8 @@ from paycore.runtime.server import Call
 from paycore.v1 import actor_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
 
-
 MAX_STEP_UPS = 16
-"""Payers of one group who may approve: each costs a question to the signing service about all of it."""
+"""Payers of one group who may approve: each costs the signing service a look at all of it."""
 
 
 class GroupServicer:
@@ -83,7 +82,10 @@ class GroupServicer:
     async def _parse(
         self, request: pb2.SubmitTransferGroupRequest, client: str
     ) -> tuple[list[TransferCommand], Mapping[AccountId, Proof]]:
-        """The items, and by payer the approvals that came along. Raises PaycoreError INVALID_FIELD with the bad fields of all items."""
+        """The items, and by payer the approvals that came along.
+
+        Raises PaycoreError INVALID_FIELD with the bad fields of all of it.
+        """
         fields = Fields()
         fields.key(request.idempotency_key)
         if request.HasField("actor"):

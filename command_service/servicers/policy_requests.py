@@ -88,9 +88,7 @@ class PolicyRequests:
         return RemovePolicy(
             client,
             request.idempotency_key,
-            command_hash(
-                self._secret, "remove_step_up_policy/1", request.currency, request.reason
-            ),
+            command_hash(self._secret, "remove_step_up_policy/1", request.currency, request.reason),
             request.currency,
             _expected_revision(request),
             request.reason,

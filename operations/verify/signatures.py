@@ -75,9 +75,7 @@ async def _intent(connection: asyncpg.Connection, queries: Any, row: asyncpg.Rec
     )
 
 
-def _fault(
-    row: asyncpg.Record, intent: Intent, keys: Mapping[str, Ed25519PublicKey]
-) -> str | None:
+def _fault(row: asyncpg.Record, intent: Intent, keys: Mapping[str, Ed25519PublicKey]) -> str | None:
     authorization = Authorization(
         id=row["id"],
         user_id=row["user_id"],

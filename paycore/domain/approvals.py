@@ -1,4 +1,4 @@
-"""On what ground a payment is let through: approved, exempt, below policy, or none of its matter."""
+"""On what ground a payment is let through: approved, exempt, below policy, not applicable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What payers did before, as far as policy hangs on it: as it was read, and as the batch goes on."""
+"""What payers did before, where policy hangs on it: as it was read, and as the batch goes on."""
 
 from __future__ import annotations
 

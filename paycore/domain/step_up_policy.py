@@ -41,7 +41,7 @@ class StepUpPolicy:
     The exemption of low values (PSD2 RTS article 16) counts what was paid since the last approval.
     This counts the day, and is not reset by an approval: that was for one payment, and says nothing
     of others. What the payer approved, and what exempt clients paid, is not counted. A hold counts
-    when it is set, and its capture no more; what is released, refunded or reversed is not taken off.
+    when it is set, and its capture no more; what is released, refunded or reversed stays counted.
     """
 
     @property

@@ -127,9 +127,7 @@ async def test_one_approval_for_each_payer_above_policy(
     for again in (legs.request(), legs.request(first=wrong)):
         reply = await submit(app, again)
         assert reply.replayed
-        assert [one.id for one in reply.transfers] == [
-            one.id for one in done.transfers
-        ]
+        assert [one.id for one in reply.transfers] == [one.id for one in done.transfers]
     rows = await tables.fetch(
         "SELECT payer, transfer_id FROM ledger.authorizations WHERE group_id = $1", done.group_id
     )
@@ -138,7 +136,7 @@ async def test_one_approval_for_each_payer_above_policy(
 
     reply = await app.signing.GetPublicKeys(signing.GetPublicKeysRequest(), timeout=TIMEOUT_S)
     report = await verify_ledger(
-        services.endpoints.dsn("paycore_audit"),
+        services.endpoints.postgres_dsn["paycore_audit"],
         authorization_keys={
             key.key_id: key.public_key
             for key in reply.keys

@@ -122,7 +122,8 @@ legs AS (
          payer.balance, payee.balance, payer.held, $2::bigint + draft.n,
          kind::ledger.transfer_kind,
          (CASE WHEN kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD')
-          THEN 'BELOW_THRESHOLD' ELSE 'NOT_APPLICABLE' END)::ledger.step_up_basis, 'EUR', 'bulk', parent,
+          THEN 'BELOW_THRESHOLD' ELSE 'NOT_APPLICABLE' END)::ledger.step_up_basis,
+         'EUR', 'bulk', parent,
          sequence, remaining, state::ledger.transfer_state, released,
          $1::bigint + grouped - 1
   FROM draft

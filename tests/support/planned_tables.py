@@ -62,7 +62,9 @@ class PlannedTables:
             {key: self.stored[key] for key in keys if key in self.stored},
             {one: self._parent(one) for one in parents if one in self.transfers},
             self.clock_us,
-            PastRead() if rules is None else self._past(wanted_past(commands, rules, self.accounts)),
+            PastRead()
+            if rules is None
+            else self._past(wanted_past(commands, rules, self.accounts)),
         )
 
     def _past(self, wanted: PastWanted) -> PastRead:

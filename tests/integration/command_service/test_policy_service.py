@@ -107,9 +107,7 @@ async def test_a_policy_holds_at_once_and_a_retry_changes_nothing(desk: Desk) ->
     refused = await desk.refused("SetStepUpPolicy", stale)
     assert refused.reason == "VERSION_MISMATCH"
     assert refused.error.metadata["actual"] == str(done.policy.revision)
-    later = await desk.call(
-        "SetStepUpPolicy", setting(700, expected_revision=done.policy.revision)
-    )
+    later = await desk.call("SetStepUpPolicy", setting(700, expected_revision=done.policy.revision))
     assert later.policy.revision > done.policy.revision
     assert not later.policy.HasField("daily_total_minor_units")
     # The retry of what was set before does not bring it back.

@@ -162,9 +162,7 @@ async def test_holds_count_once_and_what_was_approved_or_exempt_not_at_all(
         APP, "c", b"c", TransferKind.CAPTURE, held.transfer.id, payer, payee, hold.currency
     )
     assert await payers.rules_of(capture) == ["NOT_APPLICABLE"]
-    proof = authorization(
-        "owner-0", expires_at_us=payers.clock.now_us() + 60_000_000
-    )
+    proof = authorization("owner-0", expires_at_us=payers.clock.now_us() + 60_000_000)
     approved = payers.pay(0, 1, 5_000, authorization=proof)
     assert await payers.rules_of(approved) == ["AUTHORIZED"]
     await payers.admin.execute(

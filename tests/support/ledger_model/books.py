@@ -81,7 +81,7 @@ class Books:
         )
 
     def unapproved(self, payer: int, day: int, but: int | None) -> int:
-        """What `payer` paid or set aside on `day` as below policy, other than by the group `but`."""
+        """What `payer` paid or set aside on `day` as below policy, but by the group `but`."""
         return sum(
             one.amount
             for one in self.movements

@@ -61,7 +61,6 @@ def rules(policy: StepUpPolicy) -> Rules:
     )
 
 
-
 def opened(model: Books, names: Names) -> dict[AccountId, Account]:
     """The model's accounts as the tables hold them."""
     for number in model.accounts:
@@ -111,7 +110,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.names = Names()
         self.model = ModelLedger(books({}, BRANCH, CLEARING))
-        self.rules = rules(POLICIES[0])
+        self.in_force = rules(POLICIES[0])
         self.tables = PlannedTables(opened(self.model.books, self.names))
         self.waiting: list[Command] = []
         self.now_us = BEGIN_US
@@ -128,7 +127,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(chance=chances, policy=st.sampled_from(POLICIES))
     def fund(self, chance: random.Random, policy: StepUpPolicy) -> None:
         """Give the customers something to begin with."""
-        self.rules = rules(policy)
+        self.in_force = rules(policy)
         by_currency = (
             (self.model.books.thresholds, policy.threshold),
             (self.model.books.first_thresholds, policy.first_payment_threshold),
@@ -215,9 +214,9 @@ class LedgerMachine(RuleBasedStateMachine):
         needed = sum(map(ids_needed, commands))
         ids = range(self.next_id, self.next_id + needed)
         self.next_id += needed
-        state = self.tables.state(commands, self.rules)
-        plan = plan_batch(state, commands, self.rules, self.now_us, ids)
-        again = plan_batch(state, commands, self.rules, self.now_us, ids)
+        state = self.tables.state(commands, self.in_force)
+        plan = plan_batch(state, commands, self.in_force, self.now_us, ids)
+        again = plan_batch(state, commands, self.in_force, self.now_us, ids)
         assert rows(again) == rows(plan), "the same batch was decided otherwise"
         place = self.tables.apply(plan)
         for one, outcome in zip(asked, plan.outcomes, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from paycore.domain.accounts import Account, AccountId
+from paycore.domain.approvals import group_intent
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction, GrantScope
 from paycore.domain.money import Minor
@@ -17,7 +18,6 @@ from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
 from paycore.domain.step_up import Authorization, group_digest
 from paycore.domain.step_up_policy import DAY_US, StepUpPolicy, StepUpRule
-from paycore.domain.approvals import group_intent
 from paycore.domain.transfers import (
     Command,
     Declined,
@@ -238,9 +238,10 @@ class TestExemption:
 class TestGroups:
     def test_a_payment_cut_into_pieces_is_one_payment(self) -> None:
         by = under(StepUpPolicy(100))
-        assert bases(decided([group((1, 2, 50), (1, 3, 50))], by).outcomes[0]) == [
-            StepUpBasis.BELOW_THRESHOLD
-        ] * 2
+        assert (
+            bases(decided([group((1, 2, 50), (1, 3, 50))], by).outcomes[0])
+            == [StepUpBasis.BELOW_THRESHOLD] * 2
+        )
         planned = decided([group((1, 2, 50), (1, 3, 51))], by)
         (outcome,) = planned.outcomes
         assert isinstance(outcome, Refused)
@@ -266,9 +267,10 @@ class TestGroups:
     def test_a_days_total_holds_for_all_of_it(self) -> None:
         by = under(StepUpPolicy(100, daily_total=150))
         past = PastRead(spent(100))
-        assert bases(decided([group((1, 2, 25), (1, 3, 25))], by, past).outcomes[0]) == [
-            StepUpBasis.BELOW_THRESHOLD
-        ] * 2
+        assert (
+            bases(decided([group((1, 2, 25), (1, 3, 25))], by, past).outcomes[0])
+            == [StepUpBasis.BELOW_THRESHOLD] * 2
+        )
         above = decided([group((1, 2, 25), (1, 3, 26))], by, past).outcomes[0]
         assert asked_by(above) is StepUpRule.DAILY_TOTAL
 
@@ -333,7 +335,9 @@ class TestGroups:
     )
     def test_an_approval_is_for_no_other_group(self, other: GroupCommand) -> None:
         given = approved(group((1, 2, 101)), 1).authorizations
-        (outcome,) = decided([other._replace(authorizations=given)], under(StepUpPolicy(1))).outcomes
+        (outcome,) = decided(
+            [other._replace(authorizations=given)], under(StepUpPolicy(1))
+        ).outcomes
         assert isinstance(outcome, Refused)
         assert outcome.error.reason is Reason.AUTHORIZATION_INVALID
 

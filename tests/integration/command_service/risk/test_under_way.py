@@ -25,7 +25,13 @@ from command_service.admission.risk.rules import RulesAssessor
 from command_service.admission.step_up import StepUpAdmission
 from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
-from command_service.posting.store import Decide, LedgerStore, OutcomeUnknownError
+from command_service.posting.store import (
+    Decide,
+    LedgerStore,
+    OutcomeUnknownError,
+    Wants,
+    no_past,
+)
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream import StreamServicer
 from command_service.servicers.stretches import Stretches
@@ -133,8 +139,10 @@ class Cut:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def post(self, commands: Sequence[Any], journal_id: int, decide: Decide) -> list[Outcome]:
-        await self._store.post(commands, journal_id, decide)
+    async def post(
+        self, commands: Sequence[Any], journal_id: int, decide: Decide, wants: Wants = no_past
+    ) -> list[Outcome]:
+        await self._store.post(commands, journal_id, decide, wants)
         raise OutcomeUnknownError("1")
 
 
