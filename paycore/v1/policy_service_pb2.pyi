@@ -48,6 +48,8 @@ class _GrantActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantActi
     """Needs a scheme beside it: Grant.scheme."""
     GRANT_ACTION_OPEN_EXTERNAL: _GrantAction.ValueType  # 17
     GRANT_ACTION_SET_OVERDRAFT: _GrantAction.ValueType  # 18
+    GRANT_ACTION_ERASE: _GrantAction.ValueType  # 19
+    """Destroy the personal data of a subject."""
 
 class GrantAction(_GrantAction, metaclass=_GrantActionEnumTypeWrapper): ...
 
@@ -73,6 +75,8 @@ GRANT_ACTION_LINK_IDENTIFIER: GrantAction.ValueType  # 16
 """Needs a scheme beside it: Grant.scheme."""
 GRANT_ACTION_OPEN_EXTERNAL: GrantAction.ValueType  # 17
 GRANT_ACTION_SET_OVERDRAFT: GrantAction.ValueType  # 18
+GRANT_ACTION_ERASE: GrantAction.ValueType  # 19
+"""Destroy the personal data of a subject."""
 Global___GrantAction: _TypeAlias = GrantAction  # noqa: Y015
 
 class _GrantScope:
