@@ -22,7 +22,7 @@ from command_service.posting.store import (
 )
 from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import AccountId
-from paycore.domain.past import PastRead
+from paycore.domain.past import NOTHING_READ
 from paycore.domain.plan import (
     BatchState,
     Key,
@@ -114,7 +114,7 @@ class PostgresLedger:
         if stored:
             fresh = [one for one in commands if (one.client, one.key) not in stored]
         matters = wants(fresh, accounts)
-        past = PastRead()
+        past = NOTHING_READ
         if matters.payers or matters.pairs:
             past = await self._past.read(connection, matters, accounts)
         return BatchState(accounts, stored, standing, clock_us, past)

@@ -173,12 +173,12 @@ def _receipt(key: str, reply: Any) -> PolicyReceipt:
 
 
 def _policy(message: pb2.StepUpPolicy) -> StepUpPolicy:
-    first, total = "first_payment_threshold_minor_units", "daily_total_minor_units"
+    has_first = message.HasField("first_payment_threshold_minor_units")
     return StepUpPolicy(
         message.currency,
         message.threshold_minor_units,
-        message.first_payment_threshold_minor_units if message.HasField(first) else None,
-        message.daily_total_minor_units if message.HasField(total) else None,
+        message.first_payment_threshold_minor_units if has_first else None,
+        message.daily_total_minor_units if message.HasField("daily_total_minor_units") else None,
         message.revision,
     )
 

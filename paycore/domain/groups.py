@@ -92,8 +92,7 @@ def _undo(
 ) -> None:
     for account_id, figures in before.items():
         draft.account(account_id).restore(figures)
-    del draft.plan.transfers[transfers:]
-    draft.past.forget_after(transfers)
+    draft.undo_transfers(transfers)
     del draft.plan.details[details:]
 
 

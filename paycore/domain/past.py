@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId
@@ -51,9 +52,12 @@ class Spent(NamedTuple):
 class PastRead(NamedTuple):
     """What was read of what was wanted."""
 
-    spent: Mapping[AccountId, Spent] = {}
+    spent: Mapping[AccountId, Spent] = MappingProxyType({})
     paid: AbstractSet[Pair] = frozenset()
     """Those of the pairs wanted of whom the one has paid the other."""
+
+
+NOTHING_READ = PastRead()
 
 
 class Part(NamedTuple):

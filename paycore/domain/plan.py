@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId
-from paycore.domain.past import PastRead
+from paycore.domain.past import NOTHING_READ, PastRead
 from paycore.domain.position import Position
 from paycore.domain.step_up import Authorization
 from paycore.domain.transfers import (
@@ -62,7 +62,7 @@ class BatchState:
     clock_us: int = 0
     """The database's clock at the time, in microseconds since 1970; not read, 0, for commands of
     which none releases a hold: nothing expires by it."""
-    past: PastRead = field(default_factory=PastRead)
+    past: PastRead = NOTHING_READ
     """What payers did before, where policy hangs on it (`wanted_past`)."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
-from paycore.domain.past import PastRead, PastWanted, Spent, wanted_past
+from paycore.domain.past import NOTHING_READ, PastRead, PastWanted, Spent, wanted_past
 from paycore.domain.plan import (
     BatchState,
     Key,
