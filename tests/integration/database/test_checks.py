@@ -94,8 +94,6 @@ CHECKS = {
     "step_up_policies_threshold_check": "INSERT INTO ledger.step_up_policies VALUES ('CHF', -1)",
     "step_up_policies_currency_check": "INSERT INTO ledger.step_up_policies VALUES ('chf', 1)",
     "scheme_grants_scheme": "INSERT INTO ledger.scheme_grants VALUES ('c', 'Stripe')",
-    "step_up_policies_first_payment_threshold_check": "INSERT INTO ledger.step_up_policies"
-    " VALUES ('CHF', 1, -1)",
     "step_up_policies_daily_total_check": "INSERT INTO ledger.step_up_policies"
     " VALUES ('CHF', 1, NULL, -1)",
     "step_up_policies_first_is_lower": "INSERT INTO ledger.step_up_policies VALUES ('CHF', 1, 2)",
