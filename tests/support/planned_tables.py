@@ -62,7 +62,7 @@ class PlannedTables:
             {key: self.stored[key] for key in keys if key in self.stored},
             {one: self._parent(one) for one in parents if one in self.transfers},
             self.clock_us,
-            PastRead()
+            NOTHING_READ
             if rules is None
             else self._past(wanted_past(commands, rules, self.accounts)),
         )
