@@ -639,10 +639,11 @@ CREATE TABLE ledger.authorizations (
 );
 COMMENT ON COLUMN ledger.authorizations.group_id IS
   'The group of which it approves all that `payer` pays; then there is no single transfer.';
-ALTER TABLE ledger.authorizations ADD CONSTRAINT authorizations_of_payer UNIQUE (group_id, payer);
 ALTER TABLE ledger.authorizations ADD CONSTRAINT authorizations_pkey PRIMARY KEY (id);
 ALTER TABLE ledger.authorizations
     ADD CONSTRAINT authorizations_transfer_id_key UNIQUE (transfer_id);
+CREATE UNIQUE INDEX authorizations_of_payer ON ledger.authorizations (group_id, payer) WHERE
+  (group_id IS NOT NULL);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.authorizations FOR EACH
   STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.authorizations ENABLE ALWAYS TRIGGER append_only;
@@ -956,7 +957,7 @@ CREATE INDEX open_holds_expiry ON ledger.open_holds (expires_at_us) WHERE (expir
 GRANT SELECT ON TABLE ledger.open_holds TO paycore_command, paycore_audit;
 
 CREATE SEQUENCE ledger.policy_revision
-    START WITH 1
+    START WITH 2
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
@@ -1009,8 +1010,7 @@ CREATE TABLE ledger.step_up_policies (
     revision bigint DEFAULT nextval('ledger.policy_revision'::regclass) NOT NULL,
     CONSTRAINT step_up_policies_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT step_up_policies_daily_total_check CHECK ((daily_total >= 0)),
-    CONSTRAINT step_up_policies_first_is_lower CHECK ((first_payment_threshold <= threshold)),
-    CONSTRAINT step_up_policies_first_payment_threshold_check CHECK ((first_payment_threshold >= 0)),
+    CONSTRAINT step_up_policies_first_is_lower CHECK (((first_payment_threshold >= 0) AND (first_payment_threshold <= threshold))),
     CONSTRAINT step_up_policies_threshold_check CHECK ((threshold >= 0))
 );
 COMMENT ON COLUMN ledger.step_up_policies.threshold IS
