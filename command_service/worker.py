@@ -25,6 +25,7 @@ from command_service.personal.erasure import Erasure
 from command_service.personal.owners import Owners
 from command_service.personal.posting import PersonalPosting
 from command_service.personal.vault import Vault
+from command_service.policy.ledger import PolicyLedger
 from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
@@ -37,6 +38,8 @@ from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.groups import GroupServicer
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.personal_data import PersonalDataServicer
+from command_service.servicers.policy import PolicyServicer
+from command_service.servicers.policy_requests import PolicyRequests
 from command_service.servicers.stream import StreamServicer
 from command_service.servicers.stretches import Stretches
 from command_service.servicers.transfers import TransferServicer
@@ -60,7 +63,12 @@ from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
-from paycore.v1 import account_service_pb2, personal_data_service_pb2, transfer_service_pb2
+from paycore.v1 import (
+    account_service_pb2,
+    personal_data_service_pb2,
+    policy_service_pb2,
+    transfer_service_pb2,
+)
 
 OTHER_CONNECTIONS = 4
 """Connections beside those of the batches, in a pool apart so that neither waits for the other:
@@ -144,6 +152,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         stack.push_async_callback(signer.stop)
         store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
+        policy = PolicyLedger(pool, transactions, ids, clock, rules.refresh)
         identifiers = Identifiers(from_primary(pool))
         judge = await open_judge(settings, f"{application}-risk", clock, stack)
         ended = None if judge is None else judge.ended
@@ -216,6 +225,10 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                     Erasure(pool, transactions, keys, ids, clock), admission, rules.current
                 )
             ],
+        )
+        server.add(
+            policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+            [PolicyServicer(policy, PolicyRequests(rules.current, secret), secret)],
         )
         await server.start()
         expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")

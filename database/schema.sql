@@ -87,7 +87,7 @@ CREATE TYPE ledger.grant_action AS ENUM ('READ', 'SET_STATUS', 'STEP_UP_EXEMPT',
 CREATE TYPE ledger.grant_scope AS ENUM ('OWN', 'INSTITUTION', 'ALL');
 
 CREATE TYPE ledger.outcome_kind AS ENUM ('TRANSFER', 'DECLINE', 'ACCOUNT', 'ACCOUNT_STATUS',
-  'GROUP', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER');
+  'GROUP', 'ACCOUNT_LIMIT', 'ACCOUNT_IDENTIFIER', 'POLICY');
 
 CREATE TYPE ledger.step_up_basis AS ENUM ('AUTHORIZED', 'BELOW_THRESHOLD', 'CLIENT_EXEMPT',
   'NOT_APPLICABLE');
@@ -688,7 +688,7 @@ CREATE SEQUENCE ledger.audit_id
 
 CREATE TABLE ledger.authorizations (
     id bigint NOT NULL,
-    transfer_id bigint NOT NULL,
+    transfer_id bigint,
     signed_at_us bigint NOT NULL,
     issued_at_us bigint NOT NULL,
     expires_at_us bigint NOT NULL,
@@ -699,12 +699,19 @@ CREATE TABLE ledger.authorizations (
     key_id text NOT NULL,
     digest bytea NOT NULL,
     signature bytea NOT NULL,
+    group_id bigint,
+    payer bigint,
     CONSTRAINT authorizations_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT authorizations_of_one CHECK ((((transfer_id IS NULL) = (group_id IS NOT NULL)) AND ((group_id IS NULL) = (payer IS NULL)))),
     CONSTRAINT authorizations_signature_check CHECK ((length(signature) = 64))
 );
+COMMENT ON COLUMN ledger.authorizations.group_id IS
+  'The group of which it approves all that `payer` pays; then there is no single transfer.';
 ALTER TABLE ledger.authorizations ADD CONSTRAINT authorizations_pkey PRIMARY KEY (id);
 ALTER TABLE ledger.authorizations
     ADD CONSTRAINT authorizations_transfer_id_key UNIQUE (transfer_id);
+CREATE UNIQUE INDEX authorizations_of_payer ON ledger.authorizations (group_id, payer) WHERE
+  (group_id IS NOT NULL);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.authorizations FOR EACH
   STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.authorizations ENABLE ALWAYS TRIGGER append_only;
@@ -926,7 +933,8 @@ ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.grants FOR EACH STATEMENT EXECUTE FUNCTION
   ledger.refuse_change();
 ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.grants TO paycore_command, paycore_audit, paycore_query;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.grants TO paycore_command;
+GRANT SELECT ON TABLE ledger.grants TO paycore_audit, paycore_query;
 
 CREATE TABLE ledger.id_leases (
     instance smallint NOT NULL,
@@ -1016,6 +1024,14 @@ CREATE INDEX open_holds_expiry ON ledger.open_holds (expires_at_us) WHERE (expir
   NULL);
 GRANT SELECT ON TABLE ledger.open_holds TO paycore_command, paycore_audit;
 
+CREATE SEQUENCE ledger.policy_revision
+    START WITH 2
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+GRANT USAGE ON SEQUENCE ledger.policy_revision TO paycore_command;
+
 CREATE TABLE ledger.risk_rules (
     currency text NOT NULL,
     daily_limit bigint,
@@ -1051,21 +1067,38 @@ ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.scheme_grants FOR EACH STATEMENT EXECUTE
   FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.scheme_grants TO paycore_command, paycore_audit;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.scheme_grants TO paycore_command;
+GRANT SELECT ON TABLE ledger.scheme_grants TO paycore_audit;
 
 CREATE TABLE ledger.step_up_policies (
     currency text NOT NULL,
     threshold bigint NOT NULL,
+    first_payment_threshold bigint,
+    daily_total bigint,
+    revision bigint DEFAULT nextval('ledger.policy_revision'::regclass) NOT NULL,
     CONSTRAINT step_up_policies_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT step_up_policies_daily_total_check CHECK ((daily_total >= 0)),
+    CONSTRAINT step_up_policies_first_is_lower CHECK (((first_payment_threshold >= 0) AND (first_payment_threshold <= threshold))),
     CONSTRAINT step_up_policies_threshold_check CHECK ((threshold >= 0))
 );
+COMMENT ON COLUMN ledger.step_up_policies.threshold IS
+  'Above this many minor units a payment needs its payer''s approval.';
+COMMENT ON COLUMN ledger.step_up_policies.first_payment_threshold IS
+  'The same for payments to a payee that the payer has not paid before; NULL for no such rule.';
+COMMENT ON COLUMN ledger.step_up_policies.daily_total IS
+  'What an account may pay without approval in a day of UTC, in minor units; NULL for no such rule.';
+COMMENT ON COLUMN ledger.step_up_policies.revision IS
+  'Taken anew by every change: never twice the same, also where a policy was removed in between.';
 ALTER TABLE ledger.step_up_policies ADD CONSTRAINT step_up_policies_pkey PRIMARY KEY (currency);
 CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.step_up_policies FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('STEP_UP_POLICY', 'currency');
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.step_up_policies FOR EACH STATEMENT EXECUTE
   FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.step_up_policies ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.step_up_policies TO paycore_command, paycore_audit;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.step_up_policies TO paycore_command;
+GRANT SELECT ON TABLE ledger.step_up_policies TO paycore_audit;
+GRANT UPDATE (threshold, first_payment_threshold, daily_total, revision) ON TABLE
+  ledger.step_up_policies TO paycore_command;
 
 CREATE TABLE ledger.transfer_details (
     id bigint NOT NULL,

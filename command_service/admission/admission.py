@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from command_service import anew
 from command_service.admission.few_at_once import few_at_once
+from command_service.admission.group_payers import early_of_group
 from command_service.admission.payers import Payers
-from command_service.admission.proof import ParsedTransfer
+from command_service.admission.proof import ParsedTransfer, Proof
 from command_service.admission.risk.judge import RiskJudge
 from command_service.admission.risk.port import Question
 from command_service.admission.step_up import StepUpAdmission
 from command_service.admission.velocity import Velocity
-from paycore.domain.accounts import Account
+from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
 from paycore.domain.rules import PAYER_INITIATED, Rules
-from paycore.domain.transfers import Command, Refused, TransferCommand
+from paycore.domain.step_up_policy import StepUpRule
+from paycore.domain.transfers import Command, GroupCommand, Refused, StepUpBasis, TransferCommand
 
 
 class Admission:
@@ -100,31 +102,46 @@ class Admission:
         return commands, refused
 
     async def admit_group(
-        self, client: str, key: str, items: Sequence[TransferCommand], deadline_s: float
-    ) -> list[TransferCommand]:
-        """The items of a group to queue, none of which carries a proof.
+        self, group: GroupCommand, proofs: Mapping[AccountId, Proof], deadline_s: float
+    ) -> GroupCommand:
+        """The group to queue; `proofs` are by the account that pays.
 
-        Raises PaycoreError as the checks do: of the first item that is refused, with its place.
+        Raises PaycoreError as the checks do: of the first payer that is refused, with its account,
+        or of the first item, with its place.
         """
+        items = group.items
         if self._velocity is not None:
-            await self._velocity.admit(client, items)
-        admitted = list(items)
+            await self._velocity.admit(group.client, items)
         judged = [at for at, item in enumerate(items) if self._is_judged(item)]
-        if not judged:
-            return admitted
-        payers = await self._payers.find(client, key, items)
+        if not judged and not proofs:
+            return group
+        payers = await self._payers.find(group.client, group.key, items)
+        early = early_of_group(group, payers, self._rules())
+        asked = {
+            one.payer: proofs[one.payer.id]
+            for one in early.values()
+            if one.payer.id in proofs and not isinstance(one.found, StepUpBasis)
+        }
+        group = await self._step_up.authorize_group(group, asked, deadline_s)
+        approved = {payer for payer, _ in group.authorizations}
         questions = [
-            Question(items[at]._replace(key=key), deadline_s, at)
+            Question(items[at]._replace(key=group.key), deadline_s, at)
             for at in judged
-            if at in payers and not self._basis_is_missing(items[at], payers[at])
+            if items[at].debit_account in early
+            and (
+                items[at].debit_account in approved
+                # Else the plan will ask for an approval: no need to judge before.
+                or not isinstance(early[items[at].debit_account].found, StepUpRule)
+            )
         ]
         if not questions or self._judge is None:
-            return admitted
+            return group
         verdicts = await self._judge.judge_group(questions)
+        admitted = list(items)
         for question, verdict in zip(questions, verdicts, strict=True):
             if question.item is not None:
                 admitted[question.item] = items[question.item]._replace(risk=verdict)
-        return admitted
+        return group._replace(items=tuple(admitted))
 
     def let_go(self, commands: Iterable[Command]) -> None:
         """Of commands that were let through and are not handed to the engine."""
@@ -141,11 +158,14 @@ class Admission:
         payer = (await self._payers.find(command.client, command.key, [command])).get(0)
         if payer is None:
             return command
-        if self._basis_is_missing(command, payer):
-            if parsed.proof is None:
+        early = self._early(command, payer)
+        if not isinstance(early, StepUpBasis):
+            if parsed.proof is not None:
+                # Also where the plan may do without: what it hangs on changes meanwhile.
+                command = await self._step_up.authorize(command, payer, parsed.proof, deadline_s)
+            elif early is not None:
                 # The plan will ask for one: no need to judge before.
                 return command
-            command = await self._step_up.authorize(command, payer, parsed.proof, deadline_s)
         if judged and self._judge is not None:
             verdict = await self._judge.judge(Question(command, deadline_s))
             command = command._replace(risk=verdict)
@@ -154,9 +174,8 @@ class Admission:
     def _is_judged(self, command: TransferCommand) -> bool:
         return self._judge is not None and command.kind in PAYER_INITIATED
 
-    def _basis_is_missing(self, command: TransferCommand, payer: Account) -> bool:
-        """Whether policy asks for the payer's approval."""
-        basis = self._rules().step_up_basis(
-            command.client, command.kind, command.amount, command.currency, payer
-        )
-        return basis is None
+    def _early(self, command: TransferCommand, payer: Account) -> StepUpBasis | StepUpRule | None:
+        """What policy says of it before the payer's past is known, which the plan reads."""
+        if command.kind not in PAYER_INITIATED:
+            return StepUpBasis.NOT_APPLICABLE
+        return self._rules().step_up(command.client, command.amount, command.currency, payer)

@@ -1,14 +1,16 @@
-"""Grants and step-up thresholds, kept fresh in memory."""
+"""Grants and step-up policies, kept fresh in memory."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 
 import database
 from paycore.domain.rules import Rules
+from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.runtime.clock import Clock
 from paycore.runtime.refreshed import Refreshed, grants_of
 
@@ -17,7 +19,7 @@ class RulesCache(Refreshed[Rules]):
     """The rules of now."""
 
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
-        super().__init__("grants and thresholds", clock)
+        super().__init__("grants and policies", clock)
         self._pool = pool
         self._queries: Any = database.load("rules")
         self._task: asyncio.Task[None] | None = None
@@ -40,6 +42,11 @@ class RulesCache(Refreshed[Rules]):
             policies = await self._queries.all_step_up_policies(connection)
         return Rules(
             grants_of(grants),
-            {row["currency"]: row["threshold"] for row in policies},
+            {row["currency"]: policy_of(row) for row in policies},
             frozenset((row["client"], row["scheme"]) for row in schemes),
         )
+
+
+def policy_of(row: Mapping[str, Any]) -> StepUpPolicy:
+    """The policy in a row of ledger.step_up_policies."""
+    return StepUpPolicy(row["threshold"], row["first_payment_threshold"], row["daily_total"])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
+from command_service.admission.few_at_once import few_at_once
 from command_service.admission.proof import Proof
-from paycore.domain.accounts import Account
+from paycore.domain.accounts import Account, AccountId
+from paycore.domain.approvals import group_intent
 from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
 from paycore.domain.step_up import Authorization, Intent, PaymentIntent
-from paycore.domain.transfers import TransferCommand
+from paycore.domain.transfers import Details, GroupCommand, TransferCommand
 from paycore.runtime.security_events import Event, Kind, SecurityEvents
 
 REFUSED = frozenset(
@@ -70,17 +74,50 @@ class StepUpAdmission:
             )
         except PaycoreError as error:
             if error.reason in REFUSED and self._events is not None:
-                self._tell(self._events, error, command, payer.owner)
+                self._tell(self._events, error, command.client, command.details, payer.owner)
             raise
         return command._replace(authorization=authorization)
 
+    async def authorize_group(
+        self, group: GroupCommand, proofs: Mapping[Account, Proof], deadline_s: float
+    ) -> GroupCommand:
+        """`group` with the authorizations of the owners of those accounts, each for its part.
+
+        Raises PaycoreError as the authorizer does, with the first account that it refuses.
+        """
+        given: dict[AccountId, Authorization] = {}
+        refused: dict[AccountId, PaycoreError] = {}
+        asked = list(proofs.items())
+
+        async def ask(at: int) -> None:
+            payer, proof = asked[at]
+            intent = group_intent(group, payer.id, proof.signed_at_us)
+            try:
+                given[payer.id] = await self._authorizer.authorize(
+                    payer.owner, intent, proof.approval, deadline_s
+                )
+            except PaycoreError as error:
+                if error.reason in REFUSED and self._events is not None:
+                    self._tell(
+                        self._events, error, group.client, group.items[0].details, payer.owner
+                    )
+                account = {"account": str(payer.id)}
+                refused[payer.id] = replace(error, metadata={**error.metadata, **account})
+
+        await few_at_once(ask, range(len(asked)))
+        for payer, _ in asked:
+            if payer.id in refused:
+                raise refused[payer.id]
+        return group._replace(authorizations=tuple(given.items()))
+
     @staticmethod
     def _tell(
-        events: SecurityEvents, error: PaycoreError, command: TransferCommand, owner: str
+        events: SecurityEvents,
+        error: PaycoreError,
+        client: str,
+        actor: Details | None,
+        owner: str,
     ) -> None:
-        actor = command.details
         device, address = (actor.device_id, actor.ip_address) if actor else ("", "")
-        kind = Kind(
-            Event.STEP_UP_REFUSED, command.client, None, error.reason.value, owner, device or None
-        )
+        kind = Kind(Event.STEP_UP_REFUSED, client, None, error.reason.value, owner, device or None)
         events.note(kind, address or None)

@@ -9,7 +9,7 @@ starve. Clients take turns, so that a flood of one does not keep another waiting
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -40,7 +40,9 @@ from command_service.posting.waiting import (
     waiting,
     weight,
 )
+from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.past import PastWanted, wanted_past
 from paycore.domain.plan import BatchState, Plan
 from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
@@ -345,11 +347,19 @@ class PostingEngine:
         commands = [item.command for item in batch]
         journal_id, *ids = await self._ids.take(1 + sum(map(ids_needed, commands)))
 
+        rules = self._rules()
+
+        def wants(fresh: Sequence[Command], accounts: Mapping[AccountId, Account]) -> PastWanted:
+            # Those of now, and no others afterwards: what they do not ask for is not read.
+            nonlocal rules
+            rules = self._rules()
+            return wanted_past(fresh, rules, accounts)
+
         def decide(state: BatchState) -> Plan:
             # Connecting and waiting for locks took time: whose caller gave up meanwhile posts not.
             now_s = self._clock.monotonic_s()
             late = [at for at, one in enumerate(batch) if one.submission.deadline_s <= now_s]
-            rules, now_us = self._rules(), self._clock.now_us()
+            now_us = self._clock.now_us()
             if not late:
                 return plan_batch(state, commands, rules, now_us, ids)
             kept = [one for at, one in enumerate(commands) if at not in set(late)]
@@ -358,7 +368,7 @@ class PostingEngine:
                 plan.outcomes.insert(at, Refused(anew.deadline_passed()))
             return plan
 
-        return await self._store.post(commands, journal_id, decide)
+        return await self._store.post(commands, journal_id, decide, wants)
 
     async def _split(self, batch: list[Waiting], rejected: RejectedError) -> None:
         """The tables refused a row: post in halves until only the offender is left."""

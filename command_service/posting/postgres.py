@@ -10,15 +10,19 @@ import asyncpg
 
 import database
 from command_service.posting import rows
+from command_service.posting.past import PastReader
 from command_service.posting.store import (
     NO_POSITION,
     Decide,
     HeldError,
     LockTimeoutError,
     UnreachableError,
+    Wants,
+    no_past,
 )
 from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import AccountId
+from paycore.domain.past import NOTHING_READ
 from paycore.domain.plan import (
     BatchState,
     Key,
@@ -60,12 +64,17 @@ class PostgresLedger:
         self._transactions = transactions
         self._clock = clock
         self._queries: Any = database.load("posting")
+        self._past = PastReader(clock)
 
     async def post(
-        self, commands: Sequence[Command], journal_id: int, decide: Decide
+        self,
+        commands: Sequence[Command],
+        journal_id: int,
+        decide: Decide,
+        wants: Wants = no_past,
     ) -> list[Outcome]:
         async def work(connection: asyncpg.Connection) -> tuple[list[Outcome], int | None]:
-            plan = decide(await self._read(connection, commands))
+            plan = decide(await self._read(connection, commands, wants))
             xid = await self._write(connection, plan, journal_id) if plan.keys else None
             return plan.outcomes, xid
 
@@ -84,7 +93,7 @@ class PostgresLedger:
         return frozenset(AccountId(row[0]) for row in found)
 
     async def _read(
-        self, connection: asyncpg.Connection, commands: Sequence[Command]
+        self, connection: asyncpg.Connection, commands: Sequence[Command], wants: Wants
     ) -> BatchState:
         wanted: set[AccountId] = set()
         keys: set[Key] = set()
@@ -101,7 +110,14 @@ class PostgresLedger:
         stored = await self._stored(connection, list(keys))
         standing = await self._parents(connection, list(parents)) if parents else {}
         clock_us = await self._queries.clock_us(connection) if releases else 0
-        return BatchState(accounts, stored, standing, clock_us)
+        fresh = commands
+        if stored:
+            fresh = [one for one in commands if (one.client, one.key) not in stored]
+        matters = wants(fresh, accounts)
+        past = NOTHING_READ
+        if matters.payers or matters.pairs:
+            past = await self._past.read(connection, matters, accounts)
+        return BatchState(accounts, stored, standing, clock_us, past)
 
     async def _parents(
         self, connection: asyncpg.Connection, ids: Sequence[TransferId]

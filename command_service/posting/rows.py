@@ -182,6 +182,8 @@ def authorization_arguments(plan: Plan) -> dict[str, Any]:
     return {
         "ids": [one.id for one in signed],
         "transfer_ids": [row.transfer_id for row in rows],
+        "group_ids": [row.group_id for row in rows],
+        "payers": [row.payer for row in rows],
         "signed_us": [one.signed_at_us for one in signed],
         "issued_us": [one.issued_at_us for one in signed],
         "expires_us": [one.expires_at_us for one in signed],

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from paycore.domain.accounts import AccountId
+from paycore.domain.accounts import Account, AccountId
+from paycore.domain.past import NO_PAST, PastWanted
 from paycore.domain.plan import BatchState, ParentState, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import Command, Outcome, TransferId
 
 Decide = Callable[[BatchState], Plan]
 """Pure: decides a batch from the state that was read under lock."""
+
+Wants = Callable[[Sequence[Command], Mapping[AccountId, Account]], PastWanted]
+"""Pure: what of the past it takes to decide those commands on those accounts."""
+
+
+def no_past(commands: Sequence[Command], accounts: Mapping[AccountId, Account]) -> PastWanted:
+    """Wants nothing."""
+    return NO_PAST
 
 
 class ConflictError(Exception):
@@ -46,10 +55,15 @@ class LedgerStore(Protocol):
     """What the engine needs of a database."""
 
     async def post(
-        self, commands: Sequence[Command], journal_id: int, decide: Decide
+        self,
+        commands: Sequence[Command],
+        journal_id: int,
+        decide: Decide,
+        wants: Wants = no_past,
     ) -> list[Outcome]:
         """Read under lock, decide, write and commit `commands` in one transaction.
 
+        `wants` is asked once, under the locks, about the commands that have no outcome yet.
         The outcomes are in the order of the commands; those stored now carry their position.
         Raises ConflictError (HeldError where it is known who is in the way), UnreachableError,
         OutcomeUnknownError or RejectedError.

@@ -253,12 +253,12 @@ def _read_extras(request: transfer_service_pb2.SubmitTransferRequest, fields: Fi
         )
     elif metadata is not None or request.description:
         details = Details(description=request.description, metadata=metadata)
-    proof = _proof(request, fields) if request.HasField("step_up") else None
+    proof = read_proof(request.step_up, fields) if request.HasField("step_up") else None
     return _Extras(metadata, effective_at_us, details, proof, names_actor)
 
 
-def _proof(request: transfer_service_pb2.SubmitTransferRequest, fields: Fields) -> Proof | None:
-    step_up = request.step_up
+def read_proof(step_up: step_up_pb2.StepUp, fields: Fields) -> Proof:
+    """The payer's approval; what is wrong with it is noted in `fields`."""
     if not step_up.HasField("sign_time"):
         fields.violate("step_up.sign_time", "when the payer signed")
     signed_at_us = fields.time_us("step_up.sign_time", step_up.sign_time)

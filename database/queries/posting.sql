@@ -146,13 +146,13 @@ SELECT * FROM unnest(
   :ids::bigint[], :owner_keys::bigint[], :actor_keys::bigint[], :sealed::bytea[]
 )
 
--- name: write_authorizations(ids, transfer_ids, signed_us, issued_us, expires_us, users, methods, clients, keys, key_ids, digests, signatures)!
+-- name: write_authorizations(ids, transfer_ids, group_ids, payers, signed_us, issued_us, expires_us, users, methods, clients, keys, key_ids, digests, signatures)!
 INSERT INTO ledger.authorizations (
-  id, transfer_id, signed_at_us, issued_at_us, expires_at_us, user_id, method, client,
+  id, transfer_id, group_id, payer, signed_at_us, issued_at_us, expires_at_us, user_id, method, client,
   idempotency_key, key_id, digest, signature
 )
 SELECT * FROM unnest(
-  :ids::bigint[], :transfer_ids::bigint[], :signed_us::bigint[], :issued_us::bigint[],
+  :ids::bigint[], :transfer_ids::bigint[], :group_ids::bigint[], :payers::bigint[], :signed_us::bigint[], :issued_us::bigint[],
   :expires_us::bigint[], :users::text[], :methods::text[], :clients::text[], :keys::text[],
   :key_ids::text[], :digests::bytea[], :signatures::bytea[]
 )

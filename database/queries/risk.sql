@@ -37,20 +37,3 @@ CROSS JOIN LATERAL (
   ) AS page
   WHERE created_at_us >= :day_us::bigint
 ) AS newest
-
--- name: paid_before(payers, payees, depth)
--- Which of the pairs are of a payer and a payee of one of its newest `depth` debits.
-SELECT DISTINCT payer.id AS payer, newest.credit_account AS payee
-FROM (SELECT DISTINCT unnest(:payers::bigint[])) AS payer (id)
-CROSS JOIN LATERAL (
-  SELECT credit_account, kind
-  FROM ledger.transfers
-  WHERE debit_account = payer.id
-  ORDER BY debit_version DESC
-  LIMIT :depth::int
-) AS newest
-WHERE newest.kind IN ('TRANSFER', 'WITHDRAWAL', 'CAPTURE')
-  AND (payer.id, newest.credit_account) IN (
-    SELECT asked.payer, asked.payee
-    FROM unnest(:payers::bigint[], :payees::bigint[]) AS asked (payer, payee)
-  )

@@ -7,4 +7,4 @@ SELECT client, action, scope, institution FROM ledger.grants
 SELECT client, scheme FROM ledger.scheme_grants
 
 -- name: all_step_up_policies()
-SELECT currency, threshold FROM ledger.step_up_policies
+SELECT currency, threshold, first_payment_threshold, daily_total FROM ledger.step_up_policies

@@ -103,7 +103,7 @@ SELECT 'positions' AS finding,
 WITH keyed AS (
   SELECT outcome_id AS account, client, key, outcome, journal_xid, journal_id
   FROM ledger.idempotency_keys
-  WHERE outcome NOT IN ('TRANSFER', 'DECLINE', 'GROUP')
+  WHERE outcome NOT IN ('TRANSFER', 'DECLINE', 'GROUP', 'POLICY')
 ), listed AS (
   SELECT unnest(accounts) AS account, xid, id
   FROM ledger.journal

@@ -322,7 +322,7 @@ WITH near AS (
   SELECT keyed.id, keyed.outcome, 0, 1, false
   FROM keyed
   LEFT JOIN ledger.accounts AS account ON account.id = keyed.id
-  WHERE keyed.fresh AND keyed.outcome NOT IN ('TRANSFER', 'DECLINE', 'GROUP')
+  WHERE keyed.fresh AND keyed.outcome NOT IN ('TRANSFER', 'DECLINE', 'GROUP', 'POLICY')
     AND (account.id IS NULL OR keyed.outcome = 'ACCOUNT' AND account.opened_by <> keyed.client)
   UNION ALL
   SELECT team.id, 'GROUP', 1, 0, false
@@ -348,7 +348,7 @@ WITH near AS (
   LEFT JOIN listed
     ON listed.id = keyed.id AND listed.outcome = 'ACCOUNT' AND listed.xid = keyed.xid
     AND listed.journal_id = keyed.journal_id
-  WHERE keyed.fresh AND keyed.outcome NOT IN ('TRANSFER', 'DECLINE', 'GROUP')
+  WHERE keyed.fresh AND keyed.outcome NOT IN ('TRANSFER', 'DECLINE', 'GROUP', 'POLICY')
     AND listed.id IS NULL
 )
 SELECT 'keys' AS finding,

@@ -227,50 +227,89 @@ SELECT 'erasures' AS finding,
        (SELECT to_jsonb(bad) FROM bad) AS first_violation
 
 -- name: check_authorizations(low, high)
--- An authorized transfer has its authorization, by the owner of the account that paid and for the
--- key that it was posted under; and no authorization stands alone.
-WITH authorized AS (
-  SELECT id, authorization_id, client, debit_account
+-- What payers set in motion says why it was let through, and nothing else does. What was authorized has
+-- its authorization, of the transfer itself or of the payer's part of its group, by the owner of the
+-- account that paid and for the key that it was posted under; and no authorization stands alone.
+-- What was posted as a hold for a review may be of any kind.
+WITH guarded AS (
+  SELECT id, kind, step_up, authorization_id, client, debit_account, group_id,
+         kind IN ('TRANSFER', 'WITHDRAWAL') OR kind = 'HOLD' AND review IS NULL AS needs,
+         kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD') AS may
   FROM ledger.transfers
   WHERE id >= :low::bigint AND id < :high::bigint
-    AND (step_up = 'AUTHORIZED' OR authorization_id IS NOT NULL)
+    AND (kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD') OR step_up <> 'NOT_APPLICABLE'
+         OR authorization_id IS NOT NULL)
+), unreasoned AS (
+  SELECT id AS transfer, kind, step_up
+  FROM guarded
+  WHERE needs AND step_up = 'NOT_APPLICABLE' OR NOT may
 ), approvals AS (
-  SELECT id, transfer_id, client, user_id, idempotency_key
+  SELECT id, transfer_id, group_id, payer, client, user_id, idempotency_key,
+         coalesce(transfer_id, group_id) AS outcome_id
   FROM ledger.authorizations
-  WHERE transfer_id >= :low::bigint AND transfer_id < :high::bigint
+  WHERE coalesce(transfer_id, group_id) >= :low::bigint
+    AND coalesce(transfer_id, group_id) < :high::bigint
 ), bad AS (
-  SELECT coalesce(moved.id, approval.transfer_id) AS transfer, moved.authorization_id,
-         approval.id AS stored_authorization,
+  SELECT moved.id AS transfer, moved.authorization_id, approval.id AS stored_authorization,
          payer.owner IS DISTINCT FROM approval.user_id AS stranger
-  FROM authorized AS moved
-  FULL JOIN approvals AS approval ON approval.transfer_id = moved.id
+  FROM guarded AS moved
+  LEFT JOIN ledger.authorizations AS approval
+    ON approval.id = moved.authorization_id
+    AND (approval.transfer_id = moved.id
+         OR approval.group_id = moved.group_id AND approval.payer = moved.debit_account)
   LEFT JOIN ledger.accounts AS payer ON payer.id = moved.debit_account
+  WHERE (moved.step_up = 'AUTHORIZED' OR moved.authorization_id IS NOT NULL)
+    AND (moved.step_up <> 'AUTHORIZED'
+         OR approval.id IS NULL
+         OR approval.client <> moved.client
+         OR payer.owner IS DISTINCT FROM approval.user_id)
+  UNION ALL
+  SELECT approval.outcome_id, NULL, approval.id, false
+  FROM approvals AS approval
   LEFT JOIN ledger.idempotency_keys AS used
     ON ledger.key_locator(used.client, used.key)
       = ledger.key_locator(approval.client, approval.idempotency_key)
     AND used.client = approval.client AND used.key = approval.idempotency_key
-    AND used.outcome = 'TRANSFER' AND used.outcome_id = approval.transfer_id
-  WHERE moved.id IS NULL
-     OR approval.id IS NULL
-     OR moved.authorization_id IS DISTINCT FROM approval.id
-     OR approval.client <> moved.client
-     OR payer.owner IS DISTINCT FROM approval.user_id
-     OR used.key IS NULL
+    AND used.outcome_id = approval.outcome_id
+    AND used.outcome = CASE WHEN approval.group_id IS NULL
+      THEN 'TRANSFER'::ledger.outcome_kind ELSE 'GROUP' END
+  LEFT JOIN ledger.transfer_groups AS team ON team.id = approval.group_id
+  WHERE used.key IS NULL
+     OR NOT EXISTS (
+       SELECT
+       FROM ledger.transfers AS moved
+       WHERE moved.id = ANY (coalesce(team.transfers, ARRAY[approval.transfer_id]))
+         AND moved.authorization_id = approval.id)
 )
 SELECT 'authorizations' AS finding,
        (SELECT count(*) FROM approvals) AS examined,
        (SELECT count(*) FROM bad) AS violations,
        (SELECT to_jsonb(bad) FROM bad ORDER BY transfer LIMIT 1) AS first_violation
+UNION ALL
+SELECT 'step_up',
+       (SELECT count(*) FROM guarded),
+       (SELECT count(*) FROM unreasoned),
+       (SELECT to_jsonb(unreasoned) FROM unreasoned ORDER BY transfer LIMIT 1)
 
 -- name: read_authorizations(after, low, most)
 -- What was signed and the transfer that it let through, a page at a time.
 SELECT approval.id, approval.user_id, approval.method, approval.digest, approval.issued_at_us,
        approval.expires_at_us, approval.key_id, approval.signature, approval.signed_at_us,
-       approval.client, approval.idempotency_key,
+       approval.client, approval.idempotency_key, approval.group_id, approval.payer,
        moved.id AS transfer, moved.kind, moved.debit_account, moved.credit_account, moved.amount,
        moved.currency
 FROM ledger.authorizations AS approval
-JOIN ledger.transfers AS moved ON moved.id = approval.transfer_id
-WHERE approval.id > :after::bigint AND approval.transfer_id >= :low::bigint
+LEFT JOIN ledger.transfers AS moved ON moved.id = approval.transfer_id
+WHERE approval.id > :after::bigint
+  AND (moved.id >= :low::bigint OR approval.group_id >= :low::bigint)
 ORDER BY approval.id
 LIMIT :most::int
+
+-- name: read_group_legs(id)
+-- In the order of the group.
+SELECT moved.kind, moved.debit_account, moved.credit_account, moved.amount, moved.currency
+FROM ledger.transfer_groups AS team
+CROSS JOIN LATERAL unnest(team.transfers) WITH ORDINALITY AS item (transfer, place)
+JOIN ledger.transfers AS moved ON moved.id = item.transfer
+WHERE team.id = :id::bigint
+ORDER BY item.place

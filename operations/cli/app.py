@@ -14,6 +14,7 @@ from operations.cli import (
     load,
     movements,
     pin,
+    policy,
     stack,
     transfers,
     verify,
@@ -53,6 +54,8 @@ app.command(epilog="Example: paycore reverse 9002 --reason 'sent twice' --as ope
     movements.reverse
 )
 app.command(epilog="Example: paycore group payroll.csv --key payroll-2026-11")(movements.group)
+app.add_typer(policy.policies, name="policy")
+app.add_typer(policy.grants, name="grants")
 app.add_typer(desk.reviews, name="review")
 app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)

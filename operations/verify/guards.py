@@ -58,7 +58,12 @@ CONSTRAINTS: Mapping[str, Sequence[str]] = {
     "transfer_details": ("transfer_details_pkey", "transfer_details_plain_or_sealed"),
     "erased_keys": ("erased_keys_pkey",),
     "transfer_groups": ("transfer_groups_pkey", "transfer_groups_size"),
-    "authorizations": ("authorizations_pkey", "authorizations_transfer_id_key"),
+    "authorizations": (
+        "authorizations_pkey",
+        "authorizations_transfer_id_key",
+        "authorizations_of_one",
+        "authorizations_of_payer",
+    ),
 }
 """Constraints, and unique indexes that stand for one, by table."""
 

@@ -33,6 +33,7 @@ RULES: Mapping[str, Rule] = {
     "details": Rule("personal data stands where its hash does, sealed or erased", "details"),
     "erasures": Rule("what is erased was erased by an audited request", "keys"),
     "authorizations": Rule("authorized transfers have the payer's authorization", "authorizations"),
+    "step_up": Rule("payments were approved, exempt or below policy, as recorded", "payments"),
     "signatures": Rule("authorizations are genuine and of their payment", "authorizations"),
     "triggers": Rule("the triggers that guard history and balances always fire", "triggers"),
     "functions": Rule("the functions of the tables are those of the migrations", "functions"),

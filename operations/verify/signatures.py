@@ -13,8 +13,11 @@ from operations.verify.tally import Finding
 from paycore.domain.step_up import (
     Authorization,
     AuthorizationMethod,
+    GroupIntent,
+    GroupLeg,
+    Intent,
     PaymentIntent,
-    payment_digest,
+    intent_digest,
     signed_bytes,
 )
 
@@ -35,16 +38,44 @@ async def check_signatures(
     while rows := await queries.read_authorizations(connection, after=after, low=low, most=PAGE):
         for row in rows:
             examined += 1
-            fault = _fault(row, public)
+            intent = await _intent(connection, queries, row)
+            fault = _fault(row, intent, public)
             if fault is not None:
                 violations += 1
-                found = {"authorization": row["id"], "transfer": row["transfer"], "fault": fault}
+                found = {
+                    "authorization": row["id"],
+                    "transfer": row["transfer"] or row["group_id"],
+                    "fault": fault,
+                }
                 first = first or found
         after = rows[-1]["id"]
     return Finding("signatures", examined, violations, first)
 
 
-def _fault(row: asyncpg.Record, keys: Mapping[str, Ed25519PublicKey]) -> str | None:
+async def _intent(connection: asyncpg.Connection, queries: Any, row: asyncpg.Record) -> Intent:
+    """What the authorization let through: a transfer, or what a payer pays by a group."""
+    if row["group_id"] is None:
+        return PaymentIntent(
+            kind=row["kind"],
+            debit_account=row["debit_account"],
+            credit_account=row["credit_account"],
+            amount=row["amount"],
+            currency=row["currency"],
+            client=row["client"],
+            idempotency_key=row["idempotency_key"],
+            signed_at_us=row["signed_at_us"],
+        )
+    legs = await queries.read_group_legs(connection, id=row["group_id"])
+    return GroupIntent(
+        client=row["client"],
+        idempotency_key=row["idempotency_key"],
+        payer=row["payer"],
+        legs=tuple(GroupLeg(*leg) for leg in legs),
+        signed_at_us=row["signed_at_us"],
+    )
+
+
+def _fault(row: asyncpg.Record, intent: Intent, keys: Mapping[str, Ed25519PublicKey]) -> str | None:
     authorization = Authorization(
         id=row["id"],
         user_id=row["user_id"],
@@ -56,17 +87,11 @@ def _fault(row: asyncpg.Record, keys: Mapping[str, Ed25519PublicKey]) -> str | N
         signature=row["signature"],
         signed_at_us=row["signed_at_us"],
     )
-    intent = PaymentIntent(
-        kind=row["kind"],
-        debit_account=row["debit_account"],
-        credit_account=row["credit_account"],
-        amount=row["amount"],
-        currency=row["currency"],
-        client=row["client"],
-        idempotency_key=row["idempotency_key"],
-        signed_at_us=row["signed_at_us"],
-    )
-    if payment_digest(intent) != authorization.digest:
+    try:
+        digest = intent_digest(intent)
+    except ValueError:
+        return "there is nothing of the payer's that it could approve"
+    if digest != authorization.digest:
         return "the digest is that of another payment"
     key = keys.get(authorization.key_id)
     if key is None:

@@ -5,7 +5,7 @@ Both clients send these; nothing here knows whether the caller waits or awaits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -146,11 +146,14 @@ def submit_transfers(
 
 
 def submit_transfer_group(
-    orders: Sequence[model.TransferOrder], actor: model.Actor | None, key: str
+    orders: Sequence[model.TransferOrder],
+    actor: model.Actor | None,
+    key: str,
+    proofs: Mapping[int, model.StepUpProof],
 ) -> Call[model.GroupReceipt]:
     return Call(
         rpcs.SUBMIT_TRANSFER_GROUP,
-        requests.submit_transfer_group(orders, actor, key),
+        requests.submit_transfer_group(orders, actor, key, proofs),
         partial(replies.group_receipt, key=key, items=len(orders)),
         Patience.BULK,
         idempotency_key=key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from paycore.client import calls, model
@@ -34,15 +34,17 @@ class Movements(ABC):
         orders: Sequence[model.TransferOrder],
         *,
         actor: model.Actor | None = None,
+        proofs: Mapping[int, model.StepUpProof] | None = None,
         idempotency_key: str | None = None,
     ) -> model.GroupReceipt:
         """Move money 1 to 1,000 times in this order, all or nothing.
 
         Neither the key nor the actor is an item's own (ValueError). A refusal names the `item` that
-        failed and, where money lacks, the `shortfall` of its payer.
+        failed and, where money lacks, the `shortfall` of its payer. `proofs` are by the id of the
+        account that pays, sealed for its part of the group (`SealingKey.for_group`).
         """
         key = self._core.key(idempotency_key)
-        return await self._run(calls.submit_transfer_group(orders, actor, key))
+        return await self._run(calls.submit_transfer_group(orders, actor, key, proofs or {}))
 
     async def hold_funds(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -164,12 +164,17 @@ def _money(amount: model.Money | None) -> money_pb2.Money | None:
 
 
 def submit_transfer_group(
-    orders: Sequence[model.TransferOrder], actor: model.Actor | None, key: str
+    orders: Sequence[model.TransferOrder],
+    actor: model.Actor | None,
+    key: str,
+    proofs: Mapping[int, model.StepUpProof],
 ) -> transfer_service_pb2.SubmitTransferGroupRequest:
     """Raises ValueError where an item has a key or an actor: these are the group's."""
     request = transfer_service_pb2.SubmitTransferGroupRequest(
         idempotency_key=key, actor=_actor(actor)
     )
+    for payer, proof in proofs.items():
+        request.step_ups.add(payer_account_id=payer, step_up=_step_up(proof))
     for order in orders:
         if order.idempotency_key is not None or order.actor is not None:
             raise ValueError("key and actor are given for a group, not for its items")

@@ -15,6 +15,7 @@ from paycore.v1 import (
     analytics_service_pb2,
     history_service_pb2,
     personal_data_service_pb2,
+    policy_service_pb2,
     transfer_service_pb2,
 )
 
@@ -80,6 +81,14 @@ STREAM_TRANSFERS = _rpc(Service.COMMAND, _TRANSFERS, "StreamTransfers")
 LOOKUP_TRANSFER = _rpc(Service.COMMAND, _TRANSFERS, "LookupTransfer")
 
 ERASE_SUBJECT = _rpc(Service.COMMAND, personal_data_service_pb2.DESCRIPTOR, "EraseSubject")
+
+_POLICY = policy_service_pb2.DESCRIPTOR
+LIST_STEP_UP_POLICIES = _rpc(Service.COMMAND, _POLICY, "ListStepUpPolicies")
+SET_STEP_UP_POLICY = _rpc(Service.COMMAND, _POLICY, "SetStepUpPolicy")
+REMOVE_STEP_UP_POLICY = _rpc(Service.COMMAND, _POLICY, "RemoveStepUpPolicy")
+LIST_GRANTS = _rpc(Service.COMMAND, _POLICY, "ListGrants")
+GIVE_GRANT = _rpc(Service.COMMAND, _POLICY, "GiveGrant")
+TAKE_GRANT = _rpc(Service.COMMAND, _POLICY, "TakeGrant")
 
 _HISTORY = history_service_pb2.DESCRIPTOR
 GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")

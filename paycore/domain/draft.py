@@ -9,6 +9,7 @@ from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason, account_not_found, transfer_not_found
 from paycore.domain.grants import GrantAction, Reach
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Minor
+from paycore.domain.past import Past
 from paycore.domain.plan import BatchState, Key, KeyRow, OutcomeKind, ParentState, Plan
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import (
@@ -75,12 +76,27 @@ class Draft:
         self.stored = state.stored
         self.plan = Plan()
         self.decided: dict[Key, tuple[bytes, Decided]] = {}
+        self._read = state.past
+        self._past: Past | None = None
         self._ids: Iterator[int] = iter(ids)
         self._accounts = {
             account_id: Working(account) for account_id, account in state.accounts.items()
         }
         self._parents = dict(state.parents)
         self._standings: dict[Key, Standing] = {}
+
+    @property
+    def past(self) -> Past:
+        """What payers did before. Made when it is asked for: few batches hang on it."""
+        if self._past is None:
+            self._past = Past(self._read, self.plan.transfers)
+        return self._past
+
+    def undo_transfers(self, count: int) -> None:
+        """Leave only the first `count` of those planned."""
+        del self.plan.transfers[count:]
+        if self._past is not None:
+            self._past.forget_after(count)
 
     def next_id(self) -> TransferId:
         """A fresh id, higher than those before it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paycore.domain.accounts import AccountId
+from paycore.domain.approvals import GroupApprovals
 from paycore.domain.draft import Draft, Working
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.plan import GroupRow
@@ -35,11 +36,12 @@ def decide_group(draft: Draft, group: GroupCommand) -> GroupPosted | Declined:
     }
     plan = draft.plan
     transfers, details = len(plan.transfers), len(plan.details)
+    approvals = GroupApprovals(draft, group)
     posted: list[Posted] = []
     outcome: GroupPosted | Declined
     try:
         for index, item in enumerate(group.items):
-            debit, credit, basis, standing = admit(draft, item, group.client)
+            debit, credit, basis, standing = admit(draft, item, group.client, approvals)
             refusal = _refusal(item, debit, credit)
             if refusal is not None:
                 reason, figures = refusal
@@ -58,7 +60,10 @@ def decide_group(draft: Draft, group: GroupCommand) -> GroupPosted | Declined:
                     group.client, group.key, group.request_hash, outcome.decline.id, outcome
                 )
                 return outcome
-            posted.append(post(draft, item, debit, credit, basis, standing, group.client, group_id))
+            approved = approvals.with_authorization(item, basis)
+            posted.append(
+                post(draft, approved, debit, credit, basis, standing, group.client, group_id)
+            )
     except PaycoreError as error:
         _undo(draft, before, transfers, details)
         raise replace(error, metadata={**error.metadata, "item": str(index)}) from error
@@ -66,6 +71,7 @@ def decide_group(draft: Draft, group: GroupCommand) -> GroupPosted | Declined:
     plan.groups.append(
         GroupRow(group_id, draft.now_us, group.client, tuple(one.transfer.id for one in posted))
     )
+    plan.authorizations.extend(approvals.rows(group_id))
     draft.remember(group.client, group.key, group.request_hash, group_id, outcome)
     return outcome
 
@@ -86,7 +92,7 @@ def _undo(
 ) -> None:
     for account_id, figures in before.items():
         draft.account(account_id).restore(figures)
-    del draft.plan.transfers[transfers:]
+    draft.undo_transfers(transfers)
     del draft.plan.details[details:]
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId
+from paycore.domain.past import NOTHING_READ, PastRead
 from paycore.domain.position import Position
 from paycore.domain.step_up import Authorization
 from paycore.domain.transfers import (
@@ -61,6 +62,8 @@ class BatchState:
     clock_us: int = 0
     """The database's clock at the time, in microseconds since 1970; not read, 0, for commands of
     which none releases a hold: nothing expires by it."""
+    past: PastRead = NOTHING_READ
+    """What payers did before, where policy hangs on it (`wanted_past`)."""
 
 
 class OutcomeKind(StrEnum):
@@ -91,12 +94,14 @@ class GroupRow(NamedTuple):
 
 
 class AuthorizationRow(NamedTuple):
-    """An authorization to store with its transfer."""
+    """An authorization to store: with its transfer, or with its group and the account that paid."""
 
-    transfer_id: TransferId
+    transfer_id: TransferId | None
     client: str
     key: str
     authorization: Authorization
+    group_id: int | None = None
+    payer: AccountId | None = None
 
 
 @dataclass(slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paycore.domain.accounts import Account, AccountKind
 from paycore.domain.grants import GrantAction, Grants, Reach
+from paycore.domain.step_up_policy import StepUpPolicy, StepUpRule
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState, Visibility
 
 ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind | None]] = {
@@ -46,34 +47,50 @@ PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL, Tra
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is set by policy: grants, and per currency the amount above which step-up is needed."""
+    """What is set by policy: grants, and per currency when a payer must approve."""
 
     grants: Grants
-    step_up_thresholds: Mapping[str, int]
+    policies: Mapping[str, StepUpPolicy]
     schemes: frozenset[tuple[str, str]] = frozenset()
     """Client and scheme, for each scheme whose names a client may link."""
+    hanging: frozenset[str] = field(init=False)
+    """Currencies in which policy hangs on what payers did before."""
+
+    def __post_init__(self) -> None:
+        hanging = (currency for currency, one in self.policies.items() if one.hangs_on_past)
+        object.__setattr__(self, "hanging", frozenset(hanging))
 
     def may_link(self, client: str, scheme: str) -> bool:
         """Whether `client` may give names of `scheme`, to accounts where its grants let it."""
         return (client, scheme) in self.schemes
 
-    def step_up_basis(
-        self, command_client: str, kind: TransferKind, amount: int, currency: str, payer: Account
-    ) -> StepUpBasis | None:
-        """Why a payment needs no step-up, or None when it does. `amount` is in minor units."""
-        if kind not in PAYER_INITIATED:
-            return StepUpBasis.NOT_APPLICABLE
-        threshold = self.step_up_thresholds.get(currency)
-        if threshold is not None and amount <= threshold:
+    def step_up(
+        self, client: str, amount: int, currency: str, payer: Account, to_one: int | None = None
+    ) -> StepUpBasis | StepUpRule | None:
+        """Why what a payer sets in motion needs no approval, or the rule that asks for it.
+
+        None where that hangs on what the payer did before. `amount` is in minor units; of a group
+        it is the payer's total, and `to_one` the most that one payee gets.
+        """
+        policy = self.policies.get(currency)
+        rule: StepUpRule | None = None
+        if policy is None:
+            rule = StepUpRule.NO_POLICY
+        elif amount > policy.threshold:
+            rule = StepUpRule.THRESHOLD
+        elif policy.daily_total is None and not policy.asks_for_payee(
+            amount if to_one is None else to_one
+        ):
             return StepUpBasis.BELOW_THRESHOLD
+        # Before the past is asked for: what is exempt does not hang on it.
         if self.grants.allows(
-            command_client,
+            client,
             GrantAction.STEP_UP_EXEMPT,
             opened_by=payer.opened_by,
             institution=payer.institution,
         ):
             return StepUpBasis.CLIENT_EXEMPT
-        return None
+        return rule
 
 
 def visibility(grants: Grants, client: str, debit: Account, credit: Account) -> Visibility:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paycore.domain.accounts import Account, AccountKind, AccountStatus
+from paycore.domain.approvals import GroupApprovals, basis_of
 from paycore.domain.draft import Draft, Standing, Working, check_held_range, check_range
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.money import Minor
@@ -43,9 +44,9 @@ def decide_transfer(draft: Draft, command: TransferCommand) -> Posted | Declined
 
 
 def admit(
-    draft: Draft, command: TransferCommand, client: str
+    draft: Draft, command: TransferCommand, client: str, approvals: GroupApprovals | None = None
 ) -> tuple[Working, Working, StepUpBasis, Standing]:
-    """Check all of `command` that is decided afresh on retry.
+    """Check all of `command` that is decided afresh on retry; `approvals` are those of its group.
 
     Raises PaycoreError; gives the accounts as they stand and why it may be posted.
     """
@@ -73,7 +74,10 @@ def admit(
         _check_version(draft, client, "credit", command.expected_credit_version, credit)
     if command.expires_at_us is not None:
         _check_ahead(command.expires_at_us, draft.now_us, draft.entry_time_us(debit, credit))
-    basis = _step_up_basis(draft, command, client, payer)
+    if approvals is None:
+        basis = basis_of(draft, command, client, debit, credit)
+    else:
+        basis = approvals.basis_of(command, debit, credit)
     if kind is TransferKind.HOLD or _review_rule(command) is not None:
         # It moves nothing: whether the payee has room is a question of its capture.
         check_held_range(debit, command.amount, command.currency)
@@ -167,45 +171,6 @@ def not_permitted(client: str, account: int, grant: str) -> PaycoreError:
         f"{client} may not debit account {account} with {grant}",
         {"account": str(account), "grant": str(grant)},
     )
-
-
-def step_up_required(command: TransferCommand) -> PaycoreError:
-    """The refusal that tells what must be authorized."""
-    return PaycoreError(
-        Reason.STEP_UP_REQUIRED,
-        "the owner of the debited account must approve this payment",
-        {
-            "kind": command.kind,
-            "account": str(command.debit_account),
-            "payee": str(command.credit_account),
-            "amount": str(command.amount),
-            "currency": command.currency,
-        },
-    )
-
-
-def _step_up_basis(
-    draft: Draft, command: TransferCommand, client: str, payer: Account
-) -> StepUpBasis:
-    authorization = command.authorization
-    if authorization is not None:
-        if authorization.user_id != payer.owner:
-            raise PaycoreError(
-                Reason.AUTHORIZATION_INVALID,
-                "the authorization is not by the owner of the debited account",
-                {"account": str(payer.id), "why": "other user"},
-            )
-        if authorization.expires_at_us <= draft.now_us:
-            raise PaycoreError(
-                Reason.AUTHORIZATION_EXPIRED,
-                "the authorization has expired",
-                {"account": str(payer.id), "why": "expired"},
-            )
-        return StepUpBasis.AUTHORIZED
-    basis = draft.rules.step_up_basis(client, command.kind, command.amount, command.currency, payer)
-    if basis is None:
-        raise step_up_required(command)
-    return basis
 
 
 def _review_rule(command: TransferCommand) -> str | None:

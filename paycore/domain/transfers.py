@@ -161,12 +161,17 @@ class ChildCommand(NamedTuple):
 
 
 class GroupCommand(NamedTuple):
-    """A request to post `items` in their order, all or none, under one key."""
+    """A request to post `items` in their order, all or none, under one key.
+
+    `authorizations` are by the account that pays; each was verified against the signing service's
+    key. The items have none of their own.
+    """
 
     client: str
     key: str
     request_hash: bytes
     items: tuple[TransferCommand, ...]
+    authorizations: tuple[tuple[AccountId, Authorization], ...] = ()
 
 
 Command = TransferCommand | ChildCommand | GroupCommand

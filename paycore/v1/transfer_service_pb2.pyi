@@ -270,6 +270,7 @@ class SubmitTransferGroupRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     TRANSFERS_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    STEP_UPS_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """One for the whole group."""
     @_builtins.property
@@ -278,20 +279,55 @@ class SubmitTransferGroupRequest(_message.Message):
 
     @_builtins.property
     def actor(self) -> _actor_pb2.Actor: ...
+    @_builtins.property
+    def step_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupStepUp]:
+        """The approvals of payers who must approve, one each, at most 16; not part of the request that the
+        key stands for.
+        """
+
     def __init__(
         self,
         *,
         idempotency_key: _builtins.str = ...,
         transfers: _abc.Iterable[Global___GroupedTransfer] | None = ...,
         actor: _actor_pb2.Actor | None = ...,
+        step_ups: _abc.Iterable[Global___GroupStepUp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency_key", b"idempotency_key", "transfers", b"transfers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency_key", b"idempotency_key", "step_ups", b"step_ups", "transfers", b"transfers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitTransferGroupRequest: _TypeAlias = SubmitTransferGroupRequest  # noqa: Y015
+
+@_typing.final
+class GroupStepUp(_message.Message):
+    """A payer's approval of all that they pay by a group, as a part of that group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    STEP_UP_FIELD_NUMBER: _builtins.int
+    payer_account_id: _builtins.int
+    """The account that pays, by its id: the digest names accounts so."""
+    @_builtins.property
+    def step_up(self) -> _step_up_pb2.StepUp:
+        """Bound to the group's digest for this payer."""
+
+    def __init__(
+        self,
+        *,
+        payer_account_id: _builtins.int = ...,
+        step_up: _step_up_pb2.StepUp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step_up", b"step_up"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payer_account_id", b"payer_account_id", "step_up", b"step_up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupStepUp: _TypeAlias = GroupStepUp  # noqa: Y015
 
 @_typing.final
 class GroupedTransfer(_message.Message):

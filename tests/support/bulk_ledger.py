@@ -120,7 +120,10 @@ legs AS (
     parent_id, parent_sequence, parent_remaining, parent_state, released, group_id)
   SELECT $1::bigint + draft.n * {stride}, debit, credit, amount, payer.version, payee.version,
          payer.balance, payee.balance, payer.held, $2::bigint + draft.n,
-         kind::ledger.transfer_kind, 'NOT_APPLICABLE', 'EUR', 'bulk', parent,
+         kind::ledger.transfer_kind,
+         (CASE WHEN kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD')
+          THEN 'BELOW_THRESHOLD' ELSE 'NOT_APPLICABLE' END)::ledger.step_up_basis,
+         'EUR', 'bulk', parent,
          sequence, remaining, state::ledger.transfer_state, released,
          $1::bigint + grouped - 1
   FROM draft

@@ -23,6 +23,7 @@ from paycore.v1 import (
     history_service_pb2_grpc,
     money_pb2,
     personal_data_service_pb2_grpc,
+    policy_service_pb2_grpc,
     transfer_pb2,
     transfer_service_pb2_grpc,
 )
@@ -93,6 +94,7 @@ class Caller:
     accounts: Any = field(init=False)
     history: Any = field(init=False)
     analytics: Any = field(init=False)
+    policy: Any = field(init=False)
     signing: Any = field(init=False)
     personal: Any = field(init=False)
 
@@ -105,6 +107,7 @@ class Caller:
             ),
             "history": history_service_pb2_grpc.HistoryServiceStub(self.channels["query"]),
             "analytics": analytics_service_pb2_grpc.AnalyticsServiceStub(self.channels["query"]),
+            "policy": policy_service_pb2_grpc.PolicyServiceStub(self.channels["command"]),
             "signing": signing_service_pb2_grpc.SigningServiceStub(self.channels["signing"]),
         }
         for name, stub in stubs.items():

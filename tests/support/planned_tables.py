@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
+from paycore.domain.past import NOTHING_READ, PastRead, PastWanted, Spent, wanted_past
 from paycore.domain.plan import (
     BatchState,
     Key,
@@ -18,10 +19,13 @@ from paycore.domain.plan import (
     StoredOutcome,
 )
 from paycore.domain.position import Position
+from paycore.domain.rules import Rules
+from paycore.domain.step_up_policy import DAY_US
 from paycore.domain.transfers import (
     ChildCommand,
     Command,
     Decline,
+    StepUpBasis,
     Transfer,
     TransferId,
     TransferKind,
@@ -45,8 +49,11 @@ class PlannedTables:
     batches: int = 0
     clock_us: int = 0
 
-    def state(self, commands: Sequence[Command]) -> BatchState:
-        """What would be read for `commands` at `clock_us`, and nothing else."""
+    def state(self, commands: Sequence[Command], rules: Rules | None = None) -> BatchState:
+        """What would be read for `commands` at `clock_us`, and nothing else.
+
+        Of the past, what `rules` want.
+        """
         accounts = {one for command in commands for one in accounts_of(command)}
         keys = {(command.client, command.key) for command in commands}
         parents = {one.parent for one in commands if isinstance(one, ChildCommand)}
@@ -55,7 +62,30 @@ class PlannedTables:
             {key: self.stored[key] for key in keys if key in self.stored},
             {one: self._parent(one) for one in parents if one in self.transfers},
             self.clock_us,
+            NOTHING_READ
+            if rules is None
+            else self._past(wanted_past(commands, rules, self.accounts)),
         )
+
+    def _past(self, wanted: PastWanted) -> PastRead:
+        """Of each payer the day of its newest entry, as far as it goes back."""
+        spent = {}
+        for payer in wanted.payers:
+            day = self.accounts[payer].last_entry_us // DAY_US
+            of_day = [
+                one.amount
+                for one in self.transfers.values()
+                if one.debit_account == payer
+                and one.step_up is StepUpBasis.BELOW_THRESHOLD
+                and one.created_at_us // DAY_US == day
+            ]
+            spent[payer] = Spent(day, sum(of_day))
+        movements = {
+            (one.debit_account, one.credit_account)
+            for one in self.transfers.values()
+            if one.kind in (TransferKind.TRANSFER, TransferKind.WITHDRAWAL, TransferKind.CAPTURE)
+        }
+        return PastRead(spent, wanted.pairs & movements)
 
     def apply(self, plan: Plan) -> Position:
         """Write `plan`; asserts what the tables enforce."""

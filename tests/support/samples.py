@@ -13,6 +13,7 @@ from paycore.domain.plan import BatchState, Key, ParentState, Plan, StoredOutcom
 from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
 from paycore.domain.step_up import Authorization, AuthorizationMethod
+from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.domain.transfers import (
     ChildCommand,
     Command,
@@ -93,8 +94,15 @@ def authorization(user_id: str, **changes: Any) -> Authorization:
 def rules(
     *grants: tuple[str, GrantAction, GrantScope, str],
     thresholds: Mapping[str, int] | None = None,
+    policies: Mapping[str, StepUpPolicy] | None = None,
 ) -> Rules:
-    """Rules under which CLIENT may do all with its own accounts, and `grants` on top."""
+    """Rules under which CLIENT may do all with its own accounts, and `grants` on top.
+
+    `thresholds` stand for policies without more.
+    """
+    if policies is None:
+        above = {"EUR": THRESHOLD} if thresholds is None else thresholds
+        policies = {currency: StepUpPolicy(amount) for currency, amount in above.items()}
     own = (
         Grant(CLIENT, action, GrantScope.OWN)
         for action in (
@@ -113,7 +121,7 @@ def rules(
     )
     return Rules(
         Grants.of((*own, *(Grant(*grant) for grant in grants))),
-        {"EUR": THRESHOLD} if thresholds is None else thresholds,
+        policies,
     )
 
 

@@ -33,6 +33,7 @@ class LedgerFigures:
         self._pool = pool
         self._clock = clock
         self._queries: Any = database.load("risk")
+        self._past: Any = database.load("past")
 
     async def spent_today(self, payers: Collection[AccountId]) -> dict[AccountId, int | None]:
         """By payer, in minor units; None beyond MOST_IN_A_DAY.
@@ -71,7 +72,7 @@ class LedgerFigures:
         if not pairs:
             return frozenset()
         async with reading(self._pool) as connection:
-            found = await self._queries.paid_before(
+            found = await self._past.paid_before(
                 connection,
                 payers=[payer for payer, _ in pairs],
                 payees=[payee for _, payee in pairs],

@@ -16,7 +16,14 @@ import pytest
 from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
-from command_service.posting.store import ConflictError, Decide, LedgerStore, RejectedError
+from command_service.posting.store import (
+    ConflictError,
+    Decide,
+    LedgerStore,
+    RejectedError,
+    Wants,
+    no_past,
+)
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.plan import ParentState, StoredOutcome
@@ -81,7 +88,7 @@ class Watched:
         self.most_at_once = 0
 
     async def post(
-        self, commands: Sequence[Command], journal_id: int, decide: Decide
+        self, commands: Sequence[Command], journal_id: int, decide: Decide, wants: Wants = no_past
     ) -> list[Outcome]:
         mine: set[int] = {side for command in commands for side in accounts_of(command)}
         self.overlaps += [mine & other for other in self._under_way if mine & other]
@@ -91,7 +98,7 @@ class Watched:
         try:
             # Long enough for others to start beside it.
             await asyncio.sleep(0.002)
-            return await self._store.post(commands, journal_id, decide)
+            return await self._store.post(commands, journal_id, decide, wants)
         finally:
             self._under_way.remove(set(mine))
 

@@ -37,6 +37,9 @@ COMMANDS = rounds("PAYCORE_EXAMPLES", 600)
 
 PROGRAM = 200
 
+PAST_RULES = ((None, None), (200, None), (None, 2_000), (100, 5_000))
+"""Amounts of a first payment and of a day above which payers must approve, of a program."""
+
 SHORT_US = 30_000_000
 """How long the shortest holds last."""
 
@@ -172,6 +175,22 @@ class Program:
         assert outcome.position == first
 
 
+async def set_policy(
+    admin: asyncpg.Connection, program: Program, first: int | None, daily: int | None
+) -> None:
+    """Have EUR's policy hang on the past, on the tables and in the model."""
+    await admin.execute(
+        "UPDATE ledger.step_up_policies SET first_payment_threshold = $1, daily_total = $2"
+        " WHERE currency = 'EUR'",
+        first,
+        daily,
+    )
+    books = program.model.books
+    for amounts, amount in ((books.first_thresholds, first), (books.daily_totals, daily)):
+        if amount is not None:
+            amounts["EUR"] = amount
+
+
 @pytest.mark.timeout(300 + COMMANDS // 5)
 @pytest.mark.parametrize("most_at_once", [1, 12], ids=["in sequence", "in batches"])
 async def test_the_engine_agrees_with_the_model(
@@ -189,6 +208,8 @@ async def test_the_engine_agrees_with_the_model(
     async with command_core(database.dsn("command"), clock=clock) as core:
         for begun in range(0, COMMANDS, PROGRAM):
             program = Program(core, clock, rng)
+            await set_policy(admin, program, *rng.choice(PAST_RULES))
+            await core.rules.load()
             await program.open()
             await program.run(min(PROGRAM, COMMANDS - begun), most_at_once)
     assert await violations(admin) == []

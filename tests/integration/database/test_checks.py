@@ -94,6 +94,14 @@ CHECKS = {
     "step_up_policies_threshold_check": "INSERT INTO ledger.step_up_policies VALUES ('CHF', -1)",
     "step_up_policies_currency_check": "INSERT INTO ledger.step_up_policies VALUES ('chf', 1)",
     "scheme_grants_scheme": "INSERT INTO ledger.scheme_grants VALUES ('c', 'Stripe')",
+    "step_up_policies_daily_total_check": "INSERT INTO ledger.step_up_policies"
+    " VALUES ('CHF', 1, NULL, -1)",
+    "step_up_policies_first_is_lower": "INSERT INTO ledger.step_up_policies VALUES ('CHF', 1, 2)",
+    "authorizations_of_one": "INSERT INTO ledger.authorizations VALUES (1, NULL, 1, 1, 1, 'u',"
+    " 'PIN', 'c', 'k', 'key', decode(repeat('00', 32), 'hex'), decode(repeat('00', 64), 'hex'))",
+    "authorizations_of_payer": "INSERT INTO ledger.authorizations SELECT one, NULL, 1, 1, 1, 'u',"
+    " 'PIN', 'c', 'k', 'key', decode(repeat('00', 32), 'hex'), decode(repeat('00', 64), 'hex'),"
+    " 5, 6 FROM (VALUES (1), (2)) AS two (one)",
     "external_identifiers_bounded": "INSERT INTO ledger.external_identifiers"
     " VALUES ({a}, 1, 'Stripe', 'cus_1')",
     "external_identifiers_account_fkey": "INSERT INTO ledger.external_identifiers"

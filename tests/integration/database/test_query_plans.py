@@ -135,6 +135,19 @@ EXPECTED = {
     "local_seed.seed_step_up_policies": by("ledger.step_up_policies", "currency"),
     "partitions.add_transfer_partition": NOTHING,
     "partitions.covered_until": NOTHING,
+    "past.paid_before": by("ledger.transfers", "debit_account"),
+    "past.unapproved_since": by("ledger.transfers", "debit_account", "debit_version"),
+    # Policy is small.
+    "policy.all_policies": NOTHING,
+    "policy.find_policy": NOTHING,
+    "policy.give_grant": NOTHING,
+    "policy.give_scheme": NOTHING,
+    "policy.list_grants": NOTHING,
+    "policy.remove_policy": NOTHING,
+    "policy.set_policy": by("ledger.step_up_policies", "currency"),
+    "policy.take_grant": by("ledger.grants", "client", "action", "scope", "institution"),
+    "policy.take_scheme": by("ledger.scheme_grants", "client", "scheme"),
+    "policy.take_turn": NOTHING,
     "posting.clock_us": NOTHING,
     "posting.find_by_reference": by("ledger.transfers", "client", "reference")
     | by("ledger.declines", "client", "reference"),
@@ -177,7 +190,6 @@ EXPECTED = {
     "rewrites.request_rewrites": REWRITES,
     "risk.all_rules": NOTHING,
     "risk.debits_of_day": by("ledger.transfers", "debit_account", "debit_version"),
-    "risk.paid_before": by("ledger.transfers", "debit_account"),
     "risk.stored_keys": KEYS,
     "rules.all_grants": NOTHING,
     "rules.all_scheme_grants": whole("ledger.scheme_grants"),
@@ -280,6 +292,7 @@ EXPECTED = {
     "verify_transfers.check_families": VERIFICATION,
     "verify_transfers.check_groups": VERIFICATION,
     "verify_transfers.check_sides": VERIFICATION,
+    "verify_transfers.read_group_legs": TRANSFERS | by("ledger.transfer_groups", "id"),
     "verify_transfers.read_authorizations": by("ledger.authorizations", "id")
     | first("ledger.authorizations", "id")
     | TRANSFERS,

@@ -160,7 +160,7 @@ class SmallLedger:
             " debit_version, credit_version, debit_balance_after, credit_balance_after,"
             " debit_held_after, created_at_us, step_up, currency, client, parent_id,"
             " parent_sequence, parent_remaining, parent_state, group_id)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'NOT_APPLICABLE', 'EUR', 'app',"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $17, 'EUR', 'app',"
             " $12, $13, $14, $15, $16)",
             transfer,
             kind,
@@ -176,6 +176,7 @@ class SmallLedger:
             remaining,
             state,
             group,
+            _basis(kind),
         )
 
     async def _open(self) -> None:
@@ -222,7 +223,7 @@ class SmallLedger:
             *balances,
             START_US + transfer,
             authorization,
-            "BELOW_THRESHOLD" if authorization is None else "AUTHORIZED",
+            _basis(kind) if authorization is None else "AUTHORIZED",
             b"hash",
         )
         await self.run(
@@ -292,3 +293,8 @@ class SmallLedger:
             ids.get("declines", []),
             ids.get("accounts", []),
         )
+
+
+def _basis(kind: str) -> str:
+    """Why a transfer of that kind was let through without approval."""
+    return "BELOW_THRESHOLD" if kind in ("TRANSFER", "WITHDRAWAL", "HOLD") else "NOT_APPLICABLE"

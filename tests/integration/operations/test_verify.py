@@ -58,11 +58,12 @@ async def test_a_whole_ledger_passes_and_says_what_was_examined(ledger: SmallLed
     assert set(examined) == set(RULES)
     counts = {name: examined[name] for name in (
         "sums", "versions", "accounts", "sides", "children", "open_holds", "groups", "keys",
-        "journal", "details", "authorizations", "signatures",
+        "journal", "details", "authorizations", "step_up", "signatures",
     )}  # fmt: skip
     assert counts == {
         "sums": 1, "versions": 19, "accounts": 3, "sides": 11, "children": 4, "open_holds": 2,
-        "groups": 1, "keys": 14, "journal": 15, "details": 3, "authorizations": 1, "signatures": 1,
+        "groups": 1, "keys": 14, "journal": 15, "details": 3, "authorizations": 1,
+        "step_up": 5, "signatures": 1,
     }  # fmt: skip
     assert report.position.journal_id == 105
     assert report.transfers == 11
@@ -306,6 +307,18 @@ DAMAGES = {
     "an authorized transfer without its authorization": Damage(
         [f"DELETE FROM ledger.authorizations WHERE id = {AUTHORIZATION}"], {"authorizations"},
         {"transfer": APPROVED},
+    ),
+    "a payment that nobody let through": Damage(
+        [transfer(PAID, "step_up = 'NOT_APPLICABLE'")], {"step_up"},
+        {"transfer": PAID, "kind": "TRANSFER", "step_up": "NOT_APPLICABLE"},
+    ),
+    "a deposit that the payer is said to have paid": Damage(
+        [transfer(DEPOSITED, "step_up = 'BELOW_THRESHOLD'")], {"step_up"},
+        {"transfer": DEPOSITED, "kind": "DEPOSIT"},
+    ),
+    "an authorization of a part of a group": Damage(
+        [f"UPDATE ledger.authorizations SET transfer_id = NULL, group_id = {GROUP}, payer = {ADA}"],
+        {"authorizations", "signatures"}, {"transfer": APPROVED, "authorization_id": AUTHORIZATION},
     ),
     "an authorization of another user": Damage(
         [account(ADA, "owner = 'eve'")], {"authorizations"},

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.support.ledger_model.told import Movement
 
+DAY_US = 24 * 3600 * 1_000_000
+
 HIGHEST, LOWEST = 2**63 - 1, -(2**63)
 """What a balance may be, in minor units."""
 
@@ -41,6 +43,10 @@ class Books:
     grants: frozenset[ModelGrant] = frozenset()
     thresholds: dict[str, int] = field(default_factory=dict)
     """From above which amount a payer must approve, by currency; without one, always."""
+    first_thresholds: dict[str, int] = field(default_factory=dict)
+    """The same for what is paid to somebody for the first time, where there is such a rule."""
+    daily_totals: dict[str, int] = field(default_factory=dict)
+    """The same for all that an account pays in a day without approval."""
     movements: list[Movement] = field(default_factory=list)
 
     def balance(self, number: int) -> int:
@@ -63,6 +69,26 @@ class Books:
         return sum(
             one.debit == number or (one.credit == number and one.credit_version is not None)
             for one in self.movements
+        )
+
+    def has_paid(self, payer: int, payee: int, but: int | None) -> bool:
+        """Whether money went from one to the other, other than by the group `but`."""
+        return any(
+            (one.debit, one.credit) == (payer, payee)
+            for one in self.movements
+            if one.kind in ("TRANSFER", "WITHDRAWAL", "CAPTURE")
+            and (but is None or one.group != but)
+        )
+
+    def unapproved(self, payer: int, day: int, but: int | None) -> int:
+        """What `payer` paid or set aside on `day` as below policy, but by the group `but`."""
+        return sum(
+            one.amount
+            for one in self.movements
+            if one.debit == payer
+            and one.basis == "BELOW_THRESHOLD"
+            and one.created_us // DAY_US == day
+            and (but is None or one.group != but)
         )
 
     def time(self, now_us: int, *numbers: int) -> int:

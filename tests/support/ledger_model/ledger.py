@@ -90,7 +90,7 @@ class ModelLedger:
         movements = []
         for place, item in enumerate(asked.items):
             try:
-                movements.append(pay(self.books, item, now_us, group=first))
+                movements.append(pay(self.books, item, now_us, first, asked.items))
             except NoError as no:
                 no.figures["item"] = place
                 if no.reason == "INSUFFICIENT_FUNDS":

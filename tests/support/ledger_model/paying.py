@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.ledger_model.asked import Payment
-from tests.support.ledger_model.books import HIGHEST, LOWEST, Books, ModelAccount
+from tests.support.ledger_model.books import DAY_US, HIGHEST, LOWEST, Books, ModelAccount
 from tests.support.ledger_model.told import Movement, NoError
 
 OUTSIDE = {
@@ -21,8 +21,14 @@ BY_THE_PAYER = ("TRANSFER", "WITHDRAWAL", "HOLD")
 LONGEST_HOLD_US = 366 * 24 * 3600 * 1_000_000
 
 
-def pay(books: Books, asked: Payment, now_us: int, group: int | None = None) -> Movement:
-    """Post `asked`; raises NoError where a rule forbids it."""
+def pay(
+    books: Books,
+    asked: Payment,
+    now_us: int,
+    group: int | None = None,
+    together: tuple[Payment, ...] = (),
+) -> Movement:
+    """Post `asked`, one of those of its group; raises NoError where a rule forbids it."""
     payer, payee = _both_accounts(books, asked)
     need_grant(books, asked.client, asked.kind, asked.debit)
     if asked.kind == "HOLD" and payee.outside:
@@ -38,7 +44,7 @@ def pay(books: Books, asked: Payment, now_us: int, group: int | None = None) -> 
         made_us = books.time(now_us, asked.debit, asked.credit)
         if asked.expires_us <= made_us or asked.expires_us > now_us + LONGEST_HOLD_US:
             raise NoError("INVALID_FIELD")
-    basis = _basis(books, asked)
+    basis = _basis(books, asked, now_us, group, together or (asked,))
     decision, rule = asked.verdict or ("APPROVE", "")
     held = asked.kind == "HOLD" or decision == "REVIEW"
     if held:
@@ -175,11 +181,38 @@ def _both_accounts(books: Books, asked: Payment) -> tuple[ModelAccount, ModelAcc
     return books.accounts[asked.debit], books.accounts[asked.credit]
 
 
-def _basis(books: Books, asked: Payment) -> str:
+def _basis(
+    books: Books, asked: Payment, now_us: int, group: int | None, together: tuple[Payment, ...]
+) -> str:
+    """Why the payer need not approve; what they pay by one group counts as one payment."""
     if asked.kind not in BY_THE_PAYER:
         return "NOT_APPLICABLE"
-    if asked.amount <= books.thresholds.get(asked.currency, -1):
+    own = [
+        one
+        for one in together
+        if one.kind in BY_THE_PAYER and (one.debit, one.currency) == (asked.debit, asked.currency)
+    ]
+    total = sum(one.amount for one in own)
+    payees: dict[int, int] = {}
+    for one in own:
+        payees[one.credit] = payees.get(one.credit, 0) + one.amount
+    above = books.thresholds.get(asked.currency, -1)
+    first_above = books.first_thresholds.get(asked.currency)
+    daily = books.daily_totals.get(asked.currency)
+    large = first_above is not None and max(payees.values()) > first_above
+    if total <= above and not large and daily is None:
         return "BELOW_THRESHOLD"
     if books.allows(asked.client, "STEP_UP_EXEMPT", asked.debit):
         return "CLIENT_EXEMPT"
-    raise NoError("STEP_UP_REQUIRED")
+    if asked.currency not in books.thresholds:
+        raise NoError("STEP_UP_REQUIRED", rule="NO_POLICY")
+    if total > above:
+        raise NoError("STEP_UP_REQUIRED", rule="THRESHOLD", threshold=above)
+    for payee, amount in payees.items():
+        new = not books.has_paid(asked.debit, payee, but=group)
+        if first_above is not None and amount > first_above and new:
+            raise NoError("STEP_UP_REQUIRED", rule="FIRST_PAYMENT", threshold=first_above)
+    day = books.time(now_us, asked.debit, asked.credit) // DAY_US
+    if daily is not None and total + books.unapproved(asked.debit, day, but=group) > daily:
+        raise NoError("STEP_UP_REQUIRED", rule="DAILY_TOTAL", threshold=daily)
+    return "BELOW_THRESHOLD"

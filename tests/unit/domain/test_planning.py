@@ -346,6 +346,8 @@ class TestStepUp:
             "payee": "2",
             "amount": str(THRESHOLD + 1),
             "currency": "EUR",
+            "rule": "THRESHOLD",
+            "threshold": str(THRESHOLD),
         }
         assert_writes_nothing(above)
 

@@ -15,6 +15,7 @@ from paycore.domain.plan import Key, Plan, StoredOutcome
 from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.position import Position
 from paycore.domain.rules import Rules
+from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.domain.transfers import Declined, GroupPosted, Outcome, Posted
 from tests.support.ledger_model import in_domain
 from tests.support.ledger_model.asked import Command
@@ -23,10 +24,16 @@ from tests.support.ledger_model.books import Books, ModelGrant
 from tests.support.ledger_model.ledger import ModelLedger
 from tests.support.ledger_model.likeness import Names, difference
 from tests.support.ledger_model.told import Changed
+from tests.support.ledger_model.told import Refused as ModelRefused
 from tests.support.ledger_model.world import CLEARING, CLIENTS, GRANTS, books
 from tests.support.planned_tables import PlannedTables, assert_whole
 
-THRESHOLDS = {"EUR": 80}
+POLICIES = (
+    StepUpPolicy(80),
+    StepUpPolicy(80, first_payment_threshold=30),
+    StepUpPolicy(80, daily_total=400),
+    StepUpPolicy(300, first_payment_threshold=10, daily_total=600),
+)
 
 BRANCH = ModelGrant("branch", "TRANSFER", "north")
 """A client that reaches the accounts of one institution, and may not read them."""
@@ -37,8 +44,8 @@ FIRST_ACCOUNT, FIRST_TRANSFER = 10**15, 2 * 10**15
 BEGIN_US = 10**9
 
 
-def rules() -> Rules:
-    """GRANTS and THRESHOLDS as the planner wants them."""
+def rules(policy: StepUpPolicy) -> Rules:
+    """GRANTS, and `policy` for EUR."""
     scopes = {"OWN": GrantScope.OWN, "ALL": GrantScope.ALL}
     return Rules(
         Grants.of(
@@ -50,11 +57,8 @@ def rules() -> Rules:
             )
             for one in (*GRANTS, BRANCH, CLEARING)
         ),
-        THRESHOLDS,
+        {"EUR": policy},
     )
-
-
-RULES = rules()
 
 
 def opened(model: Books, names: Names) -> dict[AccountId, Account]:
@@ -105,7 +109,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.names = Names()
-        self.model = ModelLedger(books(THRESHOLDS, BRANCH, CLEARING))
+        self.model = ModelLedger(books({}, BRANCH, CLEARING))
+        self.in_force = rules(POLICIES[0])
         self.tables = PlannedTables(opened(self.model.books, self.names))
         self.waiting: list[Command] = []
         self.now_us = BEGIN_US
@@ -119,9 +124,18 @@ class LedgerMachine(RuleBasedStateMachine):
             judged=True,
         )
 
-    @initialize(chance=chances)
-    def fund(self, chance: random.Random) -> None:
+    @initialize(chance=chances, policy=st.sampled_from(POLICIES))
+    def fund(self, chance: random.Random, policy: StepUpPolicy) -> None:
         """Give the customers something to begin with."""
+        self.in_force = rules(policy)
+        by_currency = (
+            (self.model.books.thresholds, policy.threshold),
+            (self.model.books.first_thresholds, policy.first_payment_threshold),
+            (self.model.books.daily_totals, policy.daily_total),
+        )
+        for amounts, amount in by_currency:
+            if amount is not None:
+                amounts["EUR"] = amount
         self.author.chance = chance
         self.waiting += self.author.deposits(150)
         self.decide(0, 0)
@@ -200,14 +214,17 @@ class LedgerMachine(RuleBasedStateMachine):
         needed = sum(map(ids_needed, commands))
         ids = range(self.next_id, self.next_id + needed)
         self.next_id += needed
-        plan = plan_batch(self.tables.state(commands), commands, RULES, self.now_us, ids)
-        again = plan_batch(self.tables.state(commands), commands, RULES, self.now_us, ids)
+        state = self.tables.state(commands, self.in_force)
+        plan = plan_batch(state, commands, self.in_force, self.now_us, ids)
+        again = plan_batch(state, commands, self.in_force, self.now_us, ids)
         assert rows(again) == rows(plan), "the same batch was decided otherwise"
         place = self.tables.apply(plan)
         for one, outcome in zip(asked, plan.outcomes, strict=True):
             expected = self.model.decide(one, self.now_us, self.tables.clock_us)
             seen = in_domain.told(outcome, expected, self.names)
             event(f"{type(one).__name__} {getattr(expected, 'reason', type(expected).__name__)}")
+            if isinstance(expected, ModelRefused) and "rule" in expected.figures:
+                event(f"{type(one).__name__} {expected.figures['rule']}")
             other = difference(expected, seen)
             assert other is None, f"{one}: {other}\n{expected}\n{seen}"
             self._check_replay((one.client, one.key), outcome, place)

@@ -25,7 +25,13 @@ from command_service.admission.risk.rules import RulesAssessor
 from command_service.admission.step_up import StepUpAdmission
 from command_service.posting.engine import PostingEngine
 from command_service.posting.pacing import EngineLimits
-from command_service.posting.store import Decide, LedgerStore, OutcomeUnknownError
+from command_service.posting.store import (
+    Decide,
+    LedgerStore,
+    OutcomeUnknownError,
+    Wants,
+    no_past,
+)
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream import StreamServicer
 from command_service.servicers.stretches import Stretches
@@ -102,8 +108,8 @@ class Way:
         """The outcome of a group."""
         deadline_s = self.core.clock.monotonic_s() + PATIENCE_S
         plain = [one._replace(key="", request_hash=b"") for one in items]
-        admitted = await self.admission.admit_group(CLIENT, key, plain, deadline_s)
-        group = GroupCommand(CLIENT, key, key.encode(), tuple(admitted))
+        group = GroupCommand(CLIENT, key, key.encode(), tuple(plain))
+        group = await self.admission.admit_group(group, {}, deadline_s)
         (outcome,) = await engine.submit([group], deadline_s)
         return outcome
 
@@ -133,8 +139,10 @@ class Cut:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def post(self, commands: Sequence[Any], journal_id: int, decide: Decide) -> list[Outcome]:
-        await self._store.post(commands, journal_id, decide)
+    async def post(
+        self, commands: Sequence[Any], journal_id: int, decide: Decide, wants: Wants = no_past
+    ) -> list[Outcome]:
+        await self._store.post(commands, journal_id, decide, wants)
         raise OutcomeUnknownError("1")
 
 

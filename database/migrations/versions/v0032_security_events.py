@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0080"
-down_revision = "0028"
+revision = "0032"
+down_revision = "0031"
 
 
 def upgrade() -> None:

@@ -1,9 +1,9 @@
-"""The audit in the order of time."""
+"""One authorization for each payer of a group."""
 
 from database.migrations.statements import run_file_outside_transaction
 
-revision = "0081"
-down_revision = "0080"
+revision = "0030"
+down_revision = "0029"
 
 
 def upgrade() -> None:

@@ -1,0 +1,1 @@
+"""Changing policy: when payers must approve, and what clients may do."""

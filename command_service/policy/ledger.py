@@ -1,0 +1,236 @@
+"""Policy in PostgreSQL: changed one command at a time, audited by the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import asyncpg
+
+import database
+from command_service.accounts.acting import act_as
+from command_service.accounts.turns import AccountTurns
+from command_service.admission.rules import policy_of
+from command_service.policy.commands import (
+    ChangeGrant,
+    PolicyChange,
+    PolicyOutcome,
+    RemovePolicy,
+    SchemeGrant,
+    SetPolicy,
+)
+from command_service.transactions import Transactions, reading
+from paycore.domain.errors import PaycoreError, Reason, key_reused
+from paycore.domain.grants import Grant, GrantAction, GrantScope
+from paycore.domain.step_up_policy import StepUpPolicy
+from paycore.runtime.clock import Clock
+from paycore.runtime.snowflake import IdSource
+
+OUTCOME = "POLICY"
+"""The kind of outcome under which the keys of changes are stored."""
+
+_SCHEME = "SCHEME"
+_ACTIONS = frozenset(action.value for action in GrantAction)
+
+
+class StandingPolicy(NamedTuple):
+    """The policy of a currency as it stands."""
+
+    currency: str
+    policy: StepUpPolicy
+    revision: int
+
+
+class GrantPlace(NamedTuple):
+    """A grant's place in the list of all."""
+
+    client: str = ""
+    kind: str = ""
+    what: str = ""
+    scope: str = ""
+    institution: str = ""
+
+
+class PolicyLedger:
+    """Reads and changes policy."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        transactions: Transactions,
+        ids: IdSource,
+        clock: Clock,
+        changed: Callable[[], Awaitable[object]],
+    ) -> None:
+        """`changed` is awaited after each change, so that it holds in this process at once."""
+        self._pool = pool
+        self._transactions = transactions
+        self._ids = ids
+        self._clock = clock
+        self._changed = changed
+        self._turns = AccountTurns(clock)
+        self._queries: Any = database.load("policy")
+        self._keys: Any = database.load("accounts")
+
+    async def policies(self) -> list[StandingPolicy]:
+        """All, in the order of their currencies. Raises UnreachableError."""
+        async with reading(self._pool) as connection:
+            found = await self._queries.all_policies(connection)
+        return [_standing(row) for row in found]
+
+    async def policy(self, currency: str) -> StandingPolicy | None:
+        """The one of `currency`, if it has one. Raises UnreachableError."""
+        async with reading(self._pool) as connection:
+            row = await self._queries.find_policy(connection, currency=currency)
+        return None if row is None else _standing(row)
+
+    async def grants(
+        self, client: str, after: GrantPlace, most: int
+    ) -> list[tuple[GrantPlace, Grant | SchemeGrant]]:
+        """The next `most` after that place; of `client`, or of all where it is empty.
+
+        Raises UnreachableError.
+        """
+        async with reading(self._pool) as connection:
+            found = await self._queries.list_grants(
+                connection,
+                client=client,
+                after_client=after.client,
+                after_kind=after.kind,
+                after_what=after.what,
+                after_scope=after.scope,
+                after_institution=after.institution,
+                most=most,
+            )
+        places = [GrantPlace(*row) for row in found]
+        return [(place, _grant(place)) for place in places if _is_known(place)]
+
+    async def change(self, command: PolicyChange, deadline_s: float) -> PolicyOutcome:
+        """Change policy; the tables write who did it to the audit.
+
+        Raises PaycoreError: VERSION_MISMATCH, IDEMPOTENCY_KEY_REUSED, CONTENTION,
+        DATABASE_UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED; nothing is written after the monotonic
+        time `deadline_s`.
+        """
+
+        async def attempt() -> PolicyOutcome:
+            journal_id, audit_id = await self._ids.take(2)
+
+            async def work(connection: asyncpg.Connection) -> tuple[PolicyOutcome, int | None]:
+                done = await self._change(connection, command, journal_id, audit_id)
+                self._turns.check_time(deadline_s)
+                return done
+
+            outcome, _ = await self._transactions.run(journal_id, work)
+            return outcome
+
+        outcome = await self._turns.run(command.client, attempt, deadline_s)
+        await self._changed()
+        return outcome
+
+    async def _change(
+        self, connection: asyncpg.Connection, command: PolicyChange, journal_id: int, audit_id: int
+    ) -> tuple[PolicyOutcome, int | None]:
+        await self._queries.take_turn(connection)
+        for row in await self._keys.find_keys(
+            connection, clients=[command.client], keys=[command.key]
+        ):
+            if row["outcome"] != OUTCOME or row["request_hash"] != command.request_hash:
+                raise key_reused(command.key)
+            figures = json.loads(row["figures"])
+            return PolicyOutcome(figures["changed"], figures["revision"], replayed=True), None
+        await act_as(
+            self._keys,
+            connection,
+            command.client,
+            command.actor,
+            reason=command.reason,
+            audit_id=audit_id,
+        )
+        outcome = await self._apply(connection, command)
+        await self._keys.write_keys(
+            connection,
+            clients=[command.client],
+            keys=[command.key],
+            outcome=OUTCOME,
+            outcome_ids=[journal_id],
+            hashes=[command.request_hash],
+            figures=[json.dumps({"changed": outcome.changed, "revision": outcome.revision})],
+            journal_id=journal_id,
+        )
+        xid: int = await self._keys.write_journal(
+            connection, id=journal_id, created_us=self._clock.now_us(), accounts=[]
+        )
+        return outcome, xid
+
+    async def _apply(self, connection: asyncpg.Connection, command: PolicyChange) -> PolicyOutcome:
+        match command:
+            case SetPolicy(currency=currency, policy=policy):
+                await self._check_revision(connection, command)
+                revision = await self._queries.set_policy(
+                    connection,
+                    currency=currency,
+                    threshold=policy.threshold,
+                    first_payment_threshold=policy.first_payment_threshold,
+                    daily_total=policy.daily_total,
+                )
+                return PolicyOutcome(True, revision)
+            case RemovePolicy(currency=currency):
+                await self._check_revision(connection, command)
+                removed = await self._queries.remove_policy(connection, currency=currency)
+                return PolicyOutcome(removed is not None, 0)
+            case ChangeGrant(grant=grant, given=given):
+                return PolicyOutcome(await self._change_grant(connection, grant, given=given), 0)
+
+    async def _change_grant(
+        self, connection: asyncpg.Connection, grant: Grant | SchemeGrant, *, given: bool
+    ) -> bool:
+        """Whether the client has it now and had it not before, or the other way round."""
+        queries = self._queries
+        if isinstance(grant, SchemeGrant):
+            change = queries.give_scheme if given else queries.take_scheme
+            return (await change(connection, client=grant.client, scheme=grant.scheme)) is not None
+        change = queries.give_grant if given else queries.take_grant
+        done = await change(
+            connection,
+            client=grant.client,
+            action=grant.action.value,
+            scope=grant.scope.value,
+            institution=grant.institution,
+        )
+        return done is not None
+
+    async def _check_revision(
+        self, connection: asyncpg.Connection, command: SetPolicy | RemovePolicy
+    ) -> None:
+        expected = command.expected_revision
+        if expected is None:
+            return
+        row = await self._queries.find_policy(connection, currency=command.currency)
+        actual = 0 if row is None else row["revision"]
+        if actual != expected:
+            raise PaycoreError(
+                Reason.VERSION_MISMATCH,
+                f"the policy of {command.currency} no longer stands at revision {expected}",
+                {
+                    "currency": command.currency,
+                    "expected": str(expected),
+                    "actual": str(actual),
+                },
+            )
+
+
+def _standing(row: Any) -> StandingPolicy:
+    return StandingPolicy(row["currency"], policy_of(row), row["revision"])
+
+
+def _is_known(place: GrantPlace) -> bool:
+    """A process of an earlier release leaves out what it does not know."""
+    return place.kind == _SCHEME or place.what in _ACTIONS
+
+
+def _grant(place: GrantPlace) -> Grant | SchemeGrant:
+    if place.kind == _SCHEME:
+        return SchemeGrant(place.client, place.what)
+    return Grant(place.client, GrantAction(place.what), GrantScope(place.scope), place.institution)
