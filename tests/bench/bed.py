@@ -26,6 +26,8 @@ from tests.bench.usage import Meter
 CALLER = "loadtest"
 FLOODER = "app"
 """Another client, whose load is not what is measured."""
+NOT_EXEMPT = "app"
+"""A client whose payments above the policy's threshold need their payer's approval."""
 CREATE_ACCOUNTS = "/paycore.v1.AccountService/CreateAccounts"
 SUBMIT_TRANSFER = "/paycore.v1.TransferService/SubmitTransfer"
 SUBMIT_TRANSFERS = "/paycore.v1.TransferService/SubmitTransfers"
@@ -114,15 +116,23 @@ class Bed:
         finally:
             await connection.close()
 
-    async def open_accounts(self, count: int, lanes: Lanes | None = None) -> list[int]:
-        """Open `count` customer accounts, and fund them; those of whoever `lanes` belong to."""
+    async def open_accounts(
+        self, owners: int | Sequence[str], lanes: Lanes | None = None
+    ) -> list[int]:
+        """Open a customer account for each of `owners`, or for so many, and fund them; those of
+        whoever `lanes` belong to."""
+        if isinstance(owners, int):
+            owners = [f"owner-{number}" for number in range(owners)]
         create = (lanes or self.lanes).call(CREATE_ACCOUNTS)
         sources = await _open(
-            create, self.orders, EXTERNAL_ACCOUNTS, account_pb2.ACCOUNT_KIND_EXTERNAL
+            create,
+            self.orders,
+            [f"owner-{number}" for number in range(EXTERNAL_ACCOUNTS)],
+            account_pb2.ACCOUNT_KIND_EXTERNAL,
         )
         opened: list[int] = []
-        while len(opened) < count:
-            some = min(ACCOUNTS_A_CALL, count - len(opened))
+        while len(opened) < len(owners):
+            some = owners[len(opened) : len(opened) + ACCOUNTS_A_CALL]
             opened += await _open(create, self.orders, some, account_pb2.ACCOUNT_KIND_CUSTOMER)
         callers: list[list[bytes]] = []
         for source, own in zip(sources, shares(opened, len(sources)), strict=True):
@@ -135,18 +145,21 @@ class Bed:
 
 
 async def _open(
-    create: RawCall, orders: Orders, count: int, kind: account_pb2.AccountKind.ValueType
+    create: RawCall,
+    orders: Orders,
+    owners: Sequence[str],
+    kind: account_pb2.AccountKind.ValueType,
 ) -> list[int]:
     request = account_service_pb2.CreateAccountsRequest(
         accounts=[
             account_service_pb2.CreateAccountRequest(
                 idempotency_key=orders.key(),
-                owner=f"owner-{number}",
+                owner=owner,
                 institution=f"bank-{number % 5}",
                 currency=CURRENCY,
                 kind=kind,
             )
-            for number in range(count)
+            for number, owner in enumerate(owners)
         ]
     )
     raw = await create(request.SerializeToString())

@@ -73,8 +73,11 @@ class Generator(Protocol):
 class Ghz:
     """The load generator ghz, a process of its own."""
 
-    def __init__(self, program: Path, tls: TlsFiles, folder: Path) -> None:
-        """`folder` is for its files. Raises BenchError when the protos do not compile."""
+    def __init__(self, program: Path, tls: TlsFiles | None, folder: Path) -> None:
+        """Plain text where `tls` is None; `folder` is for its files.
+
+        Raises BenchError when the protos do not compile.
+        """
         self._program = program
         self._tls = tls
         self._folder = folder
@@ -94,9 +97,7 @@ class Ghz:
             self._program,
             f"--config={CONFIGURATIONS / _CONFIGURATION[job.method]}",
             f"--protoset={self._descriptors}",
-            f"--cacert={self._tls.ca}",
-            f"--cert={self._tls.certificate}",
-            f"--key={self._tls.key}",
+            *_transport(self._tls),
             f"--data-file={data}",
             f"--total={job.calls}",
             f"--concurrency={job.callers}",
@@ -118,6 +119,12 @@ class Ghz:
         return ghz_result(json.loads(output), job.calls)
 
 
+def _transport(tls: TlsFiles | None) -> tuple[str, ...]:
+    if tls is None:
+        return ("--insecure",)
+    return (f"--cacert={tls.ca}", f"--cert={tls.certificate}", f"--key={tls.key}")
+
+
 def ghz_result(report: dict[str, Any], calls: int) -> Result:
     """What ghz's JSON report says. Raises BenchError unless each of `calls` succeeded."""
     codes = report["statusCodeDistribution"]
@@ -131,7 +138,7 @@ def ghz_result(report: dict[str, Any], calls: int) -> Result:
 class OwnClient:
     """grpc.aio in this process: slower than ghz, so that it bounds the figures earlier."""
 
-    def __init__(self, tls: TlsFiles) -> None:
+    def __init__(self, tls: TlsFiles | None) -> None:
         self._tls = tls
 
     @property
@@ -159,7 +166,7 @@ def find_ghz() -> Path | None:
     return installed if installed.is_file() else None
 
 
-def choose_generator(tls: TlsFiles, folder: Path) -> Generator:
-    """ghz where it is installed, else our own client."""
+def choose_generator(tls: TlsFiles | None, folder: Path) -> Generator:
+    """ghz where it is installed, else our own client; plain text where `tls` is None."""
     program = find_ghz()
     return OwnClient(tls) if program is None else Ghz(program, tls, folder)

@@ -22,8 +22,9 @@ class Lanes:
     """Several connections, taken in turn: the kernel gives each to one process for good."""
 
     def __init__(
-        self, target: str, tls: TlsFiles, connections: int, *, service: str = "command"
+        self, target: str, tls: TlsFiles | None, connections: int, *, service: str = "command"
     ) -> None:
+        """Plain text where `tls` is None."""
         self._channels = [
             open_channel(target, tls, SEPARATE_CONNECTION, service=service)
             for _ in range(connections)

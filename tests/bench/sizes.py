@@ -19,6 +19,10 @@ STREAM_WINDOW = 500
 """Transfers of one stream without an outcome."""
 PAYROLL = 1_000
 LIGHT_RATE_PER_S = 50
+STEP_UP_PAYERS = 128
+DEVICE_CALLERS = 64
+PIN_CALLERS = 32
+LAYERED_CALLERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Sizes:
     groups: int
     light: int
     """Calls of the light client, alone and again beside the flood."""
+    by_device: int
+    by_pin: int
+    hashes: int
+    """Of argon2id alone."""
+    layered: int
     memory: int
     """Transfers while memory is watched; once, not per repetition."""
     profile_bulk: int
@@ -63,6 +72,10 @@ FULL = Sizes(
     stream=60_000,
     groups=100,
     light=500,
+    by_device=8_000,
+    by_pin=600,
+    hashes=600,
+    layered=12_000,
     memory=1_000_000,
     profile_bulk=60_000,
     profile_unary=12_000,
@@ -83,6 +96,10 @@ QUICK = Sizes(
     stream=30_000,
     groups=20,
     light=250,
+    by_device=2_000,
+    by_pin=200,
+    hashes=200,
+    layered=4_000,
     memory=100_000,
     profile_bulk=20_000,
     profile_unary=4_000,

@@ -17,6 +17,7 @@ from tests.bench.measurements import Measurement
 from tests.bench.measurements.bulk import BulkSubmission
 from tests.bench.measurements.fairness import LightClient
 from tests.bench.measurements.group import PayrollSubmission
+from tests.bench.measurements.layers import LayeredSubmission, layered
 from tests.bench.measurements.memory import ResidentMemory
 from tests.bench.measurements.pages import HistoryPages
 from tests.bench.measurements.projection import (
@@ -25,6 +26,7 @@ from tests.bench.measurements.projection import (
     wait_until_caught_up,
 )
 from tests.bench.measurements.raw import RawPosting
+from tests.bench.measurements.step_up import Argon2idAlone, by_device, by_pin, open_payers
 from tests.bench.measurements.stream import StreamedSubmission
 from tests.bench.measurements.unary import EchoCalls, UnarySubmission
 from tests.bench.sizes import CALLERS, ECHO_PROCESSES, HOT_ACCOUNTS
@@ -47,9 +49,12 @@ class Section(StrEnum):
     GROUP = "group"
     FAIRNESS = "fairness"
     MEMORY = "memory"
+    STEP_UP = "step-up"
+    LAYERS = "layers"
 
 
 ON_ONE_PROCESS = frozenset({Section.FAIRNESS, Section.MEMORY})
+OF_SECURITY = frozenset({Section.STEP_UP, Section.LAYERS})
 WRITING = frozenset({Section.RAW, Section.BULK, Section.UNARY, Section.STREAM, Section.GROUP})
 NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES})
 
@@ -76,7 +81,7 @@ class Suite:
         rows: list[Row] = []
         if Section.PAGES in self._chosen:
             rows += await self._pages()
-        if (WRITING | ON_ONE_PROCESS) & self._chosen:
+        if (WRITING | ON_ONE_PROCESS | OF_SECURITY) & self._chosen:
             rows += await self._writing_alone()
         if {Section.BULK, Section.UNARY} & self._chosen:
             rows += await self._all_on()
@@ -126,6 +131,8 @@ class Suite:
         found = await self._repeat(rows)
         if ON_ONE_PROCESS & self._chosen:
             found += await self._on_one_process()
+        if OF_SECURITY & self._chosen:
+            found += await self._of_security()
         self._tell("starting the read side again")
         await bed.start_read_side()
         return found
@@ -145,6 +152,24 @@ class Suite:
             if Section.MEMORY in self._chosen:
                 memory = ResidentMemory(bed, target, process.pid)
                 found += await self._repeat([(Section.MEMORY, memory)], repetitions=1)
+        return found
+
+    async def _of_security(self) -> list[Row]:
+        bed, found = self._bed, []
+        if Section.STEP_UP in self._chosen:
+            self._tell("enrolling payers")
+            async with open_payers(bed) as payers:
+                found += await self._repeat(
+                    [
+                        (Section.STEP_UP, by_device(bed, payers)),
+                        (Section.STEP_UP, Argon2idAlone(bed)),
+                        (Section.STEP_UP, by_pin(bed, payers)),
+                    ]
+                )
+        if Section.LAYERS in self._chosen:
+            found += await self._repeat(
+                [(Section.LAYERS, LayeredSubmission(bed, one)) for one in await layered(bed)]
+            )
         return found
 
     def _unary(self, key: str, what: str) -> UnarySubmission:

@@ -44,6 +44,9 @@ TARGETS: Mapping[str, Target] = {
     "stream": Target(rate=10_000),
     "group": Target(p99_ms=150),
     "light-flooded": Target(p99_times=3),
+    "step-up-device": Target(rate=800),
+    "step-up-pin": Target(ratio=0.80),
+    "layers": Target(ratio=0.80),
 }
 
 
