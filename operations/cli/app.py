@@ -9,6 +9,7 @@ from operations.cli import (
     audit,
     demo,
     desk,
+    device,
     erase,
     history,
     load,
@@ -38,6 +39,7 @@ app.command(epilog="Example: paycore up --processes 2")(stack.up)
 app.command(epilog="Example: paycore status --json")(stack.status)
 app.add_typer(accounts.app, name="account")
 app.add_typer(pin.app, name="pin")
+app.add_typer(device.app, name="device")
 app.command(
     epilog="Examples: paycore transfer 7041 7042 12.50 EUR --reference invoice-4711  |  "
     "paycore transfer 7041 7042 2500 EUR --pin"

@@ -51,4 +51,9 @@ PinFile = Annotated[
         lazy=False,
     ),
 ]
+User = Annotated[str, typer.Argument(help="Owner of accounts, as the ledger names them.")]
+Reason = Annotated[
+    str,
+    typer.Option(help="Why, for the audit; no personal data."),
+]
 DEFAULT = DEFAULT_IDENTITY

@@ -42,3 +42,43 @@ def enroll(
         f"[green]✓[/] {user} has a PIN since {at:%Y-%m-%d %H:%M:%S} UTC",
         {"user": user, "enrolled_at": at},
     )
+
+
+@app.command(
+    epilog="Example: paycore pin reset ada --reason 'identified in branch 7' --as operator"
+)
+def reset(
+    user: options.User,
+    reason: options.Reason,
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """Take a user's PIN out of force, so that the user can set another. A lock stays until then."""
+    output = Output(as_json=as_json)
+
+    async def work() -> None:
+        async with find_deployment(state, identity).client() as client:
+            await client.reset_pin(user, reason)
+
+    run(output, work)
+    output.show(f"[green]✓[/] {user} has no PIN in force", {"user": user})
+
+
+@app.command(epilog="Example: paycore pin unlock ada --reason 'identified by phone' --as operator")
+def unlock(
+    user: options.User,
+    reason: options.Reason,
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """End the lock that followed a user's wrong PINs."""
+    output = Output(as_json=as_json)
+
+    async def work() -> None:
+        async with find_deployment(state, identity).client() as client:
+            await client.unlock_pin(user, reason)
+
+    run(output, work)
+    output.show(f"[green]✓[/] {user} is not locked", {"user": user})

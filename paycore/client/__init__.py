@@ -5,6 +5,7 @@
 
 from paycore.client.asynchronous import PaycoreClient
 from paycore.client.core import Surroundings
+from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice
 from paycore.client.model import (
     Account,
     AccountName,
@@ -38,7 +39,7 @@ from paycore.client.model import (
 )
 from paycore.client.retries import Timeouts
 from paycore.domain.accounts import AccountKind, AccountStatus
-from paycore.domain.device_key import DeviceSignature
+from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
 from paycore.domain.sealed import Unreadable
@@ -54,10 +55,14 @@ __all__ = [
     "Actor",
     "Balance",
     "BulkReceipt",
+    "Challenge",
     "Counterparties",
     "Counterparty",
     "Decline",
+    "DeviceAlgorithm",
+    "DeviceKey",
     "DeviceSignature",
+    "EnrolledDevice",
     "Erasure",
     "ExternalIdentifier",
     "Freshness",

@@ -12,13 +12,13 @@ import grpc
 
 from paycore.client import calls, model, rpcs
 from paycore.client.addresses import DEFAULT_CONNECTIONS, Addresses
+from paycore.client.approvals import Approvals
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
     REQUEST_ID_KEY,
     Core,
     Lanes,
-    Order,
     Surroundings,
     label,
 )
@@ -35,7 +35,6 @@ from paycore.client.movements import Movements
 from paycore.client.policy import PolicyCalls
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
-from paycore.client.sealing import SealingKey
 from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
@@ -48,7 +47,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Movements, PolicyCalls):
+class PaycoreClient(Approvals, Movements, PolicyCalls):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError
@@ -323,29 +322,6 @@ class PaycoreClient(Movements, PolicyCalls):
     ) -> model.Counterparties:
         """With whom the account exchanged most; `limit` is at most 100."""
         return await self._run(calls.top_counterparties(account, start, end, limit, min_position))
-
-    # Step-up
-
-    async def public_keys(self) -> tuple[model.PublicKey, ...]:
-        """The signing service's keys, to seal to and to verify with."""
-        return await self._run(calls.public_keys())
-
-    async def seal_pin(self, order: Order, pin: Pin) -> model.StepUpProof:
-        """The payer's approval of `order`, good for two minutes.
-
-        `order` must have its idempotency key and name accounts by id, since the approval is bound
-        to them (ValueError).
-        """
-        return self._core.proof(await self._sealing_key(), order, pin)
-
-    async def enroll_pin(self, user: str, pin: Pin) -> datetime:
-        """Set the first PIN of `user`; returns when that was."""
-        sealing = await self._sealing_key()
-        return await self._run(calls.enroll_pin(user, sealing.for_enrolment(pin, user)))
-
-    async def _sealing_key(self) -> SealingKey:
-        known = self._core.known_sealing_key()
-        return known or self._core.keep_sealing_key(await self.public_keys())
 
     # Transport
 

@@ -12,6 +12,7 @@ import grpc
 
 from paycore.client import calls, model
 from paycore.client.addresses import DEFAULT_CONNECTIONS, PLAIN_TEXT_IDENTITY, Addresses
+from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
@@ -19,7 +20,6 @@ from paycore.client.core import (
     REQUEST_ID_KEY,
     Core,
     Lanes,
-    Order,
     Surroundings,
     label,
 )
@@ -34,7 +34,6 @@ from paycore.client.handshake import LONGEST_LOOK_S, BlockingHandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
-from paycore.client.sealing import SealingKey
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
@@ -46,7 +45,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class BlockingPaycoreClient(BlockingMovements):
+class BlockingPaycoreClient(BlockingApprovals, BlockingMovements):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
     Only streams are for event loops, since they send and take at the same time.
@@ -314,29 +313,6 @@ class BlockingPaycoreClient(BlockingMovements):
     ) -> model.Counterparties:
         """With whom the account exchanged most; `limit` is at most 100."""
         return self._run(calls.top_counterparties(account, start, end, limit, min_position))
-
-    # Step-up
-
-    def public_keys(self) -> tuple[model.PublicKey, ...]:
-        """The signing service's keys, to seal to and to verify with."""
-        return self._run(calls.public_keys())
-
-    def seal_pin(self, order: Order, pin: Pin) -> model.StepUpProof:
-        """The payer's approval of `order`, good for two minutes.
-
-        `order` must have its idempotency key and name accounts by id, since the approval is bound
-        to them (ValueError).
-        """
-        return self._core.proof(self._sealing_key(), order, pin)
-
-    def enroll_pin(self, user: str, pin: Pin) -> datetime:
-        """Set the first PIN of `user`; returns when that was."""
-        sealing = self._sealing_key()
-        return self._run(calls.enroll_pin(user, sealing.for_enrolment(pin, user)))
-
-    def _sealing_key(self) -> SealingKey:
-        known = self._core.known_sealing_key()
-        return known or self._core.keep_sealing_key(self.public_keys())
 
     # Transport
 

@@ -18,9 +18,7 @@ from paycore.client.retries import Patience
 from paycore.client.rpcs import Rpc
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
-from paycore.domain.pin import SealedPin
 from paycore.domain.transfers import TransferKind
-from paycore.signing.v1 import signing_service_pb2
 from paycore.v1 import account_service_pb2, history_service_pb2, transfer_service_pb2
 
 Answer = TypeVar("Answer")
@@ -288,23 +286,4 @@ def top_counterparties(
         rpcs.TOP_COUNTERPARTIES,
         requests.top_counterparties(account, start, end, limit, min_position),
         replies.counterparties,
-    )
-
-
-def public_keys() -> Call[tuple[model.PublicKey, ...]]:
-    return Call(
-        rpcs.GET_PUBLIC_KEYS,
-        signing_service_pb2.GetPublicKeysRequest(),
-        replies.public_keys,
-    )
-
-
-def enroll_pin(user: str, sealed: SealedPin) -> Call[datetime]:
-    return Call(
-        rpcs.ENROLL_PIN,
-        signing_service_pb2.EnrollPinRequest(user_id=user, sealed_pin=requests.sealed_pin(sealed)),
-        replies.enrolled_at,
-        Patience.STEP_UP,
-        # Done twice it answers PIN_ALREADY_ENROLLED, which would hide that the first was done.
-        repeatable=False,
     )

@@ -324,7 +324,3 @@ def _public_keys(keys: Iterable[signing_service_pb2.PublicKey]) -> Iterable[mode
         yield model.PublicKey(
             key.key_id, _named(_KEY_PURPOSES, key.purpose), key.public_key, key.current
         )
-
-
-def enrolled_at(message: signing_service_pb2.EnrollPinResponse) -> datetime:
-    return instant(message.enroll_time)

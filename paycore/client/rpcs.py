@@ -101,4 +101,11 @@ TOP_COUNTERPARTIES = _rpc(Service.QUERY, _ANALYTICS, "TopCounterparties")
 
 _SIGNING = signing_service_pb2.DESCRIPTOR
 ENROLL_PIN = _rpc(Service.SIGNING, _SIGNING, "EnrollPin")
+CHANGE_PIN = _rpc(Service.SIGNING, _SIGNING, "ChangePin")
+RESET_PIN = _rpc(Service.SIGNING, _SIGNING, "ResetPin")
+UNLOCK_PIN = _rpc(Service.SIGNING, _SIGNING, "UnlockPin")
+CREATE_CHALLENGE = _rpc(Service.SIGNING, _SIGNING, "CreateChallenge")
+ENROLL_DEVICE = _rpc(Service.SIGNING, _SIGNING, "EnrollDevice")
+VOUCH_FOR_DEVICE = _rpc(Service.SIGNING, _SIGNING, "VouchForDevice")
+REVOKE_DEVICE = _rpc(Service.SIGNING, _SIGNING, "RevokeDevice")
 GET_PUBLIC_KEYS = _rpc(Service.SIGNING, _SIGNING, "GetPublicKeys")

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.v1 import (
     account_pb2,
     account_service_pb2,
@@ -168,6 +170,35 @@ async def test_history_follows_pages_up_to_the_limit(paycore: Paycore, script: S
     assert [request.page_size for request in script.requests] == [4, 2]
 
 
+@pytest.mark.parametrize(
+    ("command", "request_class", "reply", "shown"),
+    [
+        ("pin reset ada", pb.ResetPinRequest, pb.ResetPinResponse(), "ada has no PIN"),
+        ("pin unlock ada", pb.UnlockPinRequest, pb.UnlockPinResponse(), "ada is not locked"),
+        (
+            f"device revoke ada {'0f' * 16}",
+            pb.RevokeDeviceRequest,
+            pb.RevokeDeviceResponse(revoke_time=Timestamp(seconds=1_790_000_000)),
+            "since 2026-09-21",
+        ),
+    ],
+)
+async def test_an_operator_takes_out_of_force_with_a_reason(
+    paycore: Paycore, script: Script, command: str, request_class: Any, reply: Any, shown: str
+) -> None:
+    script.play(reply)
+    assert (await paycore(*command.split())).exit_code == 2
+    assert script.requests == []
+    result = await paycore(*command.split(), "--reason", "reported lost")
+    assert result.exit_code == 0, result.output
+    assert shown in " ".join(result.stdout.split())
+    [request] = script.requests
+    assert isinstance(request, request_class)
+    assert (request.user_id, request.reason) == ("ada", "reported lost")
+    if isinstance(request, pb.RevokeDeviceRequest):
+        assert request.device_id == "0f" * 16
+
+
 @pytest.mark.parametrize("digits", ["777", "not digits", "1234567890123"])
 async def test_a_bad_pin_is_refused_unseen(paycore: Paycore, script: Script, digits: str) -> None:
     result = await paycore("pin", "enroll", "ada", "--pin-file", "-", stdin=digits)
@@ -254,7 +285,8 @@ async def test_what_makes_no_sense_ends_with_2_and_sends_nothing(
     "command",
     ["up", "status", "transfer", "history", "volume", "verify", "demo", "load",
      "hold", "capture", "release", "refund", "reverse", "group", "review list", "review approve",
-     "review refuse", "reversals list", "account create", "account show", "pin enroll"],
+     "review refuse", "reversals list", "account create", "account show", "pin enroll",
+     "pin reset", "pin unlock", "device revoke"],
 )  # fmt: skip
 async def test_every_command_explains_itself(command: str) -> None:
     result = await invoke(*command.split(), "--help")

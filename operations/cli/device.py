@@ -1,0 +1,44 @@
+"""`paycore device`: what a payer's device signs approvals with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from operations.cli import options
+from operations.cli.output import Output, run
+from operations.deployment import find_deployment
+
+app = typer.Typer(help="Devices, whose keys sign approvals of payments.", no_args_is_help=True)
+
+
+@app.callback()
+def devices() -> None:
+    """Devices, whose keys sign approvals of payments."""
+
+
+@app.command(
+    epilog="Example: paycore device revoke ada 0f3e...9c --reason 'reported lost' --as operator"
+)
+def revoke(
+    user: options.User,
+    device: Annotated[str, typer.Argument(help="Id of the device: 32 hexadecimal digits.")],
+    reason: options.Reason,
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """Take a device's key out of force, for ever."""
+    output = Output(as_json=as_json)
+
+    async def work() -> datetime:
+        async with find_deployment(state, identity).client() as client:
+            return await client.revoke_device(user, device, reason)
+
+    at = run(output, work)
+    output.show(
+        f"[green]✓[/] {device} of {user} approves nothing since {at:%Y-%m-%d %H:%M:%S} UTC",
+        {"user": user, "device": device, "revoked_at": at},
+    )
