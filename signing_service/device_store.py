@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from paycore.domain.device_key import DeviceAlgorithm
+from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.step_up import Authorization
+from paycore.runtime.together import Together
 from signing_service.challenges import Challenge
 from signing_service.device_keys import DeviceKey
 from signing_service.transactions import Transactions
@@ -19,6 +21,16 @@ MAX_DEVICES = 20
 """Keys of one user that may be in force at once."""
 
 MAX_CACHED = 10_000
+APPROVALS_AT_ONCE = 100
+"""Approvals that one statement records at most."""
+
+MOST_WAITING = 1_000
+"""Approvals of one process that wait for their statement; beyond them OVERLOADED."""
+
+GATHER_S = 0.004
+"""How long a busy process lets approvals gather, in seconds."""
+
+RETRY_AFTER_MS = 100
 IDS_AT_ONCE = 100
 """Numbers taken from the database at once; those of a process that ends are lost, which is well."""
 
@@ -62,6 +74,13 @@ class DeviceStore:
         self._ids: Iterator[int] = iter(())
         # What never changes of a device. That it is in force is asked of the database each time.
         self._known: OrderedDict[str, Device] = OrderedDict()
+        self._together = Together(
+            self._authorize_all,
+            at_once=APPROVALS_AT_ONCE,
+            most_waiting=MOST_WAITING,
+            gather_s=GATHER_S,
+            refusal=_overloaded,
+        )
 
     async def find(self, device_id: str) -> Device | None:
         """The device as it is recorded now."""
@@ -125,12 +144,24 @@ class DeviceStore:
     async def authorize(self, device_id: str, authorization: Authorization) -> bool | None:
         """Record `authorization`; False when its digest has one already, None when the device of
         its user is not in force. Then nothing is recorded."""
-        fields = authorization._asdict()
-        del fields["method"]
+        return await self._together.ask((device_id, authorization))
+
+    async def _authorize_all(self, asked: Sequence[tuple[str, Authorization]]) -> list[bool | None]:
+        given = [authorization for _, authorization in asked]
         async with self._transactions.statement() as connection:
-            row = await self._queries.authorize_by_device(connection, device_id=device_id, **fields)
-        recorded: bool = row["recorded"]
-        return recorded if row["in_force"] else None
+            rows = await self._queries.authorize_by_device(
+                connection,
+                device_ids=[device_id for device_id, _ in asked],
+                digests=[one.digest for one in given],
+                ids=[one.id for one in given],
+                signed_at_us=[one.signed_at_us for one in given],
+                issued_at_us=[one.issued_at_us for one in given],
+                expires_at_us=[one.expires_at_us for one in given],
+                user_ids=[one.user_id for one in given],
+                key_ids=[one.key_id for one in given],
+                signatures=[one.signature for one in given],
+            )
+        return [row["recorded"] if row["in_force"] else None for row in rows]
 
     async def next_id(self) -> int:
         """A number that no attempt and no authorization has."""
@@ -140,3 +171,12 @@ class DeviceStore:
             async with self._transactions.statement() as connection:
                 rows = await self._queries.next_ids(connection, most=IDS_AT_ONCE)
             self._ids = iter([row["id"] for row in rows])
+
+
+def _overloaded() -> PaycoreError:
+    return PaycoreError(
+        Reason.OVERLOADED,
+        "the signing service is recording as many approvals as it can",
+        {"limit": str(MOST_WAITING)},
+        retry_after_ms=RETRY_AFTER_MS,
+    )

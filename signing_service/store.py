@@ -147,9 +147,15 @@ class Store:
                     **rehashed._asdict(),
                 )
             await earn(connection)
-            counter = policy.after_success(counter, attempt["failures_before"])
+            after = policy.after_success(counter, attempt["failures_before"])
             return await self._decide(
-                connection, user_id, attempt_id, Verdict.CORRECT, counter, now_us
+                connection,
+                user_id,
+                attempt_id,
+                Verdict.CORRECT,
+                after,
+                now_us,
+                changed=after != counter,
             )
 
     async def record_authorization(
@@ -237,7 +243,10 @@ class Store:
         verdict: Verdict,
         counter: Counter,
         now_us: int,
+        *,
+        changed: bool = True,
     ) -> Decided:
+        """`changed` tells whether `counter` differs from what is recorded."""
         left = policy.attempts_left(counter, now_us)
         await self._queries.decide(
             connection,
@@ -246,7 +255,8 @@ class Store:
             attempts_left=left,
             locked_until_us=counter.locked_until_us,
         )
-        await self._queries.save_counter(connection, user_id=user_id, **counter._asdict())
+        if changed:
+            await self._queries.save_counter(connection, user_id=user_id, **counter._asdict())
         return Decided(verdict, left, counter.locked_until_us)
 
 

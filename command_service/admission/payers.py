@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from command_service import anew
 from command_service.posting.store import LedgerStore, UnreachableError
 from paycore.domain.accounts import Account, AccountId
+from paycore.domain.plan import Key
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import TransferCommand
+from paycore.runtime.together import Together
+
+AT_ONCE = 500
+"""Payments that are looked for at once."""
+
+MOST_WAITING = 10_000
+"""Payments of one process that wait to be looked for; beyond them none is let through."""
+
+GATHER_S = 0.004
+"""How long a busy process lets payments gather, in seconds."""
 
 
 class AccountReader(Protocol):
@@ -20,8 +31,18 @@ class AccountReader(Protocol):
         ...
 
 
+class _Lone(NamedTuple):
+    """A payment that is not one of a group."""
+
+    key: Key
+    debited: AccountId
+
+
 class Payers:
-    """Finds them by one look at the key and one at the accounts."""
+    """Finds them by one look at the key and one at the accounts.
+
+    Lone payments that wait at the same time share both.
+    """
 
     def __init__(
         self, store: LedgerStore, accounts: AccountReader, rules: Callable[[], Rules]
@@ -29,6 +50,13 @@ class Payers:
         self._store = store
         self._accounts = accounts
         self._rules = rules
+        self._lone = Together(
+            self._find_lone,
+            at_once=AT_ONCE,
+            most_waiting=MOST_WAITING,
+            gather_s=GATHER_S,
+            refusal=anew.database_unavailable,
+        )
 
     async def find(
         self, client: str, key: str, commands: Sequence[TransferCommand]
@@ -40,11 +68,15 @@ class Payers:
         owner's attempts nor learn what is thought of it. Raises PaycoreError DATABASE_UNAVAILABLE.
         """
         try:
-            if await self._store.find(client, key) is not None:
-                return {}
-            payers = await self._accounts.read_many(
-                list({command.debit_account for command in commands})
-            )
+            match commands:
+                case [command]:
+                    payers = await self._lone.ask(_Lone((client, key), command.debit_account))
+                case _:
+                    if await self._store.find(client, key) is not None:
+                        return {}
+                    payers = await self._accounts.read_many(
+                        list({command.debit_account for command in commands})
+                    )
         except UnreachableError as error:
             raise anew.database_unavailable() from error
         grants = self._rules().grants
@@ -56,3 +88,9 @@ class Payers:
             ):
                 found[place] = payer
         return found
+
+    async def _find_lone(self, asked: Sequence[_Lone]) -> list[Mapping[AccountId, Account]]:
+        stored = await self._store.find_many([one.key for one in asked])
+        wanted = {one.debited for one in asked if one.key not in stored}
+        payers = await self._accounts.read_many(list(wanted)) if wanted else {}
+        return [{} if one.key in stored else payers for one in asked]

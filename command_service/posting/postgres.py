@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -220,8 +220,11 @@ class PostgresLedger:
         return xid
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
+        return (await self.find_many([(client, key)])).get((client, key))
+
+    async def find_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredOutcome]:
         async with reading(self._pool) as connection:
-            return (await self._stored(connection, [(client, key)])).get((client, key))
+            return await self._stored(connection, keys)
 
     async def find_used(self, keys: Collection[Key]) -> set[Key]:
         """Those of `keys` that have an outcome. Raises UnreachableError."""

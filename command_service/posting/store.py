@@ -7,7 +7,7 @@ from typing import Protocol
 
 from paycore.domain.accounts import Account, AccountId
 from paycore.domain.past import NO_PAST, PastWanted
-from paycore.domain.plan import BatchState, ParentState, Plan, StoredOutcome
+from paycore.domain.plan import BatchState, Key, ParentState, Plan, StoredOutcome
 from paycore.domain.position import Position
 from paycore.domain.transfers import Command, Outcome, TransferId
 
@@ -76,6 +76,10 @@ class LedgerStore(Protocol):
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
         """What `client`'s `key` stored, or None. Raises UnreachableError."""
+        ...
+
+    async def find_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredOutcome]:
+        """What those of `keys` stored that have an outcome. Raises UnreachableError."""
         ...
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:

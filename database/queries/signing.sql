@@ -89,24 +89,39 @@ WHERE digest = :digest
 -- Numbers for authorizations that no attempt has: devices' are not guessed at, so none is reserved.
 SELECT nextval('signing.attempts_id_seq') AS id FROM generate_series(1, :most::int)
 
--- name: authorize_by_device(device_id, digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, key_id, signature)^
--- One statement: the device is held from the moment it was found in force until this is committed,
--- so a revocation comes either wholly before or wholly after.
-WITH device AS (
+-- name: authorize_by_device(device_ids, digests, ids, signed_at_us, issued_at_us, expires_at_us, user_ids, key_ids, signatures)
+-- One statement: each device is held from the moment it was found in force until this is committed,
+-- so a revocation comes either wholly before or wholly after. Rows are locked and added in an order
+-- that all processes share.
+WITH asked AS MATERIALIZED (
+  SELECT * FROM unnest(
+    :device_ids::text[], :digests::bytea[], :ids::bigint[], :signed_at_us::bigint[],
+    :issued_at_us::bigint[], :expires_at_us::bigint[], :user_ids::text[], :key_ids::text[],
+    :signatures::bytea[]
+  ) WITH ORDINALITY AS asked (device_id, digest, id, signed_at_us, issued_at_us, expires_at_us,
+    user_id, key_id, signature, place)
+), device AS MATERIALIZED (
   SELECT id, user_id FROM signing.devices
-  WHERE id = :device_id AND user_id = :user_id AND revoked_at_us IS NULL
+  WHERE id = ANY(:device_ids::text[]) AND revoked_at_us IS NULL
+  ORDER BY id
   FOR SHARE
 ), recorded AS (
   INSERT INTO signing.authorizations
     (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature,
      device_id)
-  SELECT :digest, :id, :signed_at_us, :issued_at_us, :expires_at_us, device.user_id, 'DEVICE',
-         :key_id, :signature, device.id
-  FROM device
+  SELECT asked.digest, asked.id, asked.signed_at_us, asked.issued_at_us, asked.expires_at_us,
+         device.user_id, 'DEVICE', asked.key_id, asked.signature, device.id
+  FROM asked
+  JOIN device ON device.id = asked.device_id AND device.user_id = asked.user_id
+  ORDER BY asked.digest
   ON CONFLICT (digest) DO NOTHING
   RETURNING id
 )
-SELECT EXISTS (SELECT FROM device) AS in_force, EXISTS (SELECT FROM recorded) AS recorded
+SELECT device.id IS NOT NULL AS in_force, recorded.id IS NOT NULL AS recorded
+FROM asked
+LEFT JOIN device ON device.id = asked.device_id AND device.user_id = asked.user_id
+LEFT JOIN recorded ON recorded.id = asked.id
+ORDER BY asked.place
 
 -- name: find_enrolment(user_id)^
 SELECT enrolled_at_us, proof FROM signing.pins WHERE user_id = :user_id AND reset_at_us IS NULL
