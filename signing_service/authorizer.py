@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import asyncpg
 import structlog
 
 from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
@@ -27,7 +26,7 @@ from signing_service.events import Event, SecurityEvent, record
 from signing_service.keystore.port import Keystore
 from signing_service.metrics import VERDICTS
 from signing_service.pin_check import PinChecker, PinProof
-from signing_service.store import Earn, Store
+from signing_service.store import Approval, Earn, Store
 from signing_service.under_way import UnderWay
 
 log = structlog.get_logger()
@@ -106,25 +105,20 @@ class Authorizer:
     async def _by_pin(
         self, question: Question, sealed: SealedPin, digest: bytes, deadline_s: float
     ) -> Authorization:
-        recorded = None
+        approval: Approval | None = None
 
         async def prepare(attempt_id: int) -> Earn:
-            def sign() -> Authorization:
-                return self._sign(attempt_id, question, digest, AuthorizationMethod.PIN)
-
-            async def earn(connection: asyncpg.Connection) -> None:
-                nonlocal recorded
-                recorded = await self._store.record_authorization(connection, digest, sign)
-
-            return earn
+            nonlocal approval
+            approval = Approval(self._sign(attempt_id, question, digest, AuthorizationMethod.PIN))
+            return approval
 
         fresh_until_us = question.intent.signed_at_us + SIGN_TIME_WINDOW_US
         proof = PinProof(question.user_id, sealed, digest, fresh_until_us)
         await self._checker.require(proof, prepare, deadline_s)
-        if recorded is None:
+        if approval is None or approval.recorded is None:
             # The proof had its verdict before.
             return await self._recorded(question.user_id, digest)
-        return self._given_out(recorded, question.user_id)
+        return self._given_out(approval.recorded, question.user_id)
 
     async def _by_device(
         self, question: Question, proof: DeviceSignature, digest: bytes

@@ -14,8 +14,20 @@ from signing_service.pins import PinRecord
 from signing_service.policy import Admission, AttemptRules, Counter
 from signing_service.transactions import Transactions
 
-Earn = Callable[[asyncpg.Connection], Awaitable[None]]
+Write = Callable[[asyncpg.Connection], Awaitable[None]]
 """Writes what a correct PIN earns, in the transaction that records its verdict."""
+
+
+class Approval:
+    """An authorization that a correct PIN earns. What is given out is what is `recorded`: where its
+    digest has one already it was `signed` for nothing."""
+
+    def __init__(self, signed: Authorization) -> None:
+        self.signed = signed
+        self.recorded: Authorization | None = None
+
+
+Earn = Write | Approval
 
 
 class Verdict(StrEnum):
@@ -129,6 +141,10 @@ class Store:
         ABANDONED. `rehashed` replaces the record of the PIN that was found correct.
         """
         attempt_id = reserved.attempt_id
+        if isinstance(earn, Approval) and rehashed is None:
+            decided = await self._approve(user_id, reserved, earn)
+            if decided is not None:
+                return decided
         async with self._transactions.begin() as connection:
             counter, attempt = await self._attempt(connection, user_id, attempt_id)
             if attempt["verdict"] is not None:
@@ -146,7 +162,10 @@ class Store:
                     old_hash=reserved.record.encoded_hash,
                     **rehashed._asdict(),
                 )
-            await earn(connection)
+            if isinstance(earn, Approval):
+                earn.recorded = await self._record(connection, earn.signed)
+            else:
+                await earn(connection)
             after = policy.after_success(counter, attempt["failures_before"])
             return await self._decide(
                 connection,
@@ -158,18 +177,38 @@ class Store:
                 changed=after != counter,
             )
 
-    async def record_authorization(
-        self, connection: asyncpg.Connection, digest: bytes, sign: Callable[[], Authorization]
-    ) -> Authorization:
-        """What is recorded for `digest`: where nothing is, what `sign` makes."""
-        recorded = await self._find(connection, digest)
+    async def _approve(
+        self, user_id: str, reserved: Reserved, approval: Approval
+    ) -> Decided | None:
+        """The verdict CORRECT and what it earns, in one statement; None where more than the attempt
+        would change, or it may not have that verdict: then nothing is written."""
+        fields = approval.signed._asdict()
+        del fields["method"]
+        async with self._transactions.statement() as connection:
+            row = await self._queries.approve_by_pin(
+                connection,
+                pin_proof=reserved.pin_proof,
+                attempts_left=policy.MAX_FAILURES,
+                **{**fields, "id": reserved.attempt_id, "user_id": user_id},
+            )
+            if row is None:
+                return None
+            if row["recorded"]:
+                approval.recorded = approval.signed
+            else:
+                approval.recorded = await self._find(connection, approval.signed.digest)
+        return Decided(Verdict.CORRECT, policy.MAX_FAILURES, row["locked_until_us"])
+
+    async def _record(
+        self, connection: asyncpg.Connection, signed: Authorization
+    ) -> Authorization | None:
+        """What is recorded for the digest: where nothing is, `signed`."""
+        recorded = await self._find(connection, signed.digest)
         if recorded is None:
-            signed = sign()
             if await self._queries.record_authorization(connection, **signed._asdict()):
                 return signed
             # Another user's approval of the same came between.
-            recorded = await self._find(connection, digest)
-        assert recorded is not None
+            recorded = await self._find(connection, signed.digest)
         return recorded
 
     async def find_authorization(self, digest: bytes) -> Authorization | None:

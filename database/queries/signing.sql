@@ -80,6 +80,38 @@ VALUES
 ON CONFLICT (digest) DO NOTHING
 RETURNING id
 
+-- name: approve_by_pin(id, pin_proof, user_id, attempts_left, digest, signed_at_us, issued_at_us, expires_at_us, key_id, signature)^
+-- What record_success does, in one statement, where the user's counter stays as it is: no failure is
+-- open and no lock holds. The counter is locked before anything else; what each part depends on is
+-- in the row that it locks, and is looked at again in the version that it got.
+WITH counter AS MATERIALIZED (
+  SELECT user_id, locked_until_us FROM signing.attempt_counters
+  WHERE user_id = :user_id AND failures = cleared AND lockouts = 0
+    AND locked_until_us <= signing.now_us()
+  FOR UPDATE
+), pin AS MATERIALIZED (
+  SELECT pin.user_id, counter.locked_until_us
+  FROM counter
+  JOIN signing.pins AS pin ON pin.user_id = counter.user_id
+  WHERE pin.proof = :pin_proof AND pin.reset_at_us IS NULL
+  FOR SHARE OF pin
+), decided AS (
+  UPDATE signing.attempts AS attempt
+  SET verdict = 'CORRECT', attempts_left = :attempts_left, locked_until_us = pin.locked_until_us
+  FROM pin
+  WHERE attempt.id = :id AND attempt.user_id = pin.user_id AND attempt.verdict IS NULL
+  RETURNING attempt.user_id, attempt.locked_until_us
+), recorded AS (
+  INSERT INTO signing.authorizations
+    (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)
+  SELECT :digest, :id, :signed_at_us, :issued_at_us, :expires_at_us, decided.user_id, 'PIN',
+         :key_id, :signature
+  FROM decided
+  ON CONFLICT (digest) DO NOTHING
+  RETURNING id
+)
+SELECT locked_until_us, EXISTS (SELECT FROM recorded) AS recorded FROM decided
+
 -- name: find_authorization(digest)^
 SELECT digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature
 FROM signing.authorizations
