@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -17,12 +16,16 @@ from command_service.admission.velocity import Bound
 from command_service.posting.store import UnreachableError
 from command_service.transactions import reading
 from paycore.runtime.clock import Clock
+from paycore.runtime.together import Together
 
 AT_ONCE = 100
 """Devices that one statement locks at most: the server has room for so many locks in all."""
 
 MOST_WAITING = 10_000
 """Touches of one process that wait for their statement; beyond them none is let through."""
+
+GATHER_S = 0.004
+"""How long a busy process lets touches gather, in seconds."""
 
 WITHIN_S = 2.0
 """How long a decision waits for a connection and for the lock of its device, in seconds."""
@@ -40,15 +43,6 @@ _FAILURES = (UnreachableError, TimeoutError, asyncpg.LockNotAvailableError)
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A touch that waits for its statement."""
-
-    device: bytes
-    subject: bytes
-    wait_ms: asyncio.Future[int]
-
-
 class PostgresTouches:
     """The table ledger.device_touches. Single touches that wait together share a statement."""
 
@@ -56,8 +50,7 @@ class PostgresTouches:
         self._pool = pool
         self._queries: Any = database.load("velocity")
         # As many as the configuration has bounds.
-        self._waiting: dict[Bound, list[_Waiting]] = {}
-        self._asking: dict[Bound, asyncio.Task[None]] = {}
+        self._single: dict[Bound, Together[tuple[bytes, bytes], int]] = {}
 
     async def touch_together(self, device: bytes, subjects: Sequence[bytes], bound: Bound) -> int:
         """As `TouchStore.touch_together`."""
@@ -89,35 +82,16 @@ class PostgresTouches:
         return waits_ms
 
     async def _touch(self, device: bytes, subject: bytes, bound: Bound) -> int:
-        queue = self._waiting.setdefault(bound, [])
-        if len(queue) >= MOST_WAITING:
-            raise anew.database_unavailable()
-        waiting = _Waiting(device, subject, asyncio.get_running_loop().create_future())
-        queue.append(waiting)
-        if bound not in self._asking:
-            self._asking[bound] = asyncio.create_task(self._ask_all(queue, bound), name="touches")
-        return await waiting.wait_ms
-
-    async def _ask_all(self, queue: list[_Waiting], bound: Bound) -> None:
-        """Decide what is in `queue`, and what is added meanwhile."""
-        try:
-            while queue:
-                batch = queue[:AT_ONCE]
-                del queue[:AT_ONCE]
-                try:
-                    waits_ms = await self.touch_each(
-                        [(one.device, one.subject) for one in batch], bound
-                    )
-                except Exception as error:
-                    for one in batch:
-                        if not one.wait_ms.done():
-                            one.wait_ms.set_exception(error)
-                    continue
-                for one, wait_ms in zip(batch, waits_ms, strict=True):
-                    if not one.wait_ms.done():
-                        one.wait_ms.set_result(wait_ms)
-        finally:
-            del self._asking[bound]
+        single = self._single.get(bound)
+        if single is None:
+            single = self._single[bound] = Together(
+                lambda pairs: self.touch_each(pairs, bound),
+                at_once=AT_ONCE,
+                most_waiting=MOST_WAITING,
+                gather_s=GATHER_S,
+                refusal=anew.database_unavailable,
+            )
+        return await single.ask((device, subject))
 
     async def forget(self, before_us: int) -> int:
         """Remove rows last seen before `before_us`, the oldest; returns how many.
