@@ -46,7 +46,9 @@ TARGETS: Mapping[str, Target] = {
     "light-flooded": Target(p99_times=3),
     "step-up-device": Target(rate=800),
     "step-up-pin": Target(ratio=0.80),
-    "layers": Target(ratio=0.80),
+    # Together less than a fifth: the product of both is 80%.
+    "layers-identity": Target(ratio=0.92),
+    "layers-rates": Target(ratio=0.87),
 }
 
 

@@ -1,4 +1,8 @@
-"""What identity, limits and audit cost a payment: the same payments with and without them."""
+"""What identity and limits cost a payment: the same payments with and without them.
+
+In two pairs: a process without identity reaches no signing service, and so none of the keys under
+which a payment in the name of a user keeps personal data.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from tests.support.command_process import command_process
 
 WARM_UP_CALLS = 500
 
-GRANTS = ("TRANSFER", "READ", "ACT_FOR_USERS")
+GRANTS = ("TRANSFER", "READ")
 """What a caller without a name must hold to make the same payments."""
 
 _NO_LIMITS = """\
@@ -52,10 +56,14 @@ class Layers:
     settings: Mapping[str, str] = field(default_factory=dict)
     """PAYCORE_COMMAND_* without the prefix."""
     plain: bool = False
+    """Plain text, without identity."""
+    for_users: bool = False
+    """Whether the payments are in the name of users, whose limits then hold."""
+    baseline: str = ""
 
 
 async def layered(bed: Bed) -> list[Layers]:
-    """None of them; identity; identity and rates; and all that the local stack has."""
+    """Plain text, and with identity; for users without limits, with rates, and with velocity."""
     await _grant_everyone(bed)
     files = bed.folder
     no_limits = _written(files / "no-limits.toml", _NO_LIMITS)
@@ -64,23 +72,43 @@ async def layered(bed: Bed) -> list[Layers]:
     plain = {"INSECURE": "true", "ACCESS_FILE": access, "LIMITS_FILE": no_limits}
     return [
         Layers("layers-none", "plain text, no identity, no limits", plain, plain=True),
-        Layers("layers-identity", "identity, no limits", {"LIMITS_FILE": no_limits}),
-        Layers("layers", "identity, limits but velocity", {"LIMITS_FILE": no_velocity}),
-        Layers("layers-all", "identity, all limits"),
+        Layers(
+            "layers-identity",
+            "identity, no limits",
+            {"LIMITS_FILE": no_limits},
+            baseline="layers-none",
+        ),
+        Layers(
+            "layers-unlimited",
+            "identity, no limits, for users",
+            {"LIMITS_FILE": no_limits},
+            for_users=True,
+        ),
+        Layers(
+            "layers-rates",
+            "identity, limits but velocity, for users",
+            {"LIMITS_FILE": no_velocity},
+            for_users=True,
+            baseline="layers-unlimited",
+        ),
+        Layers(
+            "layers-all",
+            "identity, all limits, for users",
+            for_users=True,
+            baseline="layers-unlimited",
+        ),
     ]
 
 
 class LayeredSubmission:
-    """SubmitTransfer to processes of its own, each payment in the name of its payer's user."""
+    """SubmitTransfer to processes of its own."""
 
     unit = "transfers"
 
     def __init__(self, bed: Bed, layers: Layers) -> None:
         self.key = layers.key
-        self.label = (
-            f"SubmitTransfer for users, {LAYERED_CALLERS} callers, projector off: {layers.what}"
-        )
-        self.baseline = "" if layers.plain else "layers-none"
+        self.label = f"SubmitTransfer, {LAYERED_CALLERS} callers, projector off: {layers.what}"
+        self.baseline = layers.baseline
         self._bed = bed
         self._layers = layers
         self._generator: Generator = choose_generator(None if layers.plain else bed.tls, bed.folder)
@@ -112,9 +140,11 @@ class LayeredSubmission:
         return Job(target, SUBMIT_TRANSFER, requests, calls, LAYERED_CALLERS)
 
     def _request(self) -> Request:
-        """A payment in the name of the one user of its debited account, from the user's one device
-        and address: far below any limit."""
+        """A payment; for users in the name of the one user of its debited account, from the user's
+        one device and address, far below any limit."""
         request = self._bed.orders.transfer(self._bed.accounts)
+        if not self._layers.for_users:
+            return request
         payer = request.debit_account_id
         request.actor.user_id = f"user-{payer}"
         request.actor.device_id = f"device-{payer}"

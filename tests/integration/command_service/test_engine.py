@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -26,7 +26,7 @@ from command_service.posting.store import (
 )
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.plan import ParentState, StoredOutcome
+from paycore.domain.plan import Key, ParentState, StoredOutcome
 from paycore.domain.transfers import (
     Command,
     Outcome,
@@ -107,6 +107,9 @@ class Watched:
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
         return await self._store.find(client, key)
+
+    async def find_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredOutcome]:
+        return await self._store.find_many(keys)
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
         return await self._store.find_settled(client, key, give_up_s)
