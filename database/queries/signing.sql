@@ -145,7 +145,7 @@ WITH asked AS MATERIALIZED (
          device.user_id, 'DEVICE', asked.key_id, asked.signature, device.id
   FROM asked
   JOIN device ON device.id = asked.device_id AND device.user_id = asked.user_id
-  ORDER BY asked.digest
+  ORDER BY asked.digest, asked.place
   ON CONFLICT (digest) DO NOTHING
   RETURNING id
 )
