@@ -75,6 +75,8 @@ CHECKS = {
     ),
     "transfers_extras": transfer(expires=2),
     "transfer_groups_size": "INSERT INTO ledger.transfer_groups VALUES (1, 1, 'c', '{{}}')",
+    "transfer_details_plain_or_sealed": "INSERT INTO ledger.transfer_details (id, owner_key)"
+    " VALUES (1, 1)",
     "open_holds_remaining_check": "INSERT INTO ledger.open_holds (id, account, remaining)"
     " VALUES (1, 1, 0)",
     "declines_amount_check": "INSERT INTO ledger.declines (id, debit_account, credit_account,"

@@ -34,6 +34,7 @@ USES = {
     GrantAction.REVIEW: ((TRANSFERS, "ApproveReview"), (TRANSFERS, "RefuseReview")),
     GrantAction.LINK_IDENTIFIER: ((ACCOUNTS, "LinkExternalIdentifier"),),
     GrantAction.OPEN_EXTERNAL: ((ACCOUNTS, "CreateAccount"),),
+    GrantAction.ERASE: (("paycore.v1.PersonalDataService", "EraseSubject"),),
     GrantAction.SET_OVERDRAFT: ((ACCOUNTS, "SetOverdraftLimit"), (ACCOUNTS, "CreateAccount")),
 }
 """By which methods each grant is used."""

@@ -67,6 +67,7 @@ def projector(url: str, ca: Path | None) -> ProjectorSettings:
         environment="local",
         insecure=True,
         postgres_dsn=SecretStr("postgresql://127.0.0.1/paycore"),
+        signing_target="127.0.0.1:1",
         elasticsearch_url=url,
         elasticsearch_user="paycore",
         elasticsearch_password=SecretStr("secret"),
