@@ -54,7 +54,14 @@ class OpenServices:
 
         async def answer(sent: Any, context: Any) -> Any:
             await self._gate.require_identity(full_name, context)
-            return await method(await read(sent, context), context)
+            request = await read(sent, context)
+            try:
+                return await method(request, context)
+            except NotImplementedError:
+                # The contract of health is ahead of its implementation.
+                return await context.abort(
+                    grpc.StatusCode.UNIMPLEMENTED, f"{full_name} is not offered"
+                )
 
         async def stream(sent: Any, context: Any) -> AsyncIterator[Any]:
             await self._gate.require_identity(full_name, context)

@@ -33,7 +33,12 @@ from paycore.v1 import transfer_service_pb2 as transfers_pb2
 TIMEOUT_S = 15.0
 """Generous: these tests are about what is answered, not about how fast."""
 
-PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+PASSING = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    # What a server that ends had received, and not yet taken up.
+    grpc.StatusCode.CANCELLED,
+)
 """Codes of failures that pass by themselves, on a busy machine too."""
 
 

@@ -183,7 +183,9 @@ CHECKS = {
     "an authorized transfer has its authorization": """
         SELECT transfer.id FROM ledger.transfers AS transfer
         LEFT JOIN ledger.authorizations AS proof
-          ON proof.transfer_id = transfer.id AND proof.id = transfer.authorization_id
+          ON proof.id = transfer.authorization_id
+          AND (proof.transfer_id = transfer.id
+               OR proof.group_id = transfer.group_id AND proof.payer = transfer.debit_account)
         WHERE transfer.step_up = 'AUTHORIZED' AND proof.id IS NULL""",
 }
 """Each query finds what must not be."""

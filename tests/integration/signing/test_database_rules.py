@@ -18,6 +18,9 @@ TABLES = (
     "devices",
     "spent_enrolments",
     "spent_challenges",
+    "data_keys",
+    "destroyed_data_keys",
+    "events",
 )
 ALL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'signing'"
 
