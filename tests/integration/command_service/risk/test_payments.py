@@ -14,7 +14,7 @@ import asyncpg
 import grpc
 import pytest
 
-from deploy.local import Endpoints
+from deploy.local import Endpoints, LocalStack
 from paycore.domain.errors import PaycoreError
 from paycore.risk.v1 import risk_service_pb2
 from paycore.runtime.errors import from_status
@@ -54,11 +54,14 @@ class Place:
 @pytest.fixture
 async def place(
     request: pytest.FixtureRequest,
+    services: LocalStack,
     endpoints: Endpoints,
     database: OwnDatabase,
     admin: asyncpg.Connection,
     tmp_path: Path,
 ) -> AsyncIterator[Place]:
+    # The signing service keeps the keys under which reasons of reviews are sealed.
+    assert services.endpoints is endpoints
     tls = servers.risk_certificate(endpoints, tmp_path)
     settings: dict[str, str] = {"RISK_TIMEOUT_MS": "1000", **getattr(request, "param", {})}
     async with (
