@@ -175,7 +175,7 @@ class Server:
         if self._settings.reflection:
             names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-                reflection.aio.ReflectionServicer(names),  # type: ignore[attr-defined]
+                reflection.aio.ReflectionServicer(names),  # type: ignore[attr-defined]  # not in the stubs
                 self._open,
             )
         await self.set_serving(False)

@@ -31,7 +31,7 @@ class GcraScript:
 
     def __init__(self, url: str) -> None:
         pool = redis.ConnectionPool.from_url(url, retry=None, protocol=2)
-        self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]
+        self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]  # as redis-py has it
         self._id = b""
 
     async def load(self, within_s: float) -> None:
