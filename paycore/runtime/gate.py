@@ -122,6 +122,8 @@ class Gate:
         self._events = events
         self._draining = Draining()
         self._under_way = 0
+        # Asked when somebody looks: counting twice would cost each call.
+        metrics.UNDER_WAY.set_function(lambda: self._under_way)
 
     def guard(
         self, method: Method, handler: Handler
@@ -242,6 +244,11 @@ class Gate:
         except DecodeError:
             refusal = invalid_field("", "not a request of this method")
             return await self._refuse(full_name, None, refusal, context)
+
+    async def failed(self, full_name: str, context: Context) -> Any:
+        """Log the exception being handled, which a method that is open to all callers raised, count
+        it and end the call as INTERNAL. Raises what grpc.aio ends an aborted call with."""
+        return await self._refuse(full_name, None, _unforeseen(full_name, context), context)
 
     def drain(self) -> None:
         """End the requests of every stream; what was read of them is still answered."""

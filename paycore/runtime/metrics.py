@@ -24,6 +24,7 @@ CALLS = Counter(
     ["method", "reason"],
 )
 STREAMS = Gauge("paycore_streams", "Streams that are open, by method.", ["method"])
+UNDER_WAY = Gauge("paycore_calls_under_way", "Calls and streams whose handlers have not ended.")
 
 
 def serve(listen: str) -> WSGIServer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -62,11 +63,18 @@ class OpenServices:
                 return await context.abort(
                     grpc.StatusCode.UNIMPLEMENTED, f"{full_name} is not offered"
                 )
+            except Exception as error:
+                _pass_on(error)
+                return await self._gate.failed(full_name, context)
 
         async def stream(sent: Any, context: Any) -> AsyncIterator[Any]:
             await self._gate.require_identity(full_name, context)
-            async for reply in method(await read(sent, context), context):
-                yield reply
+            try:
+                async for reply in method(await read(sent, context), context):
+                    yield reply
+            except Exception as error:
+                _pass_on(error)
+                await self._gate.failed(full_name, context)
 
         return stream if inspect.isasyncgenfunction(method) else answer
 
@@ -75,3 +83,11 @@ class OpenServices:
     ) -> AsyncIterator[Any]:
         async for raw in sent:
             yield await self._gate.decoded(full_name, decode, raw, context)
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise what is no fault: an aborted call, or a write to a caller that has just gone."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, grpc.aio.InternalError):
+        raise asyncio.CancelledError from error

@@ -5,163 +5,269 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from tests.support.fuzzing.findings import Findings
 from tests.support.fuzzing.messages import Messages
+from tests.support.fuzzing.mutants import Mutants
+from tests.support.fuzzing.own_lateness import OwnLateness
+from tests.support.fuzzing.right import RIGHT
+from tests.support.fuzzing.right.world import Right, World
 from tests.support.fuzzing.values import Known
 
 OWN_RACE = "Internal error from Core"
-"""What grpc.aio says of its own writing to a call that has just been ended: no server does."""
+"""What grpc.aio itself says where it writes to a call that has just been ended: no server does.
+tests/integration/runtime/test_own_race.py shows it; the servers' own counts tell the rest."""
 
 NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 """Codes that tell of a fault of the service."""
 
-LATE_S = 5.0
-"""How much later than its deadline a call may end, in seconds, but for what this process lost: the
-caller's own side ends it, from a queue that sixteen workers and the services' processes delay."""
-
-BEAT_S = 0.02
-"""How often this process looks whether it keeps up, in seconds."""
+LATE_S = 1.0
+"""How much later than its deadline a call may end, in seconds, beyond what this process is late
+with whatever it waits for at that time."""
 
 AMPLE_S = 10.0
 """A call with so much time has to be answered within it, in seconds."""
 
+HUNG_S = 60.0
+"""What has not ended so long after its deadline never does, in seconds."""
+
 MOST_REPLIES = 20
 """Replies that are read of a stream before it is left."""
+
+WATCHED_S = 0.3
+"""How long a stream without end is watched, in seconds."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A method, and everybody's way to its server."""
 
+    server: str
     method: MethodDescriptor
     channels: Mapping[str, grpc.aio.Channel]
+    allowed: Sequence[str]
+    """Who may call it."""
 
     @property
     def path(self) -> str:
         return f"/{self.method.containing_service.full_name}/{self.method.name}"
 
+    @property
+    def name(self) -> str:
+        """Short, for people."""
+        return f"{self.server} {self.method.containing_service.name}/{self.method.name}"
 
-@dataclass
-class Findings:
-    """What was seen of all calls."""
+    @property
+    def right(self) -> Right | None:
+        """How to call it rightly; None where nobody has said."""
+        return RIGHT.get(f"{self.method.containing_service.name}/{self.method.name}")
 
-    calls: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    """What may not be, with all that is needed to look into it."""
+    @property
+    def endless(self) -> bool:
+        """Whether its replies go on until the caller leaves."""
+        return self.method.server_streaming and not self.method.client_streaming
+
+
+class _Sending(NamedTuple):
+    """One call before it is made."""
+
+    who: str
+    sort: str
+    requests: Sequence[bytes]
+    right: Any
+    """The request, where it is right."""
+    timeout_s: float
+    metadata: Any
+    cut: bool
+    """Whether it is left after the first reply."""
+
+
+class _Ended(NamedTuple):
+    code: grpc.StatusCode
+    details: str
+    made_here: str
+    """What grpc.aio says where it ended the call itself."""
+    replies: Sequence[bytes]
 
 
 class Fuzzer:
-    """Makes calls at random, several at once: what is sent follows from `rng`, not its order."""
+    """Makes calls at random, several at once: what is sent follows from `rng`, and from what was
+    answered before."""
 
-    def __init__(self, targets: Sequence[Target], known: Known, rng: random.Random) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        known: Known,
+        world: World,
+        own_lateness: OwnLateness,
+        rng: random.Random,
+    ) -> None:
         self._targets = targets
         self._known = known
+        self._world = world
+        self._own_lateness = own_lateness
         self._rng = rng
         self._messages = Messages(rng, known)
+        self._mutants = Mutants(rng, self._messages)
         self.findings = Findings()
-        self._lost_s = 0.0
 
-    async def run(self, calls: int, at_once: int = 16) -> None:
+    async def begin(self) -> int:
+        """Call every method rightly, by whoever may; returns how many calls that were."""
+        ahead = iter(self._targets)
+
+        async def work() -> None:
+            for target in ahead:
+                who = self._rng.choice(target.allowed)
+                request = await self._built(target, who)
+                if request is not None:
+                    raw = [request.SerializeToString()]
+                    sending = _Sending(who, "right", raw, request, AMPLE_S, (), False)
+                    await self._make(target, sending)
+
+        before = self.findings.calls
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(work())
+        return self.findings.calls - before
+
+    async def run(self, calls: int, at_once: int = 24) -> None:
         """Make `calls` more calls, in turn over all methods."""
         ahead = iter(range(calls))
 
         async def work() -> None:
             for number in ahead:
-                await self._call(self._targets[number % len(self._targets)])
+                target = self._targets[number % len(self._targets)]
+                await self._make(target, await self._sending(target))
 
-        heart = asyncio.create_task(self._beat())
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(at_once):
-                    group.create_task(work())
-        finally:
-            heart.cancel()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
 
-    async def _beat(self) -> None:
-        """Count the time in which this process did not come to what was due."""
-        while True:
-            began = time.monotonic()
-            await asyncio.sleep(BEAT_S)
-            self._lost_s += time.monotonic() - began - BEAT_S
-
-    async def _call(self, target: Target) -> None:
+    async def _sending(self, target: Target) -> _Sending:
         rng = self._rng
-        who = rng.choice(list(target.channels))
-        timeout = rng.choice((AMPLE_S, AMPLE_S, AMPLE_S, AMPLE_S, 0.3, 0.02, 0.0))
-        many = rng.choice((0, 1, 1, 2, 5)) if target.method.client_streaming else 1
-        requests = [self._messages.request(target.method.input_type) for _ in range(many)]
+        timeout_s = rng.choice((AMPLE_S, AMPLE_S, AMPLE_S, AMPLE_S, AMPLE_S, 0.3, 0.02, 0.0))
+        cut = target.method.client_streaming and rng.random() < 0.2
         metadata = rng.choice(_METADATA)
-        cut = target.method.client_streaming and rng.random() < 0.3
-        began, lost_before_s = time.monotonic(), self._lost_s
-        code, details = await self._outcome(target, who, requests, timeout, metadata, cut=cut)
-        # What was lost is counted at the next beat.
-        await asyncio.sleep(BEAT_S)
-        took = time.monotonic() - began - (self._lost_s - lost_before_s)
-        self.findings.calls += 1
-        self.findings.outcomes[code.name] += 1
-        endless = target.method.server_streaming
-        hung = code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout == AMPLE_S and not endless
-        if (code in NEVER and details != OWN_RACE) or hung or took > timeout + LATE_S:
-            sent = b"|".join(requests)[:300].hex()
-            self.findings.faults.append(
-                f"{target.path} as {who}: {code.name} {details!r} after {took:.2f} of {timeout} s;"
-                f" metadata {metadata}; sent {sent}"
-            )
+        meant = rng.choice(target.allowed)
+        who = meant if rng.random() < 0.8 else rng.choice(list(target.channels))
+        many = rng.choice((0, 1, 1, 2, 5)) if target.method.client_streaming else 1
+        chance = rng.random()
+        built = None
+        if chance < 0.75:
+            built = await self._built(target, meant)
+        if built is None:
+            raw = [self._messages.request(target.method.input_type) for _ in range(many)]
+            return _Sending(who, "made up", raw, None, timeout_s, metadata, cut)
+        raw = [built.SerializeToString()]
+        if chance < 0.3:
+            return _Sending(who, "right", raw, built, timeout_s, metadata, cut)
+        altered, mutant = self._mutants.of(target.method.input_type, raw[0])
+        # Before what is wrong comes what is right, so that something is under way.
+        raw = [*raw, mutant][-max(1, many) :]
+        return _Sending(who, f"altered: {altered}", raw, None, timeout_s, metadata, cut)
 
-    async def _outcome(
-        self,
-        target: Target,
-        who: str,
-        requests: Sequence[bytes],
-        timeout: float,
-        metadata: Any,
-        *,
-        cut: bool,
-    ) -> tuple[grpc.StatusCode, str]:
-        channel: Any = target.channels[who]
-        reply_class = GetMessageClass(target.method.output_type)
+    async def _built(self, target: Target, who: str) -> Any:
+        """A right request of `who`, or None where nobody has said how, or nothing is left for it."""
+        if target.right is None:
+            return None
         try:
-            if not target.method.server_streaming:
-                raw = await channel.unary_unary(target.path)(
-                    requests[0], timeout=timeout, metadata=metadata
-                )
-                self._known.learn(reply_class.FromString(raw))
-                return grpc.StatusCode.OK, ""
-            # What streams for ever is left after a while.
-            timeout = min(timeout, 0.3)
-            if target.method.client_streaming:
-                call = channel.stream_stream(target.path)(
-                    self._sent(requests), timeout=timeout, metadata=metadata
-                )
+            return await target.right.build(self._world, who)
+        except IndexError:
+            return None
+
+    async def _make(self, target: Target, sending: _Sending) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(sending.timeout_s + HUNG_S):
+                ended = await self._outcome(target, sending)
+        except TimeoutError:
+            self._blame(target, sending, "never ended")
+            ended = _Ended(grpc.StatusCode.UNKNOWN, "", "", ())
+        over = time.monotonic()
+        code, took_s = ended.code, over - began
+        findings = self.findings
+        findings.calls += 1
+        findings.outcomes[target.name][code] += 1
+        findings.sorts[sending.sort][code] += 1
+        self._learn(target, sending, ended)
+        if code is grpc.StatusCode.INTERNAL and (ended.details, ended.made_here[:6]) == (
+            OWN_RACE,
+            "Failed",
+        ):
+            findings.own_races += 1
+        elif code in NEVER:
+            self._blame(target, sending, f"{code.name} {ended.details!r} {ended.made_here!r}")
+        if sending.timeout_s == AMPLE_S and not target.endless:
+            findings.answered_s.append(took_s)
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._blame(target, sending, f"no answer in {took_s:.2f} s")
+        late_s = took_s - self._ends_within_s(target, sending)
+        if late_s > LATE_S:
+            late_s -= await self._own_lateness.at_most(began, over)
+        findings.late_s.append(max(0.0, late_s))
+        if late_s > LATE_S:
+            self._blame(target, sending, f"{code.name} {late_s:.2f} s late")
+
+    def _ends_within_s(self, target: Target, sending: _Sending) -> float:
+        return min(sending.timeout_s, WATCHED_S) if target.endless else sending.timeout_s
+
+    def _blame(self, target: Target, sending: _Sending, what: str) -> None:
+        sent = b"|".join(sending.requests)
+        self.findings.faults.append(
+            f"{target.server} {target.path} as {sending.who}: {what}; within {sending.timeout_s} s,"
+            f" {sending.sort}, {len(sent)} bytes; metadata {str(sending.metadata)[:80]};"
+            f" sent {sent[:300].hex()}"
+        )
+
+    def _learn(self, target: Target, sending: _Sending, ended: _Ended) -> None:
+        replies = [GetMessageClass(target.method.output_type).FromString(r) for r in ended.replies]
+        for reply in replies:
+            self._known.learn(reply)
+        if sending.right is None or not replies or target.right is None:
+            return
+        self.findings.right[target.name] += 1
+        if sending.who in target.allowed:
+            for reply in replies:
+                target.right.learn(self._world, sending.who, sending.right, reply)
+
+    async def _outcome(self, target: Target, sending: _Sending) -> _Ended:
+        channel: Any = target.channels[sending.who]
+        replies: list[bytes] = []
+        options = {
+            "timeout": self._ends_within_s(target, sending),
+            "metadata": sending.metadata,
+        }
+        method = target.method
+        try:
+            if not method.server_streaming:
+                call = channel.unary_unary(target.path)(sending.requests[0], **options)
+                return _Ended(grpc.StatusCode.OK, "", "", [await call])
+            if method.client_streaming:
+                call = channel.stream_stream(target.path)(self._sent(sending.requests), **options)
             else:
-                call = channel.unary_stream(target.path)(
-                    requests[0], timeout=timeout, metadata=metadata
-                )
-            read = 0
+                call = channel.unary_stream(target.path)(sending.requests[0], **options)
             async for raw in call:
-                self._known.learn(reply_class.FromString(raw))
-                read += 1
-                if cut or read == MOST_REPLIES:
+                replies.append(raw)
+                if sending.cut or target.endless or len(replies) == MOST_REPLIES:
                     call.cancel()
                     break
-            return await call.code(), await call.details() or ""
+            return _Ended(await call.code(), await call.details() or "", "", replies)
         except grpc.aio.AioRpcError as refused:
-            return refused.code(), refused.details() or ""
+            made_here = refused.debug_error_string() or ""
+            return _Ended(refused.code(), refused.details() or "", made_here, replies)
         except asyncio.CancelledError:
             # Ours of the call, unless this task is to end.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return grpc.StatusCode.CANCELLED, ""
+            return _Ended(grpc.StatusCode.CANCELLED, "", "", replies)
 
     async def _sent(self, requests: Sequence[bytes]) -> AsyncIterator[bytes]:
         for request in requests:

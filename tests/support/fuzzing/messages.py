@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable
+from itertools import cycle, islice
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -12,6 +13,16 @@ from tests.support.fuzzing.values import Known, Values
 
 DEEPEST = 6
 """How deep messages nest that stay within what their descriptors say."""
+
+MOST_FIELDS = 150
+"""Fields that are made up for one request; what comes after is empty. Making them must not take
+longer than answering."""
+
+MANY = (0, 1, 30, 600, 1_000, 1_001, 5_000)
+"""Items of a repeated field that is not as it should be: up to and beyond what is allowed."""
+
+DIFFERENT = 3
+"""Items of a repeated field that are made up; where there are more, they are these again."""
 
 VARINT, FIXED64, LENGTH, START_GROUP, END_GROUP, FIXED32 = range(6)
 
@@ -29,9 +40,11 @@ class Messages:
     def __init__(self, rng: random.Random, known: Known) -> None:
         self._rng = rng
         self._values = Values(rng, known)
+        self._left = 0
 
     def request(self, descriptor: Descriptor) -> bytes:
         """Bytes to send where a message of `descriptor` belongs."""
+        self._left = MOST_FIELDS
         chance = self._rng.random()
         if chance < 0.5:
             return self._message(descriptor, 0, wrong=0.0)
@@ -39,7 +52,12 @@ class Messages:
             return self._message(descriptor, 0, wrong=0.1)
         if chance < 0.9:
             return self._message(descriptor, 0, wrong=0.6)
-        return self._spoiled(self._message(descriptor, 0, wrong=0.2))
+        return self.spoiled(self._message(descriptor, 0, wrong=0.2))
+
+    def field(self, field: FieldDescriptor) -> bytes:
+        """One `field` that is not as it should be."""
+        self._left = MOST_FIELDS
+        return b"".join(self._field(field, 1, wrong=1.0))
 
     def _message(self, descriptor: Descriptor, depth: int, wrong: float) -> bytes:
         """`wrong` is the share of fields that are not as they should be."""
@@ -49,7 +67,7 @@ class Messages:
             for part in self._field(field, depth, wrong)
         ]
         if self._rng.random() < wrong / 3:
-            parts.append(self._unknown_field())
+            parts.append(self.unknown_field())
         if wrong:
             self._rng.shuffle(parts)
         return b"".join(parts)
@@ -71,45 +89,51 @@ class Messages:
         plausible = not self._hit(wrong)
         many = 1
         if field.is_repeated:
-            many = self._rng.randrange(4) if plausible else self._rng.choice((0, 1, 30, 600, 1_001))
+            many = self._rng.randrange(4) if plausible else self._rng.choice(MANY)
             if depth > 1:
                 many = min(many, 30)
         elif not plausible and self._hit(0.2):
             many = 3  # the last of them counts
-        return [self._one(field, depth, wrong, plausible=plausible) for _ in range(many)]
+        made = [
+            self._one(field, depth, wrong, plausible=plausible)
+            for _ in range(min(many, DIFFERENT))
+        ]
+        return list(islice(cycle(made), many))
 
     def _one(self, field: FieldDescriptor, depth: int, wrong: float, *, plausible: bool) -> bytes:
+        self._left -= 1
         if not plausible and self._hit(0.15):
-            return self._of_another_type(field.number)
+            return self.of_another_type(field.number)
         match field.type:
             case FieldDescriptor.TYPE_MESSAGE:
                 inside = field.message_type
-                if inside is None or depth >= DEEPEST:
-                    return _long(field.number, b"")
-                return _long(field.number, self._message(inside, depth + 1, wrong))
+                if inside is None or depth >= DEEPEST or self._left <= 0:
+                    return long(field.number, b"")
+                return long(field.number, self._message(inside, depth + 1, wrong))
             case FieldDescriptor.TYPE_STRING:
-                return _long(field.number, self._values.text(field, plausible=plausible))
+                return long(field.number, self._values.text(field, plausible=plausible))
             case FieldDescriptor.TYPE_BYTES:
-                return _long(field.number, self._values.octets(plausible=plausible))
+                return long(field.number, self._values.octets(plausible=plausible))
             case FieldDescriptor.TYPE_ENUM:
-                return _tag(field.number, VARINT) + varint(
+                return tag(field.number, VARINT) + varint(
                     self._values.enum(field, plausible=plausible)
                 )
             case FieldDescriptor.TYPE_DOUBLE:
-                return _tag(field.number, FIXED64) + struct.pack("<d", self._values.real())
+                return tag(field.number, FIXED64) + struct.pack("<d", self._values.real())
             case FieldDescriptor.TYPE_FLOAT:
-                return _tag(field.number, FIXED32) + self._rng.randbytes(4)
+                return tag(field.number, FIXED32) + self._rng.randbytes(4)
             case kind if kind in _FIXED64:
-                return _tag(field.number, FIXED64) + self._rng.randbytes(8)
+                return tag(field.number, FIXED64) + self._rng.randbytes(8)
             case kind if kind in _FIXED32:
-                return _tag(field.number, FIXED32) + self._rng.randbytes(4)
+                return tag(field.number, FIXED32) + self._rng.randbytes(4)
             case kind:
                 number = self._values.integer(field, plausible=plausible)
                 if kind in _ZIGZAG:
                     number = (number << 1) ^ (number >> 63)
-                return _tag(field.number, VARINT) + varint(number)
+                return tag(field.number, VARINT) + varint(number)
 
-    def _of_another_type(self, number: int) -> bytes:
+    def of_another_type(self, number: int) -> bytes:
+        """Field `number`, written as whatever it may be."""
         wire = self._rng.choice((VARINT, FIXED64, LENGTH, FIXED32))
         body = {
             VARINT: varint(self._rng.getrandbits(64)),
@@ -117,17 +141,18 @@ class Messages:
             FIXED32: self._rng.randbytes(4),
         }
         return (
-            _long(number, self._rng.randbytes(9))
+            long(number, self._rng.randbytes(9))
             if wire == LENGTH
-            else _tag(number, wire) + body[wire]
+            else tag(number, wire) + body[wire]
         )
 
-    def _unknown_field(self) -> bytes:
+    def unknown_field(self) -> bytes:
+        """A field that no message has, once or very often."""
         number = self._rng.choice((500, 19_999, 2**29 - 1))
         many = self._rng.choice((1, 1, 1, 2_000))
-        return self._of_another_type(number) * many
+        return self.of_another_type(number) * many
 
-    def _spoiled(self, message: bytes) -> bytes:
+    def spoiled(self, message: bytes) -> bytes:
         """`message` cut, flipped, nested too deep, too large, or something else altogether."""
         match self._rng.randrange(8):
             case 0:
@@ -138,16 +163,16 @@ class Messages:
                 return self._rng.randbytes(self._rng.randrange(400))
             case 3:
                 depth = self._rng.choice((50, 99, 101, 5_000))
-                return _tag(7, START_GROUP) * depth + _tag(7, END_GROUP) * depth
+                return tag(7, START_GROUP) * depth + tag(7, END_GROUP) * depth
             case 4:
                 nested = message
                 for _ in range(self._rng.choice((90, 110, 1_000))):
-                    nested = _long(self._rng.randint(1, 4), nested)
+                    nested = long(self._rng.randint(1, 4), nested)
                 return nested
             case 5:
-                return _tag(1, LENGTH) + varint(2**31) + message
+                return tag(1, LENGTH) + varint(2**31) + message
             case 6:
-                return _long(self._rng.randint(1, 9), b"\0" * self._rng.choice((1_000, 300_000)))
+                return long(self._rng.randint(1, 9), b"\0" * self._rng.choice((1_000, 300_000)))
             case _:
                 flipped = bytearray(message or b"\0")
                 for _ in range(self._rng.randint(1, 4)):
@@ -169,9 +194,11 @@ def varint(number: int) -> bytes:
     return bytes(octets)
 
 
-def _tag(number: int, wire: int) -> bytes:
+def tag(number: int, wire: int) -> bytes:
+    """What is before a value: its field and how it is written."""
     return varint(number << 3 | wire)
 
 
-def _long(number: int, body: bytes) -> bytes:
-    return _tag(number, LENGTH) + varint(len(body)) + body
+def long(number: int, body: bytes) -> bytes:
+    """Field `number` with what has a length: text, bytes, a message."""
+    return tag(number, LENGTH) + varint(len(body)) + body

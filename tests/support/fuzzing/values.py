@@ -6,6 +6,7 @@ import random
 import string
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -54,11 +55,16 @@ class Known:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._values: dict[str, list[int | bytes]] = defaultdict(list)
+        self._spared: set[int] = set()
+
+    def spare(self, ids: Iterable[int]) -> None:
+        """Never remember `ids`: at random they would be frozen, closed and emptied."""
+        self._spared.update(ids)
 
     def add(self, sort: str, value: int | bytes) -> None:
         """`value` may be used in fields of `sort`, a field's name or its ending."""
         held = self._values[sort]
-        if value in held:
+        if value in held or value in self._spared:
             return
         if len(held) < MOST_KNOWN:
             held.append(value)

@@ -1,0 +1,13 @@
+"""Right requests of every method: each as a caller makes it who means it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.support.fuzzing.right.money import MONEY
+from tests.support.fuzzing.right.reading import READING
+from tests.support.fuzzing.right.signing import SIGNING
+from tests.support.fuzzing.right.world import Right
+
+RIGHT: Mapping[str, Right] = {**MONEY, **READING, **SIGNING}
+"""By service and method, without the package."""

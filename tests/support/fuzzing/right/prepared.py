@@ -1,0 +1,79 @@
+"""The world before the first call."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from deploy.local import Endpoints
+from paycore.signing.v1.data_key_service_pb2_grpc import DataKeyServiceStub
+from tests.bench.payers import current_sealing_key
+from tests.support.callers import Caller, Callers, payment
+from tests.support.command_process import command_process
+from tests.support.fuzzing.right.money import hold, link
+from tests.support.fuzzing.right.signing import create_data_keys, enrolled_owner, vouch
+from tests.support.fuzzing.right.world import CLIENTS, TIMEOUT_S, Books, World
+
+ACCOUNTS = 6
+BALANCE = 1_000_000
+RICH = 2**50
+"""For payments that must be approved."""
+
+NOBODY = "127.0.0.1:1"
+
+
+async def prepared(callers: Callers, rng: random.Random) -> World:
+    """Accounts, payments, holds and people, made as any caller would."""
+    app, operator = callers.of("app"), callers.of("operator")
+    data_keys = DataKeyServiceStub(callers.of("command").channels["signing"])  # type: ignore[no-untyped-call]
+    sealing = await current_sealing_key(app.signing)
+    world = World(callers, rng, sealing, await enrolled_owner(app.signing, sealing))
+    world.with_pin.append(world.owner.user)
+    for _ in range(4):
+        request = await vouch(world, "operator")
+        reply = await operator.signing.VouchForDevice(request, timeout=TIMEOUT_S)
+        world.devices.append((request.user_id, reply.device_id))
+    for client in CLIENTS:
+        await _open_books(world, callers.of(client))
+    keys = await data_keys.CreateDataKeys(
+        await create_data_keys(world, "command"), timeout=TIMEOUT_S
+    )
+    world.data_keys.extend(key.key_id for key in keys.keys)
+    return world
+
+
+async def _open_books(world: World, caller: Caller) -> None:
+    external, *accounts = await caller.open(ACCOUNTS, balance=BALANCE)
+    _, approving = await caller.open(1, owner=world.owner.user)
+    await caller.fund(external, [approving], RICH, "EUR")
+    books = world.books[caller.name] = Books(external, accounts, approving)
+    _, *spare = await caller.open(20)
+    books.spare.extend(spare)
+    for _ in range(6):
+        debit, credit = world.two_of(caller.name)
+        request = payment(debit, credit, 100)
+        books.payments.append((await caller.submit(request)).transfer.id)
+        books.keys.append(request.idempotency_key)
+        held = await caller.transfers.HoldFunds(
+            await hold(world, caller.name), timeout=TIMEOUT_S
+        )
+        books.holds.append(held.transfer.id)
+    request = await link(world, caller.name)
+    await caller.accounts.LinkExternalIdentifier(request, timeout=TIMEOUT_S)
+    books.names.append(request.identifier.value)
+
+
+async def hold_for_review(world: World, endpoints: Endpoints, log: Path, many: int) -> None:
+    """Have `many` payments wait for a review: by a command service whose judge never answers."""
+    settings = {"RISK": "remote", "RISK_TARGET": NOBODY, "RISK_ON_SILENCE": "review"}
+    async with command_process(endpoints, log, **settings) as (target, _):
+        async with Callers(endpoints, target) as callers:
+            app = callers.of("app")
+
+            async def one() -> None:
+                debit, credit = world.two_of("app")
+                held = await app.submit(payment(debit, credit, 1))
+                world.reviews.append(held.transfer.id)
+
+            await asyncio.gather(*(one() for _ in range(many)))
