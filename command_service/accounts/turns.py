@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -56,7 +56,11 @@ class AccountTurns:
         # In a task of its own: a caller that goes away must not cut a commit.
         task = asyncio.ensure_future(self._with_retries(attempt, deadline_s))
         task.add_done_callback(lambda _: self._pass_on())
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_untold)
+            raise
 
     async def _turn(self, client: str, deadline_s: float) -> None:
         """Return when `client`'s command may begin; `_pass_on` ends its turn."""
@@ -118,6 +122,13 @@ class AccountTurns:
             if wait_s is not None:
                 await anew.pause(wait_s)
         raise failure
+
+
+def _untold(task: asyncio.Task[Any]) -> None:
+    """Look at what a command came to whose caller has gone: a refusal is no fault of ours."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, PaycoreError):
+        log.error("account command failed", exc_info=error)
 
 
 def _still_wanted(turn: Turn) -> Verdict:

@@ -55,6 +55,7 @@ def configure(service: str, level: str = "info") -> None:
             pass_foreign_args=True,
         )
     )
+    lines.addFilter(_is_no_caller_that_left)
     root = logging.getLogger()
     root.handlers = [lines]
     # Only what libraries warn of is worth a line.
@@ -63,6 +64,12 @@ def configure(service: str, level: str = "info") -> None:
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
     sys.unraisablehook = _unraisable
+
+
+def _is_no_caller_that_left(record: logging.LogRecord) -> bool:
+    """grpc.aio logs it as an error where a caller goes away just as its answer is sent."""
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name != "grpc._cython.cygrpc" or type(error).__name__ != "ExecuteBatchError"
 
 
 class _NamedLogger(structlog.WriteLogger):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 from pathlib import Path
 
 import grpc
@@ -48,6 +50,9 @@ from tests.support.served import served
 
 CALLS = rounds("PAYCORE_FUZZ_CALLS", 1_500)
 
+CONNECTIONS = 3
+"""Of each caller to each service: the processes that share a port share them."""
+
 LARGE = CALLS >= 10_000
 """Whether there is time for what a short round leaves out."""
 
@@ -85,7 +90,7 @@ _HEALTH = health_pb2.HealthCheckRequest()
 
 @pytest.fixture
 async def targets(services: LocalStack) -> AsyncIterator[list[Target]]:
-    """All methods of all servers, with a connection of each identity and of one that has none."""
+    """All methods of all servers, with connections of each identity and of one that has none."""
     endpoints = services.endpoints
     access = AccessTable.load(ACCESS_FILE)
     leaf = Authority.of_stack(endpoints.tls["app"]).issue(dns=["nobody"])
@@ -95,17 +100,18 @@ async def targets(services: LocalStack) -> AsyncIterator[list[Target]]:
         found: list[Target] = []
         for server in SERVICES:
             target = endpoints.target(server)
-            channels: dict[str, grpc.aio.Channel] = {}
-            for name in IDENTITIES:
-                files = endpoints.tls[name]
-                channel = open_channel(target, files, SEPARATE_CONNECTION, service=server)
-                channels[name] = await stack.enter_async_context(channel)
             named = (("grpc.ssl_target_name_override", server_name(server)),)
             options = (*OPTIONS, *SEPARATE_CONNECTION, *named)
-            channels["nameless"] = await stack.enter_async_context(
-                grpc.aio.secure_channel(target, nameless, options)
-            )
-            for channel in channels.values():
+            channels: dict[str, list[grpc.aio.Channel]] = defaultdict(list)
+            for _ in range(CONNECTIONS):
+                for name in IDENTITIES:
+                    files = endpoints.tls[name]
+                    channels[name].append(
+                        open_channel(target, files, SEPARATE_CONNECTION, service=server)
+                    )
+                channels["nameless"].append(grpc.aio.secure_channel(target, nameless, options))
+            for channel in chain(*channels.values()):
+                await stack.enter_async_context(channel)
                 # So that no handshake is part of a call's time.
                 await refusal_of(health_pb2_grpc.HealthStub(channel).Check(_HEALTH, timeout=10))
             for method in await served(target, endpoints.tls["operator"], server):
@@ -246,7 +252,7 @@ def show(
     within = {le: n for le, n in sorted(counted.seconds.items()) if le >= 0.1}
     console.print(
         f"{findings.calls:,} calls in {took_s:.1f} s, {findings.calls / took_s:.0f} a second",
-        f"answers of calls that had {AMPLE_S:g} s, s: {spread(findings.answered_s)}",
+        f"answers of calls that had {AMPLE_S:g} s, s: {spread(list(chain(*findings.answered_s.values())))}",
         f"calls by the services' clocks, within s: {within}",
         f"later than the deadline, s: {spread(findings.late_s)}",
         f"this process's own lateness, s: {spread(own_lateness.all_s)}",

@@ -51,7 +51,7 @@ class Target:
 
     server: str
     method: MethodDescriptor
-    channels: Mapping[str, grpc.aio.Channel]
+    channels: Mapping[str, Sequence[grpc.aio.Channel]]
     allowed: Sequence[str]
     """Who may call it."""
 
@@ -137,7 +137,7 @@ class Fuzzer:
                 group.create_task(work())
         return self.findings.calls - before
 
-    async def run(self, calls: int, at_once: int = 24) -> None:
+    async def run(self, calls: int, at_once: int = 48) -> None:
         """Make `calls` more calls, in turn over all methods."""
         ahead = iter(range(calls))
 
@@ -205,7 +205,7 @@ class Fuzzer:
         elif code in NEVER:
             self._blame(target, sending, f"{code.name} {ended.details!r} {ended.made_here!r}")
         if sending.timeout_s == AMPLE_S and not target.endless:
-            findings.answered_s.append(took_s)
+            findings.answered_s[target.name].append(took_s)
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 self._blame(target, sending, f"no answer in {took_s:.2f} s")
         late_s = took_s - self._ends_within_s(target, sending)
@@ -238,7 +238,7 @@ class Fuzzer:
                 target.right.learn(self._world, sending.who, sending.right, reply)
 
     async def _outcome(self, target: Target, sending: _Sending) -> _Ended:
-        channel: Any = target.channels[sending.who]
+        channel: Any = self._rng.choice(target.channels[sending.who])
         replies: list[bytes] = []
         options = {
             "timeout": self._ends_within_s(target, sending),

@@ -50,8 +50,8 @@ class Findings:
     """By what kind of request it was, and what was altered."""
     faults: list[str] = field(default_factory=list)
     """What may not be, with all that is needed to look into it."""
-    answered_s: list[float] = field(default_factory=list)
-    """How long calls took that were answered and could have waited."""
+    answered_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """How long calls took that could have waited, by server and method."""
     late_s: list[float] = field(default_factory=list)
     """How much later than their deadlines calls ended, but for what this process lost."""
     own_races: int = 0
@@ -71,24 +71,29 @@ class Findings:
 
     def show(self, console: Console) -> None:
         """Print what came of each method and of each sort of request."""
-        console.print(_table("method", self.outcomes, self.right))
-        console.print(_table("request", self.sorts, None))
+        methods = _table("method", "right ok", "p50 ms", "max ms")
+        for name, codes in sorted(self.outcomes.items()):
+            took = spread(self.answered_s[name])
+            times = [int(1_000 * took[at]) if took else 0 for at in ("p50", "max")]
+            _add(methods, name, codes, self.right[name], *times)
+        requests = _table("request")
+        for name, codes in sorted(self.sorts.items()):
+            _add(requests, name, codes)
+        console.print(methods, requests)
 
 
-def _table(
-    title: str,
-    outcomes: Mapping[str, Counter[grpc.StatusCode]],
-    right: Counter[str] | None,
-) -> Table:
-    table = Table(title=f"calls by {title}")
-    table.add_column(title, no_wrap=True)
-    for name in ("calls", *(() if right is None else ("right ok",)), *COLUMNS):
+def _table(about: str, *more: str) -> Table:
+    table = Table(title=f"calls by {about}", pad_edge=False)
+    table.add_column(about, no_wrap=True)
+    for name in ("calls", *COLUMNS, *more):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, codes in sorted(outcomes.items()):
-        shown = [sum(codes[code] for code in together) for together in COLUMNS.values()]
-        figures = [codes.total(), *([] if right is None else [right[name]]), *shown]
-        table.add_row(name, *(f"{figure:,}" if figure else "." for figure in figures))
     return table
+
+
+def _add(table: Table, name: str, codes: Counter[grpc.StatusCode], *more: int) -> None:
+    shown = (sum(codes[code] for code in together) for together in COLUMNS.values())
+    figures = (codes.total(), *shown, *more)
+    table.add_row(name, *(f"{figure:,}" if figure else "." for figure in figures))
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 
 from command_service.accounts import turns
 from command_service.accounts.turns import AT_ONCE, MOST_WAITING, AccountTurns
@@ -131,3 +133,38 @@ async def test_a_turn_is_lost_in_no_moment_in_which_its_caller_gives_up(
     assert desk.began[-1] == "stays"
     desk.began.clear()
     await finish(desk, await flooded(desk, AT_ONCE + 1))
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (PaycoreError(Reason.ILLEGAL_STATE, "closed"), []),
+        (RuntimeError("a fault"), ["account command failed"]),
+    ],
+)
+async def test_what_a_command_comes_to_whose_caller_has_gone_is_logged_where_it_is_a_fault(
+    error: Exception, logged: list[str]
+) -> None:
+    """Nor does the loop complain that nobody has looked at it."""
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: complaints.append(context["message"])
+    )
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        began.set()
+        await may_end.wait()
+        raise error
+
+    with structlog.testing.capture_logs() as lines:
+        asked = asyncio.create_task(AccountTurns(SystemClock()).run("app", work, math.inf))
+        await began.wait()
+        asked.cancel()
+        await asyncio.wait([asked])
+        may_end.set()
+        await settle()
+        gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert [line["event"] for line in lines] == logged
+    assert complaints == []

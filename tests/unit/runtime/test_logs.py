@@ -178,3 +178,15 @@ def test_a_warning_is_one_line() -> None:
     line = only("warnings.warn('old ways', UserWarning)")
     assert "old ways" in line["event"]
     assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+
+
+@pytest.mark.parametrize(("kind", "lines"), [("ExecuteBatchError", 0), ("InternalError", 1)])
+def test_a_caller_that_leaves_as_its_answer_is_sent_is_no_error(kind: str, lines: int) -> None:
+    told = lines_of(f"""
+from grpc._cython import cygrpc
+try:
+    raise cygrpc.{kind}("Failed")
+except Exception:
+    logging.getLogger("grpc._cython.cygrpc").exception("raised in core by servicer method [/S/M]")
+""")
+    assert len(told) == lines

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from deploy.local import Endpoints
 from paycore.signing.v1.data_key_service_pb2_grpc import DataKeyServiceStub
+from paycore.v1 import history_service_pb2 as history
 from tests.bench.payers import current_sealing_key
-from tests.support.callers import Caller, Callers, payment
+from tests.support.callers import Caller, Callers, answered, payment
 from tests.support.command_process import command_process
 from tests.support.fuzzing.right.money import hold, link
 from tests.support.fuzzing.right.signing import create_data_keys, enrolled_owner, vouch
@@ -34,34 +35,39 @@ async def prepared(callers: Callers, rng: random.Random) -> World:
         request = await vouch(world, "operator")
         reply = await operator.signing.VouchForDevice(request, timeout=TIMEOUT_S)
         world.devices.append((request.user_id, reply.device_id))
-    for client in CLIENTS:
-        await _open_books(world, callers.of(client))
+    positions = [await _open_books(world, callers.of(client)) for client in CLIENTS]
     keys = await data_keys.CreateDataKeys(
         await create_data_keys(world, "command"), timeout=TIMEOUT_S
     )
     world.data_keys.extend(key.key_id for key in keys.keys)
+    await _indexed(world, positions[-1])
     return world
 
 
-async def _open_books(world: World, caller: Caller) -> None:
+async def _open_books(world: World, caller: Caller) -> str:
+    """Returns the position of the last thing that was written."""
     external, *accounts = await caller.open(ACCOUNTS, balance=BALANCE)
     _, approving = await caller.open(1, owner=world.owner.user)
     await caller.fund(external, [approving], RICH, "EUR")
     books = world.books[caller.name] = Books(external, accounts, approving)
     _, *spare = await caller.open(20)
     books.spare.extend(spare)
+    position = ""
     for _ in range(6):
         debit, credit = world.two_of(caller.name)
         request = payment(debit, credit, 100)
-        books.payments.append((await caller.submit(request)).transfer.id)
+        posted = await caller.submit(request)
+        books.payments.append(posted.transfer.id)
         books.keys.append(request.idempotency_key)
         held = await caller.transfers.HoldFunds(
             await hold(world, caller.name), timeout=TIMEOUT_S
         )
         books.holds.append(held.transfer.id)
+        position = held.position
     request = await link(world, caller.name)
     await caller.accounts.LinkExternalIdentifier(request, timeout=TIMEOUT_S)
     books.names.append(request.identifier.value)
+    return position
 
 
 async def hold_for_review(world: World, endpoints: Endpoints, log: Path, many: int) -> None:
@@ -77,3 +83,13 @@ async def hold_for_review(world: World, endpoints: Endpoints, log: Path, many: i
                 world.reviews.append(held.transfer.id)
 
             await asyncio.gather(*(one() for _ in range(many)))
+
+
+async def _indexed(world: World, position: str) -> None:
+    """Wait until queries show all that was prepared."""
+    for client in CLIENTS:
+        asked = world.callers.of(client).history
+        request = history.GetTransferRequest(
+            transfer_id=world.books[client].payments[0], min_position=position
+        )
+        await answered(lambda: asked.GetTransfer(request, timeout=TIMEOUT_S))
