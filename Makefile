@@ -125,8 +125,9 @@ verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) i
 	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(READY) ## CALLS random calls of every method (default 100000), repeatable by SEED
+fuzz: $(READY) ## CALLS random calls of every method (default 100000), of SEED; SAVE=1 also docs/proof/fuzz.md
 	@PAYCORE_FUZZ_CALLS=$(or $(CALLS),100000) $(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) \
+		$(if $(SAVE),PAYCORE_FUZZ_SAVE=1) \
 		$(BIN)/python -m pytest -s tests/crash/test_fuzz.py $(ARGS)
 
 .PHONY: clean

@@ -21,10 +21,6 @@ from tests.support.fuzzing.right import RIGHT
 from tests.support.fuzzing.right.world import Right, World
 from tests.support.fuzzing.values import Known
 
-OWN_RACE = "Internal error from Core"
-"""What grpc.aio itself says where it writes to a call that has just been ended: no server does.
-tests/integration/runtime/test_own_race.py shows it; the servers' own counts tell the rest."""
-
 NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 """Codes that tell of a fault of the service."""
 
@@ -34,6 +30,9 @@ with whatever it waits for at that time."""
 
 AMPLE_S = 10.0
 """A call with so much time has to be answered within it, in seconds."""
+
+AGAIN = 2
+"""How often such a call is made again that was not answered."""
 
 HUNG_S = 60.0
 """What has not ended so long after its deadline never does, in seconds."""
@@ -91,10 +90,22 @@ class _Sending(NamedTuple):
 
 class _Ended(NamedTuple):
     code: grpc.StatusCode
-    details: str
-    made_here: str
-    """What grpc.aio says where it ended the call itself."""
-    replies: Sequence[bytes]
+    details: str = ""
+    replies: Sequence[bytes] = ()
+    own_race: bool = False
+
+
+def made_by_caller(error: grpc.aio.AioRpcError) -> bool:
+    """Whether grpc.aio made up `error` itself, when it wrote to a call that had just been ended.
+
+    tests/integration/runtime/test_own_race.py shows that no server answers so. What the services
+    did answer with INTERNAL they have counted.
+    """
+    return (
+        error.code() is grpc.StatusCode.INTERNAL
+        and error.details() == "Internal error from Core"
+        and (error.debug_error_string() or "").startswith('Failed "execute_batch"')
+    )
 
 
 class Fuzzer:
@@ -174,7 +185,7 @@ class Fuzzer:
         return _Sending(who, f"altered: {altered}", raw, None, timeout_s, metadata, cut)
 
     async def _built(self, target: Target, who: str) -> Any:
-        """A right request of `who`, or None where nobody has said how, or nothing is left for it."""
+        """A right request of `who`; None where nobody has said how, or nothing is left for it."""
         if target.right is None:
             return None
         try:
@@ -184,12 +195,7 @@ class Fuzzer:
 
     async def _make(self, target: Target, sending: _Sending) -> None:
         began = time.monotonic()
-        try:
-            async with asyncio.timeout(sending.timeout_s + HUNG_S):
-                ended = await self._outcome(target, sending)
-        except TimeoutError:
-            self._blame(target, sending, "never ended")
-            ended = _Ended(grpc.StatusCode.UNKNOWN, "", "", ())
+        ended = await self._ended(target, sending)
         over = time.monotonic()
         code, took_s = ended.code, over - began
         findings = self.findings
@@ -197,23 +203,38 @@ class Fuzzer:
         findings.outcomes[target.name][code] += 1
         findings.sorts[sending.sort][code] += 1
         self._learn(target, sending, ended)
-        if code is grpc.StatusCode.INTERNAL and (ended.details, ended.made_here[:6]) == (
-            OWN_RACE,
-            "Failed",
-        ):
+        if ended.own_race:
             findings.own_races += 1
         elif code in NEVER:
-            self._blame(target, sending, f"{code.name} {ended.details!r} {ended.made_here!r}")
+            self._blame(target, sending, f"{code.name} {ended.details!r}")
         if sending.timeout_s == AMPLE_S and not target.endless:
             findings.answered_s[target.name].append(took_s)
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._blame(target, sending, f"no answer in {took_s:.2f} s")
+                await self._ask_again(target, sending)
         late_s = took_s - self._ends_within_s(target, sending)
         if late_s > LATE_S:
             late_s -= await self._own_lateness.at_most(began, over)
         findings.late_s.append(max(0.0, late_s))
         if late_s > LATE_S:
             self._blame(target, sending, f"{code.name} {late_s:.2f} s late")
+
+    async def _ended(self, target: Target, sending: _Sending) -> _Ended:
+        try:
+            async with asyncio.timeout(sending.timeout_s + HUNG_S):
+                return await self._outcome(target, sending)
+        except TimeoutError:
+            self._blame(target, sending, "never ended")
+            return _Ended(grpc.StatusCode.CANCELLED)
+
+    async def _ask_again(self, target: Target, sending: _Sending) -> None:
+        """See whether a request that had ample time is ever answered: on a busy machine it may be
+        this process that was late."""
+        self.findings.asked_again += 1
+        for _ in range(AGAIN):
+            ended = await self._ended(target, sending)
+            if ended.code is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                return
+        self._blame(target, sending, f"no answer, {1 + AGAIN} times")
 
     def _ends_within_s(self, target: Target, sending: _Sending) -> float:
         return min(sending.timeout_s, WATCHED_S) if target.endless else sending.timeout_s
@@ -248,7 +269,7 @@ class Fuzzer:
         try:
             if not method.server_streaming:
                 call = channel.unary_unary(target.path)(sending.requests[0], **options)
-                return _Ended(grpc.StatusCode.OK, "", "", [await call])
+                return _Ended(grpc.StatusCode.OK, "", [await call])
             if method.client_streaming:
                 call = channel.stream_stream(target.path)(self._sent(sending.requests), **options)
             else:
@@ -258,16 +279,16 @@ class Fuzzer:
                 if sending.cut or target.endless or len(replies) == MOST_REPLIES:
                     call.cancel()
                     break
-            return _Ended(await call.code(), await call.details() or "", "", replies)
+            return _Ended(await call.code(), await call.details() or "", replies)
         except grpc.aio.AioRpcError as refused:
-            made_here = refused.debug_error_string() or ""
-            return _Ended(refused.code(), refused.details() or "", made_here, replies)
+            own_race = made_by_caller(refused)
+            return _Ended(refused.code(), refused.details() or "", replies, own_race)
         except asyncio.CancelledError:
             # Ours of the call, unless this task is to end.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return _Ended(grpc.StatusCode.CANCELLED, "", "", replies)
+            return _Ended(grpc.StatusCode.CANCELLED, "", replies)
 
     async def _sent(self, requests: Sequence[bytes]) -> AsyncIterator[bytes]:
         for request in requests:

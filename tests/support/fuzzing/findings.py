@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
-from rich.console import Console
-from rich.table import Table
 
 DECLINED = frozenset(
     {
@@ -54,6 +52,8 @@ class Findings:
     """How long calls took that could have waited, by server and method."""
     late_s: list[float] = field(default_factory=list)
     """How much later than their deadlines calls ended, but for what this process lost."""
+    asked_again: int = 0
+    """Calls with ample time that were not answered within it."""
     own_races: int = 0
     """Streams to which this process wrote when they had just ended; see docs/proof/fuzz.md."""
 
@@ -68,32 +68,6 @@ class Findings:
         for fault in self.faults:
             found.setdefault(" ".join(fault.split()[:5]), fault)
         return list(found.values())
-
-    def show(self, console: Console) -> None:
-        """Print what came of each method and of each sort of request."""
-        methods = _table("method", "right ok", "p50 ms", "max ms")
-        for name, codes in sorted(self.outcomes.items()):
-            took = spread(self.answered_s[name])
-            times = [int(1_000 * took[at]) if took else 0 for at in ("p50", "max")]
-            _add(methods, name, codes, self.right[name], *times)
-        requests = _table("request")
-        for name, codes in sorted(self.sorts.items()):
-            _add(requests, name, codes)
-        console.print(methods, requests)
-
-
-def _table(about: str, *more: str) -> Table:
-    table = Table(title=f"calls by {about}", pad_edge=False)
-    table.add_column(about, no_wrap=True)
-    for name in ("calls", *COLUMNS, *more):
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def _add(table: Table, name: str, codes: Counter[grpc.StatusCode], *more: int) -> None:
-    shown = (sum(codes[code] for code in together) for together in COLUMNS.values())
-    figures = (codes.total(), *shown, *more)
-    table.add_row(name, *(f"{figure:,}" if figure else "." for figure in figures))
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

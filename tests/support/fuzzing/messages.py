@@ -18,6 +18,9 @@ MOST_FIELDS = 150
 """Fields that are made up for one request; what comes after is empty. Making them must not take
 longer than answering."""
 
+MOST_BYTES = 5_000_000
+"""About how long a request may become by what is in it again and again: beyond what is read."""
+
 MANY = (0, 1, 30, 600, 1_000, 1_001, 5_000)
 """Items of a repeated field that is not as it should be: up to and beyond what is allowed."""
 
@@ -95,10 +98,10 @@ class Messages:
         elif not plausible and self._hit(0.2):
             many = 3  # the last of them counts
         made = [
-            self._one(field, depth, wrong, plausible=plausible)
-            for _ in range(min(many, DIFFERENT))
+            self._one(field, depth, wrong, plausible=plausible) for _ in range(min(many, DIFFERENT))
         ]
-        return list(islice(cycle(made), many))
+        largest = max(map(len, made), default=0)
+        return list(islice(cycle(made), min(many, 1 + MOST_BYTES // (largest + 1))))
 
     def _one(self, field: FieldDescriptor, depth: int, wrong: float, *, plausible: bool) -> bytes:
         self._left -= 1

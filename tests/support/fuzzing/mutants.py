@@ -13,6 +13,7 @@ from tests.support.fuzzing.messages import (
     FIXED32,
     FIXED64,
     LENGTH,
+    MOST_BYTES,
     START_GROUP,
     VARINT,
     Messages,
@@ -46,7 +47,7 @@ class Mutants:
         self._alterations: dict[str, Callable[[_Part, FieldDescriptor | None], bytes]] = {
             "another value": self._another_value,
             "left out": lambda *_: b"",
-            "again": lambda part, _: part.whole * rng.choice(COPIES),
+            "again": self._again,
             "another type": lambda part, _: messages.of_another_type(part.number),
             "cut": lambda part, _: part.whole[: rng.randrange(len(part.whole))],
             "too deep": self._too_deep,
@@ -81,6 +82,10 @@ class Mutants:
             changed = self._alterations[kind](part, field)
         before, after = parts[:at], parts[at + 1 :]
         return kind, b"".join((*(p.whole for p in before), changed, *(p.whole for p in after)))
+
+    def _again(self, part: _Part, _: FieldDescriptor | None) -> bytes:
+        most = 1 + MOST_BYTES // len(part.whole)
+        return part.whole * min(self._rng.choice(COPIES), most)
 
     def _another_value(self, part: _Part, field: FieldDescriptor | None) -> bytes:
         if field is None:

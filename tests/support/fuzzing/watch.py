@@ -21,6 +21,9 @@ from paycore.domain.errors import Reason
 Process = tuple[str, int]
 """A service, and the id of one of its processes."""
 
+WARM_UP = 0.3
+"""Share of a run after which a process has what it keeps: connections, caches, arenas."""
+
 EVERY_S = 1.0
 TIMEOUT_S = 10.0
 
@@ -88,6 +91,11 @@ def between(seen: Sequence[Needs], first: float, last: float) -> Needs:
     )
 
 
+def after_warm_up(seen: Sequence[Needs]) -> tuple[Needs, Needs]:
+    """What a process needed in the tenth of the run after the warm-up, and in the last one."""
+    return between(seen, WARM_UP, WARM_UP + 0.1), between(seen, 0.9, 1.0)
+
+
 @dataclass(frozen=True)
 class Counts:
     """What all processes of the services have counted since they started."""
@@ -108,10 +116,6 @@ class Counts:
             self.under_way,
             self.processes,
         )
-
-    def answered(self, reason: str) -> int:
-        """Calls of all methods that ended for `reason`."""
-        return sum(n for (_, one), n in self.answers.items() if one == reason)
 
     @property
     def internal(self) -> Mapping[str, int]:

@@ -150,16 +150,12 @@ def _approved(world: World, client: str) -> transfers.SubmitTransferRequest:
 
 async def submit_many(world: World, client: str) -> Any:
     many = world.rng.choice((1, 3, 10))
-    return transfers.SubmitTransfersRequest(
-        transfers=[_plain(world, client) for _ in range(many)]
-    )
+    return transfers.SubmitTransfersRequest(transfers=[_plain(world, client) for _ in range(many)])
 
 
 async def stream(world: World, client: str) -> Any:
     many = world.rng.choice((1, 3))
-    return transfers.StreamTransfersRequest(
-        transfers=[_plain(world, client) for _ in range(many)]
-    )
+    return transfers.StreamTransfersRequest(transfers=[_plain(world, client) for _ in range(many)])
 
 
 async def submit_group(world: World, client: str) -> Any:

@@ -27,7 +27,7 @@ NOBODY = "127.0.0.1:1"
 async def prepared(callers: Callers, rng: random.Random) -> World:
     """Accounts, payments, holds and people, made as any caller would."""
     app, operator = callers.of("app"), callers.of("operator")
-    data_keys = DataKeyServiceStub(callers.of("command").channels["signing"])  # type: ignore[no-untyped-call]
+    data_keys = DataKeyServiceStub(callers.of("command").channels["signing"])
     sealing = await current_sealing_key(app.signing)
     world = World(callers, rng, sealing, await enrolled_owner(app.signing, sealing))
     world.with_pin.append(world.owner.user)
@@ -59,9 +59,7 @@ async def _open_books(world: World, caller: Caller) -> str:
         posted = await caller.submit(request)
         books.payments.append(posted.transfer.id)
         books.keys.append(request.idempotency_key)
-        held = await caller.transfers.HoldFunds(
-            await hold(world, caller.name), timeout=TIMEOUT_S
-        )
+        held = await caller.transfers.HoldFunds(await hold(world, caller.name), timeout=TIMEOUT_S)
         books.holds.append(held.transfer.id)
         position = held.position
     request = await link(world, caller.name)
@@ -73,23 +71,24 @@ async def _open_books(world: World, caller: Caller) -> str:
 async def hold_for_review(world: World, endpoints: Endpoints, log: Path, many: int) -> None:
     """Have `many` payments wait for a review: by a command service whose judge never answers."""
     settings = {"RISK": "remote", "RISK_TARGET": NOBODY, "RISK_ON_SILENCE": "review"}
-    async with command_process(endpoints, log, **settings) as (target, _):
-        async with Callers(endpoints, target) as callers:
-            app = callers.of("app")
+    async with (
+        command_process(endpoints, log, **settings) as (target, _),
+        Callers(endpoints, target) as callers,
+    ):
+        app = callers.of("app")
 
-            async def one() -> None:
-                debit, credit = world.two_of("app")
-                held = await app.submit(payment(debit, credit, 1))
-                world.reviews.append(held.transfer.id)
+        async def one() -> None:
+            debit, credit = world.two_of("app")
+            held = await app.submit(payment(debit, credit, 1))
+            world.reviews.append(held.transfer.id)
 
-            await asyncio.gather(*(one() for _ in range(many)))
+        await asyncio.gather(*(one() for _ in range(many)))
 
 
 async def _indexed(world: World, position: str) -> None:
     """Wait until queries show all that was prepared."""
-    for client in CLIENTS:
-        asked = world.callers.of(client).history
-        request = history.GetTransferRequest(
-            transfer_id=world.books[client].payments[0], min_position=position
-        )
-        await answered(lambda: asked.GetTransfer(request, timeout=TIMEOUT_S))
+    request = history.GetTransferRequest(
+        transfer_id=world.books["app"].payments[0], min_position=position
+    )
+    asked = world.callers.of("app").history
+    await answered(lambda: asked.GetTransfer(request, timeout=TIMEOUT_S))

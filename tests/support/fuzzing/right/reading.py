@@ -89,9 +89,7 @@ async def list_grants(world: World, client: str) -> Any:
 def _grant() -> policy.Grant:
     return policy.Grant(
         client="fuzz-nobody",
-        accounts=policy.AccountGrant(
-            action=policy.GRANT_ACTION_READ, scope=policy.GRANT_SCOPE_OWN
-        ),
+        accounts=policy.AccountGrant(action=policy.GRANT_ACTION_READ, scope=policy.GRANT_SCOPE_OWN),
     )
 
 

@@ -29,9 +29,7 @@ def _sealed(pin: SealedPin) -> step_up_pb2.SealedPin:
 
 async def _challenge(world: World, user: str) -> bytes:
     asked = world.callers.of("app").signing
-    reply = await asked.CreateChallenge(
-        pb.CreateChallengeRequest(user_id=user), timeout=TIMEOUT_S
-    )
+    reply = await asked.CreateChallenge(pb.CreateChallengeRequest(user_id=user), timeout=TIMEOUT_S)
     return bytes(reply.challenge)
 
 
@@ -75,9 +73,7 @@ async def enroll_device(world: World, client: str) -> Any:
     user = world.one_of(world.with_pin)
     challenge = await _challenge(world, user)
     key = _device_key(user, challenge, Ed25519PrivateKey.generate())
-    sealed = world.sealing.for_device(
-        PIN, user, challenge, DeviceAlgorithm.ED25519, key.public_key
-    )
+    sealed = world.sealing.for_device(PIN, user, challenge, DeviceAlgorithm.ED25519, key.public_key)
     return pb.EnrollDeviceRequest(
         user_id=user, challenge=challenge, key=key, sealed_pin=_sealed(sealed)
     )
@@ -154,23 +150,17 @@ async def enrolled_owner(signing: Any, sealing: SealingKey) -> Device:
     """Somebody with a PIN and a device, by stub `signing`."""
     user = f"fuzz-owner-{secrets.token_hex(4)}"
     sealed = _sealed(sealing.for_enrolment(PIN, user))
-    await signing.EnrollPin(
-        pb.EnrollPinRequest(user_id=user, sealed_pin=sealed), timeout=TIMEOUT_S
-    )
+    await signing.EnrollPin(pb.EnrollPinRequest(user_id=user, sealed_pin=sealed), timeout=TIMEOUT_S)
     asked = await signing.CreateChallenge(
         pb.CreateChallengeRequest(user_id=user), timeout=TIMEOUT_S
     )
     private = Ed25519PrivateKey.generate()
     key = _device_key(user, asked.challenge, private)
     sealed = _sealed(
-        sealing.for_device(
-            PIN, user, asked.challenge, DeviceAlgorithm.ED25519, key.public_key
-        )
+        sealing.for_device(PIN, user, asked.challenge, DeviceAlgorithm.ED25519, key.public_key)
     )
     reply = await signing.EnrollDevice(
-        pb.EnrollDeviceRequest(
-            user_id=user, challenge=asked.challenge, key=key, sealed_pin=sealed
-        ),
+        pb.EnrollDeviceRequest(user_id=user, challenge=asked.challenge, key=key, sealed_pin=sealed),
         timeout=TIMEOUT_S,
     )
     return Device(user, reply.device_id, private)
