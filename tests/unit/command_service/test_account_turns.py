@@ -164,6 +164,8 @@ async def test_what_a_command_comes_to_whose_caller_has_gone_is_logged_where_it_
         await asyncio.wait([asked])
         may_end.set()
         await settle()
+        # Its exception's frames hold the command's task.
+        del asked
         gc.collect()
     asyncio.get_running_loop().set_exception_handler(None)
     assert [line["event"] for line in lines] == logged
