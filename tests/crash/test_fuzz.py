@@ -178,8 +178,6 @@ async def test_random_calls_of_every_method_are_answered(
     findings = fuzzer.findings
     report = Report(findings, watch.seen, counted, own_lateness, took_s)
     report.show()
-    if SAVED:
-        await report.save(services.endpoints)
 
     assert findings.distinct_faults == []
     assert faults_logged(services, logged) == []
@@ -198,6 +196,8 @@ async def test_random_calls_of_every_method_are_answered(
     await whole_ledger(services.endpoints.postgres_dsn["paycore_audit"])
     verified = await verify_deployment(find_deployment(services.endpoints.state))
     assert verified.held, verified
+    if SAVED:
+        await report.save(services.endpoints)
 
 
 def succeeded(findings: Findings) -> set[str]:
