@@ -34,6 +34,7 @@ def test_every_secret_file_is_closed_to_other_users(state: StateFolder) -> None:
         "secrets.json",
         "role-passwords.json",
         "hash.key",
+        "trail.key",
         "page-token.key",
         "keystore.passphrase",
     }
