@@ -1,10 +1,11 @@
-"""Security events are dropped when they are old, and only then, by the owner, who leaves a trace."""
+"""Old security events are dropped by the owner alone, who leaves one that says so."""
 
 from __future__ import annotations
 
 import asyncio
 
 import asyncpg
+import psycopg
 import pytest
 
 from operations.migrate import old_events
@@ -43,5 +44,5 @@ async def test_what_is_older_goes_and_the_rest_stays_append_only(
 
 async def test_no_service_can(database: OwnDatabase) -> None:
     for role in ("command", "signing", "trail", "audit"):
-        with pytest.raises(old_events.psycopg.Error):
+        with pytest.raises(psycopg.Error):
             await asyncio.to_thread(drop_events, database.dsn(role), 3)

@@ -22,6 +22,7 @@ from signing_service.keystore import encrypted_file
 from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import KeyPurpose
 from signing_service.transactions import Transactions
+from tests.integration.signing.signer import Signer
 from tests.support.clocks import ManualClock
 
 PASSPHRASE = "a passphrase for tests"
@@ -152,3 +153,13 @@ def test_without_the_database_it_rotates_and_says_what_is_missing(
 async def test_what_was_known_is_not_forgotten(owner: asyncpg.Connection, statement: str) -> None:
     with pytest.raises(asyncpg.RestrictViolationError):
         await owner.execute(statement)
+
+
+async def test_a_pin_that_is_removed_by_hand_is_told_of(
+    signer: Signer, owner: asyncpg.Connection
+) -> None:
+    await signer.enrol("ada")
+    await owner.execute("DELETE FROM signing.pins WHERE user_id = 'ada'")
+    removed = (await events(owner))[-1]
+    assert (removed["event"], removed["user_id"]) == ("PIN_REMOVED", "ada")
+    assert (removed["client"], removed["database_user"]) == ("paycore_owner", "paycore_owner")
