@@ -133,7 +133,7 @@ class Tracer:
         subjects = [_subjects(person, bound) for person, bound in persons]
         wanted = list(dict.fromkeys(one for some in subjects for one in some))
         keys = await self._keys.of_subjects(wanted, KEYS_WITHIN_S) if wanted else {}
-        traces = []
+        traces: list[Trace] = []
         for (person, bound), mine in zip(persons, subjects, strict=True):
             if len(traces) % AT_A_STRETCH == AT_A_STRETCH - 1:
                 await asyncio.sleep(0)

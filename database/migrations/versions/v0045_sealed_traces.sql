@@ -8,7 +8,7 @@ ALTER TABLE audit.events
   ADD COLUMN actor_key    bigint,
   ADD COLUMN sealed       bytea CHECK (length(sealed) BETWEEN 30 AND 2048),
   ADD CONSTRAINT events_sealed_under_keys CHECK (
-    (sealed IS NULL) = (owner_key IS NULL) AND (actor_key IS NULL OR owner_key IS NOT NULL));
+    (sealed IS NULL) = (owner_key IS NULL) AND (actor_key IS NULL OR owner_key IS NOT NULL)) NOT VALID;
 COMMENT ON COLUMN audit.events.ip_address IS
   'Of the machine that called. That of a person is sealed.';
 COMMENT ON COLUMN audit.events.device_id IS
