@@ -120,6 +120,10 @@ memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 100
 limits-bench: $(READY) ## What limits cost a call, over CALLS (default 20000)
 	@$(BIN)/python -m tests.bench.limits --calls $(or $(CALLS),20000) $(ARGS)
 
+.PHONY: trail-bench
+trail-bench: $(READY) ## What a refused call costs in security events
+	@$(BIN)/python -m tests.bench.trail
+
 .PHONY: verify-bench
 verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is
 	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)

@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from command_service.admission.few_at_once import AT_ONCE
 from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
-from paycore.runtime.settings import DatabaseSettings, RedisSettings
+from paycore.runtime.settings import DatabaseSettings, RedisSettings, read_key
 
 LEAST_BURST = MAX_BATCH
 """Less would refuse the largest call for ever."""
@@ -26,6 +26,9 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     """host:port of the signing service."""
     hash_key_file: Path
     """File with 32 random bytes in hex: the key of request and details hashes."""
+    trail_key_file: Path
+    """File with 32 random bytes in hex: the key of the hints in security events. Whoever looks for
+    a device or an address in these has it too."""
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that share the port."""
     queue_limit: int = Field(default=20_000, ge=2 * MAX_BATCH)
@@ -68,7 +71,8 @@ class CommandSettings(DatabaseSettings, RedisSettings):
 
     def hash_key(self) -> bytes:
         """The key in `hash_key_file`. Raises ValueError when it is not 32 bytes in hex."""
-        key = bytes.fromhex(self.hash_key_file.read_text(encoding="ascii").strip())
-        if len(key) != 32:
-            raise ValueError(f"{self.hash_key_file} does not hold 32 bytes in hex")
-        return key
+        return read_key(self.hash_key_file)
+
+    def trail_key(self) -> bytes:
+        """The key in `trail_key_file`. Raises as `hash_key`."""
+        return read_key(self.trail_key_file)

@@ -31,6 +31,7 @@ from command_service.posting.expiry import ExpiryJob
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.partition_watch import PartitionWatch
 from command_service.posting.postgres import PostgresLedger
+from command_service.refusals import Refusals
 from command_service.servicers.account_requests import AccountRequests
 from command_service.servicers.accounts import AccountServicer
 from command_service.servicers.children import ChildServicer
@@ -52,17 +53,19 @@ from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import close_pool, open_pool
+from paycore.runtime.event_sinks import ServicesSink
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits.calls import CallLimits
 from paycore.runtime.limits.rate import RateLimit
 from paycore.runtime.limits.shared import SharedLimiter
 from paycore.runtime.limits.table import LimitTable
 from paycore.runtime.schema import until_schema_fits
-from paycore.runtime.security_events import PostgresSink, SecurityEvents
+from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
+from paycore.runtime.traces import Tracer
 from paycore.v1 import (
     account_service_pb2,
     personal_data_service_pb2,
@@ -99,13 +102,17 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         dsn, application = settings.postgres_dsn.get_secret_value(), f"paycore-command-{worker}"
         if not await until_schema_fits(settings, application, stop):
             return
-        events = SecurityEvents(
-            PostgresSink(dsn, f"{application}-events", "write_for_services"),
-            clock,
-            settings.events_window_s,
+        channel = open_channel(
+            settings.signing_target, TlsFiles.of(settings), RECONNECT, service="signing"
         )
+        stack.push_async_callback(channel.close, None)
+        keys = DataKeys(channel, clock)
+        # Ends before the channel does: the last window is sealed too.
+        sink = ServicesSink(dsn, f"{application}-events", Tracer(settings.trail_key(), keys))
+        events = SecurityEvents(sink, clock, settings.events_window_s)
         events.start()
         stack.push_async_callback(events.stop)
+        refusals = Refusals(events)
         pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
         stack.push_async_callback(close_pool, pool)
         limits = EngineLimits(
@@ -143,10 +150,6 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         )
         touches = PostgresTouches(pool)
         velocity = Velocity(table, touches, secret)
-        channel = open_channel(
-            settings.signing_target, TlsFiles.of(settings), RECONNECT, service="signing"
-        )
-        stack.push_async_callback(channel.close, None)
         signer = SignerClient(channel, clock)
         await signer.start()
         stack.push_async_callback(signer.stop)
@@ -165,7 +168,6 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             velocity,
         )
         stretches = Stretches()
-        keys = DataKeys(channel, clock)
         vault = Vault(keys, Owners(accounts), store, clock, ended)
         personal = PersonalPosting(engine, vault)
         server = Server(settings, limiter=call_limits, clock=clock, events=events)
@@ -183,8 +185,9 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                     secret,
                     stretches,
                     partial(call_limits.exceeding, f"{_TRANSFERS.full_name}/SubmitTransfers"),
+                    refusals,
                 ),
-                GroupServicer(personal, admission, identifiers, secret, stretches),
+                GroupServicer(personal, admission, identifiers, secret, stretches, refusals),
                 ChildServicer(personal, store, admission, secret),
                 StreamServicer(
                     engine,
@@ -197,6 +200,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                         partial(call_limits.exceeding, f"{_TRANSFERS.full_name}/StreamTransfers"),
                     ),
                     clock,
+                    refusals=refusals,
                 ),
             ],
             {
@@ -214,6 +218,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                     AccountRequests(rules.current, secret),
                     velocity,
                     partial(call_limits.exceeding, f"{_ACCOUNTS.full_name}/CreateAccounts"),
+                    refusals,
                 )
             ],
             {"CreateAccounts": lambda request: _cost(len(request.accounts))},

@@ -8,7 +8,7 @@ DECLARE
 BEGIN
   FOREACH role_name IN ARRAY ARRAY[
     'paycore_owner', 'paycore_command', 'paycore_signing',
-    'paycore_projector', 'paycore_query', 'paycore_audit'
+    'paycore_projector', 'paycore_query', 'paycore_audit', 'paycore_trail'
   ] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
       EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', role_name);
@@ -58,3 +58,9 @@ ALTER ROLE paycore_audit SET default_transaction_read_only = on;
 ALTER ROLE paycore_audit SET statement_timeout = '0';
 ALTER ROLE paycore_audit SET lock_timeout = '5s';
 ALTER ROLE paycore_audit SET idle_in_transaction_session_timeout = '60s';
+
+-- Adds security events for a service whose own role writes nothing.
+ALTER ROLE paycore_trail SET search_path = '';
+ALTER ROLE paycore_trail SET statement_timeout = '5s';
+ALTER ROLE paycore_trail SET lock_timeout = '2s';
+ALTER ROLE paycore_trail SET idle_in_transaction_session_timeout = '10s';

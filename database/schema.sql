@@ -7,7 +7,7 @@ SET check_function_bodies = false;
 -- Schema audit
 
 CREATE SCHEMA audit;
-GRANT USAGE ON SCHEMA audit TO paycore_command, paycore_projector, paycore_query, paycore_audit;
+GRANT USAGE ON SCHEMA audit TO paycore_command, paycore_projector, paycore_audit, paycore_trail;
 
 CREATE FUNCTION audit.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -35,8 +35,15 @@ CREATE TABLE audit.events (
     ip_address text,
     request_id text,
     database_user text DEFAULT SESSION_USER NOT NULL,
+    device_hint text,
+    address_hint text,
+    owner_key bigint,
+    actor_key bigint,
+    sealed bytea,
+    CONSTRAINT events_address_hint_check CHECK ((address_hint ~ '^[0-9a-f]{4}$'::text)),
     CONSTRAINT events_client_check CHECK ((length(client) <= 128)),
     CONSTRAINT events_count_check CHECK ((count > 0)),
+    CONSTRAINT events_device_hint_check CHECK ((device_hint ~ '^[0-9a-f]{4}$'::text)),
     CONSTRAINT events_device_id_check CHECK ((length(device_id) <= 128)),
     CONSTRAINT events_event_check CHECK ((event ~ '^[A-Z][A-Z_]{0,63}$'::text)),
     CONSTRAINT events_first_us_check CHECK ((first_us > 0)),
@@ -45,6 +52,8 @@ CREATE TABLE audit.events (
     CONSTRAINT events_method_check CHECK ((length(method) <= 256)),
     CONSTRAINT events_reason_check CHECK ((length(reason) <= 512)),
     CONSTRAINT events_request_id_check CHECK ((length(request_id) <= 64)),
+    CONSTRAINT events_sealed_check CHECK (((length(sealed) >= 30) AND (length(sealed) <= 2048))),
+    CONSTRAINT events_sealed_under_keys CHECK ((((sealed IS NULL) = (owner_key IS NULL)) AND ((actor_key IS NULL) OR (owner_key IS NOT NULL)))),
     CONSTRAINT events_user_id_check CHECK ((length(user_id) <= 128))
 );
 COMMENT ON TABLE audit.events IS
@@ -54,6 +63,14 @@ COMMENT ON COLUMN audit.events.recorded_us IS
 COMMENT ON COLUMN audit.events.first_us IS 'By the clock of the process.';
 COMMENT ON COLUMN audit.events.client IS
   'Identity of the caller; NULL where its certificate names none.';
+COMMENT ON COLUMN audit.events.device_id IS
+  'Plain, of a release before: python -m operations.seal seals it.';
+COMMENT ON COLUMN audit.events.ip_address IS
+  'Of the machine that called. That of a person is sealed.';
+COMMENT ON COLUMN audit.events.device_hint IS
+  '16 bits of a keyed hash; without anything sealed: no key could be had, or no user was named.';
+COMMENT ON COLUMN audit.events.owner_key IS 'The data key of the user whom the event is about.';
+COMMENT ON COLUMN audit.events.actor_key IS 'That of who acted, where it is somebody else.';
 ALTER TABLE audit.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME audit.events_id_seq
     START WITH 1
@@ -67,9 +84,9 @@ CREATE INDEX events_by_time ON audit.events (first_us, id);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit.events FOR EACH STATEMENT
   EXECUTE FUNCTION audit.refuse_change();
 ALTER TABLE audit.events ENABLE ALWAYS TRIGGER append_only;
-GRANT INSERT (first_us, last_us, count, event, client, method, reason, user_id, device_id,
-  ip_address, request_id) ON TABLE audit.events TO paycore_command, paycore_projector,
-  paycore_query;
+GRANT INSERT (first_us, last_us, count, event, client, method, reason, user_id, ip_address,
+  request_id, device_hint, address_hint, owner_key, actor_key, sealed) ON TABLE audit.events TO
+  paycore_command, paycore_projector, paycore_trail;
 
 -- Schema ledger
 
@@ -604,6 +621,17 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.audit F
 ALTER TABLE ledger.audit ENABLE ALWAYS TRIGGER append_only;
 GRANT SELECT ON TABLE ledger.audit TO paycore_command, paycore_audit;
 
+CREATE TABLE ledger.erased_keys (
+    data_key bigint NOT NULL,
+    erased_at_us bigint NOT NULL
+);
+ALTER TABLE ledger.erased_keys ADD CONSTRAINT erased_keys_pkey PRIMARY KEY (data_key);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.erased_keys FOR EACH
+  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.erased_keys ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT ON TABLE ledger.erased_keys TO paycore_command, paycore_projector, paycore_query,
+  paycore_audit;
+
 CREATE TABLE ledger.account_details (
     id bigint NOT NULL,
     metadata jsonb NOT NULL,
@@ -885,17 +913,6 @@ INSERT INTO ledger.epoch (only_row, epoch) VALUES
 ALTER TABLE ledger.epoch ADD CONSTRAINT epoch_pkey PRIMARY KEY (only_row);
 GRANT SELECT ON TABLE ledger.epoch TO paycore_command, paycore_audit, paycore_projector,
   paycore_query;
-
-CREATE TABLE ledger.erased_keys (
-    data_key bigint NOT NULL,
-    erased_at_us bigint NOT NULL
-);
-ALTER TABLE ledger.erased_keys ADD CONSTRAINT erased_keys_pkey PRIMARY KEY (data_key);
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.erased_keys FOR EACH
-  STATEMENT EXECUTE FUNCTION ledger.refuse_change();
-ALTER TABLE ledger.erased_keys ENABLE ALWAYS TRIGGER append_only;
-GRANT SELECT ON TABLE ledger.erased_keys TO paycore_command, paycore_projector, paycore_query,
-  paycore_audit;
 
 CREATE TABLE ledger.external_identifiers (
     account bigint NOT NULL,
@@ -1316,6 +1333,21 @@ END
 $$;
 REVOKE ALL ON FUNCTION signing.tell_of_failure() FROM PUBLIC;
 
+CREATE FUNCTION signing.tell_of_key() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM signing.write_event(
+    'KEY_ADDED', NULL, NULL,
+    concat_ws(' ', NEW.purpose, NEW.id, 'for use from',
+              to_char(to_timestamp(NEW.active_from_us / 1000000.0) AT TIME ZONE 'UTC',
+                      'YYYY-MM-DD"T"HH24:MI:SS"Z"')));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.tell_of_key() FROM PUBLIC;
+
 CREATE FUNCTION signing.tell_of_lock() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1352,6 +1384,18 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION signing.tell_of_pin() FROM PUBLIC;
+
+CREATE FUNCTION signing.tell_of_rotation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM signing.write_event(
+    'KEY_ROTATED', NULL, NULL, concat_ws(' ', NEW.purpose, NEW.id, 'in use instead of', OLD.id));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.tell_of_rotation() FROM PUBLIC;
 
 CREATE FUNCTION signing.write_event(event text, about text, device text, why text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1408,6 +1452,8 @@ COMMENT ON COLUMN signing.events.recorded_us IS
 COMMENT ON COLUMN signing.events.first_us IS 'By the clock of the process.';
 COMMENT ON COLUMN signing.events.client IS
   'Identity of the caller; NULL where its certificate names none.';
+COMMENT ON COLUMN signing.events.device_id IS
+  'Of a device key: a name that the signing service made.';
 ALTER TABLE signing.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME signing.events_id_seq
     START WITH 1
@@ -1578,6 +1624,40 @@ ALTER TABLE signing.devices ENABLE ALWAYS TRIGGER tells;
 GRANT SELECT,INSERT ON TABLE signing.devices TO paycore_signing;
 GRANT UPDATE (revoked_at_us) ON TABLE signing.devices TO paycore_signing;
 
+CREATE TABLE signing.keys_in_use (
+    purpose text NOT NULL,
+    id text NOT NULL
+);
+COMMENT ON TABLE signing.keys_in_use IS
+  'By purpose, the key that the process which last started or changed over uses for what is new.';
+ALTER TABLE signing.keys_in_use ADD CONSTRAINT keys_in_use_pkey PRIMARY KEY (purpose);
+CREATE TRIGGER tells AFTER UPDATE ON signing.keys_in_use FOR EACH ROW WHEN ((new.id <> old.id))
+  EXECUTE FUNCTION signing.tell_of_rotation();
+ALTER TABLE signing.keys_in_use ENABLE ALWAYS TRIGGER tells;
+GRANT SELECT,INSERT ON TABLE signing.keys_in_use TO paycore_signing;
+GRANT UPDATE (id) ON TABLE signing.keys_in_use TO paycore_signing;
+
+CREATE TABLE signing.known_keys (
+    active_from_us bigint NOT NULL,
+    known_since_us bigint DEFAULT signing.now_us() NOT NULL,
+    id text NOT NULL,
+    purpose text NOT NULL,
+    CONSTRAINT known_keys_id_check CHECK (((length(id) >= 1) AND (length(id) <= 128))),
+    CONSTRAINT known_keys_purpose_check CHECK ((purpose ~ '^[A-Z]{1,32}$'::text))
+);
+COMMENT ON TABLE signing.known_keys IS 'Every key that was ever seen in the keystore.';
+ALTER TABLE signing.known_keys ADD CONSTRAINT known_keys_pkey PRIMARY KEY (id);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON signing.known_keys FOR EACH
+  STATEMENT EXECUTE FUNCTION signing.refuse_change();
+ALTER TABLE signing.known_keys ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER tells AFTER INSERT ON signing.known_keys FOR EACH ROW EXECUTE FUNCTION
+  signing.tell_of_key();
+ALTER TABLE signing.known_keys ENABLE ALWAYS TRIGGER tells;
+ALTER TABLE signing.keys_in_use
+    ADD CONSTRAINT keys_in_use_id_fkey FOREIGN KEY (id) REFERENCES signing.known_keys(id);
+GRANT SELECT ON TABLE signing.known_keys TO paycore_signing;
+GRANT INSERT (active_from_us, id, purpose) ON TABLE signing.known_keys TO paycore_signing;
+
 CREATE TABLE signing.pins (
     user_id text NOT NULL,
     enrolled_at_us bigint DEFAULT signing.now_us() NOT NULL,
@@ -1645,7 +1725,13 @@ CREATE VIEW audit.trail AS
     audit.subject,
     audit.database_user,
     audit.before,
-    audit.after
+    audit.after,
+    NULL::text AS device_hint,
+    NULL::text AS address_hint,
+    NULL::bigint AS owner_key,
+    NULL::bigint AS actor_key,
+    NULL::bytea AS sealed,
+    false AS erased
    FROM ledger.audit
 UNION ALL
  SELECT 'SERVICES'::text AS source,
@@ -1664,8 +1750,26 @@ UNION ALL
     NULL::text AS subject,
     events.database_user,
     NULL::jsonb AS before,
-    NULL::jsonb AS after
-   FROM audit.events
+    NULL::jsonb AS after,
+        CASE
+            WHEN (NOT gone.erased) THEN events.device_hint
+            ELSE NULL::text
+        END AS device_hint,
+        CASE
+            WHEN (NOT gone.erased) THEN events.address_hint
+            ELSE NULL::text
+        END AS address_hint,
+    events.owner_key,
+    events.actor_key,
+        CASE
+            WHEN (NOT gone.erased) THEN events.sealed
+            ELSE NULL::bytea
+        END AS sealed,
+    gone.erased
+   FROM (audit.events
+     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
+                   FROM ledger.erased_keys
+                  WHERE (erased_keys.data_key = ANY (ARRAY[events.owner_key, events.actor_key])))) AS erased) gone)
 UNION ALL
  SELECT 'SIGNING'::text AS source,
     events.id,
@@ -1683,7 +1787,13 @@ UNION ALL
     NULL::text AS subject,
     events.database_user,
     NULL::jsonb AS before,
-    NULL::jsonb AS after
+    NULL::jsonb AS after,
+    NULL::text AS device_hint,
+    NULL::text AS address_hint,
+    NULL::bigint AS owner_key,
+    NULL::bigint AS actor_key,
+    NULL::bytea AS sealed,
+    false AS erased
    FROM signing.events;
 COMMENT ON VIEW audit.trail IS
   'Changes of accounts, grants and policies, and the security events of all services.';

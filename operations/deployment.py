@@ -11,9 +11,11 @@ from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local import default_state, load_stack
+from deploy.local.state import StateFolder
 from operations.verify import IndexAddress
 from paycore.client import PaycoreClient, Timeouts, TlsFiles
 from paycore.client.addresses import DEFAULT_CONNECTIONS
+from paycore.runtime.settings import read_key
 
 DEFAULT_IDENTITY = "app"
 INTERACTIVE = Timeouts(ordinary_s=2.0)
@@ -40,6 +42,8 @@ class DeploymentSettings(BaseSettings):
     """Plain text, against services that allow it."""
     audit_dsn: SecretStr | None = None
     """DSN of role paycore_audit, for verification."""
+    trail_key_file: Path | None = None
+    """The command service's: to look for a device or an address in the trail."""
     redis_url: SecretStr | None = None
     elasticsearch_url: str | None = None
     elasticsearch_user: str = ""
@@ -79,6 +83,8 @@ class Deployment:
     index: IndexAddress | None
     state: Path | None
     """The state folder, where it is a local stack."""
+    trail_key: bytes | None = field(default=None, repr=False)
+    """The key of the hints in security events."""
 
     def client(
         self, *, connections: int = DEFAULT_CONNECTIONS, timeouts: Timeouts = INTERACTIVE
@@ -129,6 +135,7 @@ def _named(settings: DeploymentSettings) -> Deployment:
         redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
         index=index,
         state=None,
+        trail_key=None if settings.trail_key_file is None else read_key(settings.trail_key_file),
     )
 
 
@@ -154,4 +161,5 @@ def _local(state: Path, identity: str) -> Deployment:
             endpoints.index_prefix,
         ),
         state=state,
+        trail_key=read_key(StateFolder(state).trail_key_file),
     )

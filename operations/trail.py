@@ -15,6 +15,8 @@ import asyncpg
 import database
 from operations.deployment import Deployment
 from operations.errors import UnavailableError, UsageError
+from operations.traces import Traced, open_traces
+from paycore.runtime.traces import Hinted, Person, hint, one_way
 
 CONNECT_TIMEOUT_S = 5.0
 SOURCES = ("LEDGER", "SERVICES", "SIGNING")
@@ -56,6 +58,14 @@ class TrailEntry:
     user: str | None
     device: str | None
     address: str | None
+    """Of the person, where it is known and can be shown, else of the machine that called."""
+    machine: str | None
+    traced: Traced | None
+    """What became of the person's device and address, where there were any."""
+    acting_user: str | None
+    """Who acted, where that is sealed and could be opened."""
+    device_hint: str | None
+    address_hint: str | None
     subject: str | None
     reason: str | None
     request_id: str | None
@@ -77,11 +87,16 @@ async def read_trail(
 ) -> TrailPage:
     """The newest `most` entries that are `wanted`, or those after the page that gave `page_token`.
 
-    Raises UsageError, UnavailableError.
+    Traces of persons are opened where the deployment's caller may have their keys. A page may have
+    fewer entries where hints found others than were looked for. Raises UsageError,
+    UnavailableError.
     """
     if deployment.audit_dsn is None:
         raise UsageError("the trail is read from the database: set PAYCORE_AUDIT_DSN")
+    if (wanted.device or wanted.address) and deployment.trail_key is None:
+        raise UsageError("devices and addresses are looked for by hints: PAYCORE_TRAIL_KEY_FILE")
     before_us, before_source, before_id = _place(page_token)
+    secret = deployment.trail_key or b""
     queries = database.load("audit")
     try:
         connection = await asyncpg.connect(deployment.audit_dsn, timeout=CONNECT_TIMEOUT_S)
@@ -95,7 +110,9 @@ async def read_trail(
                 client=wanted.client,
                 user_id=wanted.user,
                 device_id=wanted.device,
+                device_hint=hint(secret, Hinted.DEVICE, wanted.device),
                 ip_address=wanted.address,
+                address_hint=hint(secret, Hinted.ADDRESS, wanted.address),
                 subject=None if wanted.account is None else f"account/{wanted.account}",
                 before_us=before_us,
                 before_source=before_source,
@@ -106,11 +123,24 @@ async def read_trail(
             await connection.close()
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
         raise UnavailableError(f"PostgreSQL cannot be reached: {error}") from error
-    entries = [_entry(row) for row in rows[:most]]
-    return TrailPage(entries, _token(entries[-1]) if len(rows) > most else "")
+    persons = await open_traces(deployment, rows[:most])
+    entries = [_entry(row, *person) for row, person in zip(rows, persons, strict=False)]
+    token = _token(entries[-1]) if len(rows) > most else ""
+    return TrailPage([one for one in entries if _is_meant(one, wanted)], token)
 
 
-def _entry(row: Any) -> TrailEntry:
+def _is_meant(entry: TrailEntry, wanted: TrailFilter) -> bool:
+    """Whether an entry that was found by a hint is one of those looked for, as far as one sees."""
+    if entry.traced is not Traced.OPENED:
+        return True
+    return (wanted.device is None or wanted.device == entry.device) and (
+        wanted.address is None
+        or wanted.address == entry.machine
+        or one_way(wanted.address) == one_way(entry.address or "")
+    )
+
+
+def _entry(row: Any, traced: Traced | None, person: Person) -> TrailEntry:
     return TrailEntry(
         source=row["source"],
         id=row["id"],
@@ -121,8 +151,13 @@ def _entry(row: Any) -> TrailEntry:
         client=row["client"],
         method=row["method"],
         user=row["user_id"],
-        device=row["device_id"],
-        address=row["ip_address"],
+        device=person.device_id or row["device_id"],
+        address=person.ip_address or row["ip_address"],
+        machine=row["ip_address"],
+        traced=traced,
+        acting_user=person.user_id,
+        device_hint=row["device_hint"],
+        address_hint=row["address_hint"],
         subject=row["subject"],
         reason=row["reason"],
         request_id=row["request_id"],

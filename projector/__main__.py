@@ -13,7 +13,8 @@ from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.elastic import ElasticAddress
-from paycore.runtime.security_events import PostgresSink, SecurityEvents
+from paycore.runtime.event_sinks import ServicesSink
+from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.runtime.tls import TlsFiles
 from projector.readiness import Readiness
@@ -41,13 +42,8 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
 
     channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
     keys = DataKeys(channel, clock)
-    events = SecurityEvents(
-        PostgresSink(
-            settings.postgres_dsn.get_secret_value(), "projector-events", "write_for_services"
-        ),
-        clock,
-        settings.events_window_s,
-    )
+    sink = ServicesSink(settings.postgres_dsn.get_secret_value(), "projector-events")
+    events = SecurityEvents(sink, clock, settings.events_window_s)
     events.start()
     server = Server(settings, events=events)
     endpoint = metrics.serve(settings.metrics_listen)

@@ -10,11 +10,12 @@ import structlog
 
 import database
 from paycore.runtime import logs, metrics, process
-from paycore.runtime.clock import SystemClock
+from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.elastic import ElasticAddress, open_client
+from paycore.runtime.event_sinks import ServicesSink
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.schema import wait_for_schema
-from paycore.runtime.security_events import PostgresSink, SecurityEvents
+from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.v1 import analytics_service_pb2, history_service_pb2
 from query_service import metrics as query_metrics
@@ -50,12 +51,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     positions = PositionTracker(ElasticPositions(connection, settings.index_prefix), clock)
     reader = ElasticReader(connection, positions, settings.index_prefix)
     access = Access(grants, reader)
-    events = SecurityEvents(
-        PostgresSink(settings.primary(), "query-events", "write_for_services"),
-        clock,
-        settings.events_window_s,
-    )
-    events.start()
+    events = _events(settings, clock)
     server = Server(settings, events=events)
     server.add(
         history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"],
@@ -82,12 +78,23 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
                 task.cancel()
     finally:
         await server.stop(grace_s=0)
-        await events.stop()
+        if events is not None:
+            await events.stop()
         await client.close()
         await grants.close()
         await ledger.close()
         endpoint.shutdown()
     log.info("stopped")
+
+
+def _events(settings: QuerySettings, clock: Clock) -> SecurityEvents | None:
+    """Where denied calls are written, as a role of its own: the service's writes nothing."""
+    if settings.trail == "logged" or settings.trail_dsn is None:
+        return None
+    sink = ServicesSink(settings.trail_dsn.get_secret_value(), "query-trail")
+    events = SecurityEvents(sink, clock, settings.events_window_s)
+    events.start()
+    return events
 
 
 async def _announce(

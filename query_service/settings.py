@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -22,18 +22,20 @@ class QuerySettings(DatabaseSettings, ElasticsearchSettings):
 
     page_token_key_file: Path
     """32 random bytes in hexadecimal; the same for every process of the service."""
-    events_dsn: SecretStr | None = None
-    """URL of the primary, for security events, where `postgres_dsn` is that of a replica."""
+    trail: Literal["written", "logged"] = "written"
+    """Whether calls that are denied are rows of the trail, or lines of the log alone."""
+    trail_dsn: SecretStr | None = None
+    """URL of the primary, as paycore_trail, who adds such rows and can do nothing else."""
 
     @model_validator(mode="after")
-    def _events_are_encrypted(self) -> Self:
-        if self.environment == "production" and not is_safe_postgres(self.primary()):
-            raise ValueError("events_dsn must be as safe as postgres_dsn in production")
+    def _trail_is_stated(self) -> Self:
+        if self.environment != "production" or self.trail == "logged":
+            return self
+        if self.trail_dsn is None:
+            raise ValueError("trail_dsn must be given in production, or trail=logged")
+        if not is_safe_postgres(self.trail_dsn.get_secret_value()):
+            raise ValueError("trail_dsn must be as safe as postgres_dsn in production")
         return self
-
-    def primary(self) -> str:
-        """Where security events are written."""
-        return (self.events_dsn or self.postgres_dsn).get_secret_value()
 
     def page_token_key(self) -> bytes:
         """The key in `page_token_key_file`. Raises OSError or ValueError when there is none."""

@@ -22,7 +22,7 @@ from paycore.domain.step_up import (
 from paycore.runtime.clock import Clock
 from signing_service.device_keys import DeviceKey
 from signing_service.device_store import DeviceStore
-from signing_service.events import Event, SecurityEvent, record
+from signing_service.events import DeviceRefusedError
 from signing_service.keystore.port import Keystore
 from signing_service.metrics import VERDICTS
 from signing_service.pin_check import PinChecker, PinProof
@@ -126,13 +126,13 @@ class Authorizer:
         user_id = question.user_id
         key = await self._devices.find_key(proof.device_id, user_id)
         if not (key or _NOBODY).signed(proof.signature, digest) or key is None:
-            raise _no_device(user_id, proof.device_id, "the signature is not the device's")
+            raise _no_device(proof.device_id, "the signature is not the device's")
         authorization = self._sign(
             await self._devices.next_id(), question, digest, AuthorizationMethod.DEVICE
         )
         match await self._devices.authorize(proof.device_id, authorization):
             case None:
-                raise _no_device(user_id, proof.device_id, "the device is not in force")
+                raise _no_device(proof.device_id, "the device is not in force")
             case True:
                 return authorization
             case False:
@@ -182,10 +182,9 @@ class Authorizer:
         return authorization
 
 
-def _no_device(user_id: str, device_id: str, why: str) -> PaycoreError:
+def _no_device(device_id: str, why: str) -> PaycoreError:
     """One answer for every cause: a caller learns neither which devices nor which users exist."""
-    record(SecurityEvent(Event.DEVICE_REFUSED, user_id, device_id, why))
-    return _invalid("the device's signature is not valid")
+    return DeviceRefusedError(device_id, why)
 
 
 def _invalid(why: str) -> PaycoreError:

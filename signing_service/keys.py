@@ -6,25 +6,36 @@ and nothing removes a key. docs/runbooks/signing_keys.md says when to do what.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import getpass
+import os
+import socket
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import asyncpg
 import typer
 from google.protobuf.json_format import MessageToJson
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+import database
 from paycore.runtime.clock import SystemClock
 from paycore.signing.v1 import signing_service_pb2 as pb
 from signing_service import messages
+from signing_service.acting import Acting
+from signing_service.key_watch import know_keys
 from signing_service.keystore import opening
 from signing_service.keystore.port import KeyEntry, KeyPurpose, KeystoreError
 from signing_service.settings import KeystoreSettings
 
 DEFAULT_DELAY_MIN = 60
 """Until a new key is used: long enough to start every signing process again, one after another."""
+
+CONNECT_WITHIN_S = 5.0
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -48,6 +59,14 @@ def rotate(
     now_us = _now_us()
     entry = opening.rotate(KeystoreSettings(), purpose, now_us, now_us + minutes * 60 * 1_000_000)
     typer.echo(_line(entry))
+    dsn = _TrailSettings().postgres_dsn
+    if dsn is None:
+        _untold("PAYCORE_SIGNING_POSTGRES_DSN is not set")
+        return
+    try:
+        asyncio.run(_tell(dsn.get_secret_value(), entry))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        _untold(f"{type(error).__name__}: {error}")
 
 
 @app.command()
@@ -83,6 +102,43 @@ def main() -> int:
     else:
         return 0
     return 1
+
+
+class _TrailSettings(BaseSettings):
+    """Where the trail is: the service's own variable."""
+
+    model_config = SettingsConfigDict(env_prefix="PAYCORE_SIGNING_", extra="ignore")
+
+    postgres_dsn: SecretStr | None = None
+
+
+async def _tell(dsn: str, entry: KeyEntry) -> None:
+    """Have the trail say who added the key. Raises what asyncpg raises, OSError, TimeoutError."""
+    queries: Any = database.load("signing")
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_WITHIN_S)
+    try:
+        async with connection.transaction():
+            await queries.act_as(connection, **_operator()._asdict())
+            await know_keys(queries, connection, [entry])
+    finally:
+        await connection.close(timeout=CONNECT_WITHIN_S)
+
+
+def _operator() -> Acting:
+    """Whom the system says runs this."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return Acting(f"{user}@{socket.gethostname()}"[:128], "", "", "", "by command line")
+
+
+def _untold(why: str) -> None:
+    typer.echo(
+        f"the trail does not say who did this ({why}); the next process that starts tells of the"
+        " key",
+        err=True,
+    )
 
 
 def _line(entry: KeyEntry) -> str:

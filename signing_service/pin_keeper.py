@@ -53,9 +53,6 @@ class PinKeeper:
             enrolled_at_us, new = await self._enrol(user_id, sealed)
         except PaycoreError as error:
             ENROLMENTS.labels(error.reason.value).inc()
-            if error.reason in (Reason.PIN_TOO_WEAK, Reason.PIN_ALREADY_ENROLLED):
-                reason = error.reason.value
-                record(SecurityEvent(Event.PIN_REFUSED, user_id, reason=reason, actor=actor))
             raise
         ENROLMENTS.labels("ENROLLED").inc()
         if new:

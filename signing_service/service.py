@@ -10,8 +10,9 @@ import structlog
 from paycore.runtime import metrics
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
+from paycore.runtime.event_sinks import SigningSink
 from paycore.runtime.schema import until_schema_fits
-from paycore.runtime.security_events import PostgresSink, SecurityEvents
+from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.signing.v1 import data_key_service_pb2
 from paycore.signing.v1 import signing_service_pb2 as pb
@@ -25,6 +26,7 @@ from signing_service.device_keeper import DeviceKeeper
 from signing_service.device_store import DeviceStore
 from signing_service.events import write_refusals
 from signing_service.hashing_pool import HashingPool
+from signing_service.key_watch import KeyWatch
 from signing_service.keystore.port import Keystore
 from signing_service.pin_check import PinChecker
 from signing_service.pin_keeper import PinKeeper
@@ -92,9 +94,7 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         application=APPLICATION,
     )
     events = SecurityEvents(
-        PostgresSink(
-            settings.postgres_dsn.get_secret_value(), f"{APPLICATION}-events", "write_for_signing"
-        ),
+        SigningSink(settings.postgres_dsn.get_secret_value(), f"{APPLICATION}-events"),
         clock,
         settings.events_window_s,
     )
@@ -117,13 +117,15 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         )
         await server.start()
         cleaning = asyncio.create_task(keep_clean(parts.store), name="clean-up")
+        watching = asyncio.create_task(KeyWatch(transactions, keystore).run(), name="key-watch")
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, signing_key=keystore.signing_key_id)
         await stop.wait()
         log.info("stopping")
         await server.stop()
-        cleaning.cancel()
-        await asyncio.gather(cleaning, return_exceptions=True)
+        for task in (cleaning, watching):
+            task.cancel()
+        await asyncio.gather(cleaning, watching, return_exceptions=True)
         async with asyncio.timeout(settings.shutdown_grace_s):
             await parts.under_way.drain()
     finally:

@@ -8,6 +8,7 @@ from paycore.signing.v1 import signing_service_pb2 as pb
 from signing_service import acting, messages
 from signing_service.authorizer import Authorizer
 from signing_service.device_keeper import DeviceKeeper, Presented
+from signing_service.events import telling
 from signing_service.keystore.port import Keystore
 from signing_service.message_checks import Checks, sealed_pin_of
 from signing_service.pin_keeper import PinKeeper
@@ -42,9 +43,10 @@ class SigningServicer:
         checks.sealed_pin(request.sealed_pin, "sealed_pin")
         checks.done()
         acting.begin(call, "EnrollPin")
-        enrolled_at_us = await self._pins.enrol(
-            request.user_id, sealed_pin_of(request.sealed_pin), call.client
-        )
+        with telling(request.user_id, call.client):
+            enrolled_at_us = await self._pins.enrol(
+                request.user_id, sealed_pin_of(request.sealed_pin), call.client
+            )
         return pb.EnrollPinResponse(enroll_time=messages.time_message(enrolled_at_us))
 
     async def ChangePin(  # noqa: N802  # the RPC's name
@@ -58,14 +60,15 @@ class SigningServicer:
         checks.sealed_pin(request.new_pin, "new_pin")
         checks.done()
         acting.begin(call, "ChangePin")
-        changed_at_us = await self._pins.change(
-            request.user_id,
-            request.challenge,
-            sealed_pin_of(request.old_pin),
-            sealed_pin_of(request.new_pin),
-            call.client,
-            call.deadline_s,
-        )
+        with telling(request.user_id, call.client):
+            changed_at_us = await self._pins.change(
+                request.user_id,
+                request.challenge,
+                sealed_pin_of(request.old_pin),
+                sealed_pin_of(request.new_pin),
+                call.client,
+                call.deadline_s,
+            )
         return pb.ChangePinResponse(change_time=messages.time_message(changed_at_us))
 
     async def ResetPin(  # noqa: N802  # the RPC's name
@@ -106,9 +109,10 @@ class SigningServicer:
         checks.sealed_pin(request.sealed_pin, "sealed_pin")
         checks.done()
         acting.begin(call, "EnrollDevice")
-        device = await self._devices.enrol(
-            _presented(request), sealed_pin_of(request.sealed_pin), call.client, call.deadline_s
-        )
+        with telling(request.user_id, call.client):
+            device = await self._devices.enrol(
+                _presented(request), sealed_pin_of(request.sealed_pin), call.client, call.deadline_s
+            )
         return pb.EnrollDeviceResponse(
             device_id=device.device_id, enroll_time=messages.time_message(device.enrolled_at_us)
         )
@@ -121,7 +125,8 @@ class SigningServicer:
         checks.reason(request.reason)
         checks.done()
         acting.begin(call, "VouchForDevice", request.reason)
-        device = await self._devices.vouch(_presented(request), request.reason, call.client)
+        with telling(request.user_id, call.client):
+            device = await self._devices.vouch(_presented(request), request.reason, call.client)
         return pb.VouchForDeviceResponse(
             device_id=device.device_id, enroll_time=messages.time_message(device.enrolled_at_us)
         )
@@ -136,9 +141,10 @@ class SigningServicer:
         checks.reason(request.reason)
         checks.done()
         acting.begin(call, "RevokeDevice", request.reason)
-        revoked_at_us = await self._devices.revoke(
-            request.user_id, request.device_id, request.reason, call.client
-        )
+        with telling(request.user_id, call.client, request.device_id):
+            revoked_at_us = await self._devices.revoke(
+                request.user_id, request.device_id, request.reason, call.client
+            )
         return pb.RevokeDeviceResponse(revoke_time=messages.time_message(revoked_at_us))
 
     async def Authorize(  # noqa: N802  # the RPC's name
@@ -147,7 +153,8 @@ class SigningServicer:
         """Check a proof and sign."""
         question = messages.question_of(request)
         acting.begin(call, "Authorize")
-        authorization = await self._authorizer.authorize(question, call.deadline_s)
+        with telling(question.user_id, call.client):
+            authorization = await self._authorizer.authorize(question, call.deadline_s)
         return pb.AuthorizeResponse(authorization=messages.authorization_message(authorization))
 
     async def GetPublicKeys(  # noqa: N802  # the RPC's name

@@ -15,7 +15,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
 from paycore.domain.step_up import Authorization, Intent, PaymentIntent
 from paycore.domain.transfers import Details, GroupCommand, TransferCommand
-from paycore.runtime.security_events import Event, Kind, SecurityEvents
+from paycore.runtime.security_events import Event, Kind, SecurityEvents, person_of
 
 REFUSED = frozenset(
     {
@@ -118,6 +118,7 @@ class StepUpAdmission:
         actor: Details | None,
         owner: str,
     ) -> None:
-        device, address = (actor.device_id, actor.ip_address) if actor else ("", "")
-        kind = Kind(Event.STEP_UP_REFUSED, client, None, error.reason.value, owner, device or None)
-        events.note(kind, address or None)
+        person = None if actor is None else person_of(actor)
+        device = None if person is None else person.device_id
+        kind = Kind(Event.STEP_UP_REFUSED, client, None, error.reason.value, owner, device)
+        events.note(kind, person=person)

@@ -12,6 +12,7 @@ from command_service.accounts.commands import (
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.velocity import Velocity
 from command_service.posting.store import UnreachableError
+from command_service.refusals import Refusals
 from command_service.servicers.account_replies import (
     AccountReply,
     account_message,
@@ -36,6 +37,8 @@ from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import account_service_pb2 as pb2
 
+MANY = "paycore.v1.AccountService/CreateAccounts"
+
 
 class AccountServicer:
     """Translates between messages and the account ledger."""
@@ -47,9 +50,11 @@ class AccountServicer:
         requests: AccountRequests,
         velocity: Velocity | None = None,
         exceeding: Exceeding | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         """Without `velocity` devices link what they like, without `exceeding` the actors of
-        CreateAccounts have no limits."""
+        CreateAccounts have no limits. `refusals` are told of its items that are refused."""
+        self._refusals = refusals
         self._accounts = accounts
         self._identifiers = identifiers
         self._requests = requests
@@ -93,6 +98,10 @@ class AccountServicer:
             stored = await self._accounts.open(commands, call.deadline_s)
             for index, outcome in zip(places, stored, strict=True):
                 outcomes[index] = outcome
+        if self._refusals is not None:
+            for item, answer in zip(request.accounts, outcomes, strict=True):
+                if isinstance(answer, AccountRefused):
+                    self._refusals.of_item(MANY, call.client, answer.error, item)
         return bulk_reply([outcome for outcome in outcomes if outcome is not None])
 
     async def GetAccount(  # noqa: N802  # named by the contract

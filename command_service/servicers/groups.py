@@ -8,6 +8,7 @@ from dataclasses import replace
 from command_service.admission.admission import Admission
 from command_service.admission.proof import Proof
 from command_service.personal.posting import PersonalPosting
+from command_service.refusals import Refusals
 from command_service.servicers.fields import MAX_BATCH, Fields
 from command_service.servicers.stretches import AT_A_STRETCH, Stretches
 from command_service.servicers.transfer_replies import error_of, fill_transfer, position_of
@@ -21,6 +22,8 @@ from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import actor_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
+
+METHOD = "paycore.v1.TransferService/SubmitTransferGroup"
 
 MAX_STEP_UPS = 16
 """Payers of one group who may approve: each costs the signing service a look at all of it."""
@@ -36,7 +39,9 @@ class GroupServicer:
         identifiers: Identifiers,
         secret: bytes,
         stretches: Stretches,
+        refusals: Refusals | None = None,
     ) -> None:
+        self._refusals = refusals
         self._engine = engine
         self._identifiers = identifiers
         self._admission = admission
@@ -69,7 +74,10 @@ class GroupServicer:
         group = await self._admission.admit_group(group, proofs, call.deadline_s)
         (outcome,) = await self._engine.submit((group,), call.deadline_s)
         if not isinstance(outcome, GroupPosted):
-            raise error_of(outcome)
+            refusal = error_of(outcome)
+            if self._refusals is not None:
+                self._refusals.by_plan(METHOD, call.client, refusal)
+            raise refusal
         reply = pb2.SubmitTransferGroupResponse(
             group_id=outcome.id, position=position_of(outcome), replayed=outcome.replayed
         )

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from command_service.personal.vault import Vault
 from command_service.posting import metrics
 from command_service.posting.engine import PostingEngine
+from command_service.refusals import Refusals
 from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.intake import TransferIntake
 from command_service.servicers.stream_flow import Portion, StreamFlow
@@ -20,6 +22,8 @@ from paycore.domain.transfers import Command, Refused
 from paycore.runtime.clock import Clock
 from paycore.runtime.server import Call
 from paycore.v1 import transfer_service_pb2 as pb2
+
+METHOD = "paycore.v1.TransferService/StreamTransfers"
 
 OUTCOMES_A_MESSAGE = 500
 """Most outcomes in one reply: the longest of them together stay below the 4 MiB of a message."""
@@ -55,7 +59,10 @@ class StreamServicer:
         intake: TransferIntake,
         clock: Clock,
         limits: StreamLimits | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
+        """`refusals` are told of what is refused without ending the stream."""
+        self._refusals = refusals
         self._engine = engine
         self._vault = vault
         self._intake = intake
@@ -136,6 +143,8 @@ class StreamServicer:
             self._refuse([item.idempotency_key for item in items], error, flow)
             return
         for index, refused in intake.refused:
+            if self._refusals is not None:
+                self._refusals.of_item(METHOD, call.client, refused.error, items[index])
             flow.answer(items[index].idempotency_key, refused)
         for at, refusal in denied.items():
             self._refuse([ready[at].key], refusal, flow)
@@ -150,7 +159,10 @@ class StreamServicer:
             while commands:
                 room = await self._engine.room(client, deadline_s)
                 keys = [command.key for command in commands[:room]]
-                self._engine.enqueue(commands[:room], Portion(flow, keys, deadline_s))
+                told = None
+                if self._refusals is not None:
+                    told = partial(self._refusals.of_item, METHOD, client)
+                self._engine.enqueue(commands[:room], Portion(flow, keys, deadline_s, told))
                 commands = commands[room:]
         except PaycoreError as error:
             self._refuse([command.key for command in commands], error, flow)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from command_service.posting import metrics
-from paycore.domain.transfers import Outcome
+from paycore.domain.errors import PaycoreError
+from paycore.domain.transfers import Outcome, Refused
 
 Answered = tuple[str, Outcome]
 """The key of a request, and its outcome."""
@@ -73,7 +74,11 @@ class Portion:
     flow: StreamFlow
     keys: Sequence[str]
     deadline_s: float
+    refused: Callable[[PaycoreError], None] | None = None
+    """Told of what the plan refused."""
 
     def answer(self, index: int, outcome: Outcome) -> None:
         """Pass the outcome on with its key."""
+        if self.refused is not None and isinstance(outcome, Refused):
+            self.refused(outcome.error)
         self.flow.answer(self.keys[index], outcome)

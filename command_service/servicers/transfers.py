@@ -17,6 +17,7 @@ from command_service.posting.store import (
     LedgerStore,
     UnreachableError,
 )
+from command_service.refusals import Refusals
 from command_service.servicers.fields import MAX_BATCH, MAX_REFERENCE, Fields
 from command_service.servicers.intake import Exceeding, TransferIntake
 from command_service.servicers.stretches import AT_A_STRETCH, Stretches
@@ -48,6 +49,11 @@ from paycore.v1 import transfer_service_pb2 as pb2
 
 _Request = TypeVar("_Request", pb2.SubmitTransferRequest, pb2.HoldFundsRequest)
 
+SINGLE, MANY = (
+    "paycore.v1.TransferService/SubmitTransfer",
+    "paycore.v1.TransferService/SubmitTransfers",
+)
+
 MAX_FOUND = 100
 """Outcomes that a look-up by reference gives at most."""
 
@@ -70,7 +76,10 @@ class TransferServicer:
         secret: bytes,
         stretches: Stretches,
         exceeding: Exceeding | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
+        """`refusals` are told of what is refused without ending a call."""
+        self._refusals = refusals
         self._engine = engine
         self._vault = vault
         self._identifiers = identifiers
@@ -113,7 +122,10 @@ class TransferServicer:
             raise
         (outcome,) = await self._engine.submit((command,), call.deadline_s)
         if not isinstance(outcome, Posted):
-            raise error_of(outcome)
+            refusal = error_of(outcome)
+            if self._refusals is not None:
+                self._refusals.by_plan(SINGLE, call.client, refusal)
+            raise refusal
         return outcome
 
     async def SubmitTransfers(  # noqa: N802  # named by the contract
@@ -131,6 +143,7 @@ class TransferServicer:
             decided = await self._engine.submit(intake.commands, call.deadline_s)
             for index, outcome in zip(intake.places, decided, strict=True):
                 outcomes[index] = outcome
+        self._tell_refused(call.client, request.transfers, outcomes)
         reply = pb2.SubmitTransfersResponse()
         reply.position = await self._fill(
             reply.outcomes,
@@ -138,6 +151,15 @@ class TransferServicer:
             [item.idempotency_key for item in request.transfers],
         )
         return reply
+
+    def _tell_refused(
+        self, client: str, items: Sequence[Any], outcomes: Sequence[Outcome | None]
+    ) -> None:
+        if self._refusals is None:
+            return
+        for item, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, Refused):
+                self._refusals.of_item(MANY, client, outcome.error, item)
 
     async def _fill(self, messages: Any, outcomes: Sequence[Outcome], keys: Sequence[str]) -> str:
         """As `fill_outcomes`, a stretch at a time."""

@@ -1,7 +1,8 @@
 -- The trail of what changed and what was refused, read as paycore_audit.
 
--- name: trail(from_us, until_us, sources, events, client, user_id, device_id, ip_address, subject, before_us, before_source, before_id, most)
--- The newest first, those behind a place in the list; a filter that is null holds for all. Each
+-- name: trail(from_us, until_us, sources, events, client, user_id, device_id, device_hint, ip_address, address_hint, subject, before_us, before_source, before_id, most)
+-- The newest first, those behind a place in the list; a filter that is null holds for all. Of what
+-- is sealed a filter finds what has the same hint, and so one in 65,536 others. Each
 -- source is asked for its own newest: its index gives them in order.
 SELECT found.*
 FROM unnest(:sources::text[]) AS wanted (source)
@@ -14,8 +15,9 @@ CROSS JOIN LATERAL (
     AND (:events::text[] IS NULL OR event = ANY (:events::text[]))
     AND (:client::text IS NULL OR client = :client)
     AND (:user_id::text IS NULL OR user_id = :user_id)
-    AND (:device_id::text IS NULL OR device_id = :device_id)
-    AND (:ip_address::text IS NULL OR ip_address = :ip_address)
+    AND (:device_id::text IS NULL OR device_id = :device_id OR device_hint = :device_hint::text)
+    AND (:ip_address::text IS NULL OR ip_address = :ip_address
+         OR address_hint = :address_hint::text)
     AND (:subject::text IS NULL OR subject = :subject)
   ORDER BY first_us DESC, id DESC
   LIMIT :most::int

@@ -256,6 +256,24 @@ WITH removed AS (
 )
 SELECT count(*) FROM removed
 
+-- name: find_missing_keys(ids)
+-- Keys that were known and are not among these.
+SELECT id, purpose
+FROM signing.known_keys
+WHERE id <> ALL (:ids::text[])
+
+-- name: know_keys(ids, purposes, active_from_us)!
+-- Those that are new are told of by the table.
+INSERT INTO signing.known_keys (id, purpose, active_from_us)
+SELECT * FROM unnest(:ids::text[], :purposes::text[], :active_from_us::bigint[])
+ON CONFLICT (id) DO NOTHING
+
+-- name: use_keys(ids, purposes)!
+-- Those that come into use instead of others are told of by the table.
+INSERT INTO signing.keys_in_use AS used (id, purpose)
+SELECT * FROM unnest(:ids::text[], :purposes::text[])
+ON CONFLICT (purpose) DO UPDATE SET id = excluded.id WHERE used.id <> excluded.id
+
 -- name: act_as(client, method, ip_address, request_id, reason)!
 -- What the tables write into the security events of this transaction; an empty text stands for
 -- nothing.

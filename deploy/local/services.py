@@ -131,6 +131,7 @@ def _own_settings(
                 "SIGNING_TARGET": endpoints.signing_target,
                 "PROCESSES": str(processes),
                 "HASH_KEY_FILE": str(state.hash_key_file),
+                "TRAIL_KEY_FILE": str(state.trail_key_file),
                 "LIMITS_FILE": str(LIMITS_FILE),
             }
         case "signing":
@@ -148,6 +149,7 @@ def _own_settings(
         case "query":
             return {
                 "POSTGRES_DSN": endpoints.postgres_dsn["paycore_query"],
+                "TRAIL_DSN": endpoints.postgres_dsn["paycore_trail"],
                 "PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file),
                 **elasticsearch,
             }

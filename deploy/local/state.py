@@ -22,6 +22,7 @@ ROLES = (
     "paycore_projector",
     "paycore_query",
     "paycore_audit",
+    "paycore_trail",
 )
 
 
@@ -61,6 +62,11 @@ class StateFolder:
     @property
     def hash_key_file(self) -> Path:
         return self.keys / "hash.key"
+
+    @property
+    def trail_key_file(self) -> Path:
+        """The key of hints in security events."""
+        return self.keys / "trail.key"
 
     @property
     def page_token_key_file(self) -> Path:
@@ -135,7 +141,7 @@ def ensure_secrets(state: StateFolder) -> Secrets:
     if content != stored:
         write_private(state.secrets_file, json.dumps(content, indent=2) + "\n")
     write_private(state.role_passwords_file, json.dumps(result.roles, indent=2) + "\n")
-    for path in (state.hash_key_file, state.page_token_key_file):
+    for path in (state.hash_key_file, state.page_token_key_file, state.trail_key_file):
         if not path.exists():
             write_private(path, secrets.token_hex(KEY_BYTES))
     if not state.keystore_passphrase_file.exists():

@@ -11,6 +11,7 @@ import typer
 
 from operations.migrate import bootstrap as steps
 from operations.migrate.local_seed import seed_local
+from operations.migrate.old_events import KEEP_MONTHS, drop_events
 from operations.migrate.partitions import MONTHS_AHEAD, add_partitions, covered_until
 
 app = typer.Typer(help="Prepare a database for paycore.", no_args_is_help=True)
@@ -59,6 +60,25 @@ def partitions(
     except psycopg.Error as error:
         typer.echo(f"partitions failed: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command(name="drop-events")
+def drop(
+    dsn: Annotated[str, typer.Option(help="DSN of paycore_owner on the database.")],
+    keep_months: Annotated[
+        int, typer.Option(min=3, max=240, help="Months, of 31 days, to keep.")
+    ] = KEEP_MONTHS,
+) -> None:
+    """Drop security events that are older than that, and leave one that says how many.
+
+    Run it every month; safe to repeat. The changes of accounts, grants and policies stay.
+    """
+    try:
+        dropped = drop_events(dsn, keep_months)
+    except psycopg.Error as error:
+        typer.echo(f"dropping failed: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"dropped {dropped.services} of services, {dropped.signing} of signing")
 
 
 @app.command(name="seed-local")

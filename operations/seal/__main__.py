@@ -9,12 +9,15 @@ from typing import Annotated
 import asyncpg
 import typer
 
+from operations.seal.events import seal_events
 from operations.seal.job import Done, seal_plain
 from paycore.domain.errors import PaycoreError
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
+from paycore.runtime.settings import read_key
 from paycore.runtime.tls import TlsFiles
+from paycore.runtime.traces import Tracer
 
 app = typer.Typer(help="Seal the personal data that was stored plain.")
 
@@ -26,24 +29,30 @@ def seal(
     tls_certificate: Annotated[Path, typer.Option(help="The command service's, who makes keys.")],
     tls_key: Annotated[Path, typer.Option(help="The key of that certificate.")],
     tls_ca: Annotated[Path, typer.Option(help="The authority to trust.")],
+    trail_key: Annotated[
+        Path, typer.Option(help="The file at PAYCORE_COMMAND_TRAIL_KEY_FILE.", exists=True)
+    ],
 ) -> None:
     """Seal row after row; safe to repeat. Run it once no process of the release before writes."""
     try:
-        done = asyncio.run(_run(dsn, signing_target, TlsFiles(tls_certificate, tls_key, tls_ca)))
-    except (PaycoreError, OSError, asyncpg.PostgresError) as error:
+        tls = TlsFiles(tls_certificate, tls_key, tls_ca)
+        done, events = asyncio.run(_run(dsn, signing_target, tls, read_key(trail_key)))
+    except (PaycoreError, OSError, ValueError, asyncpg.PostgresError) as error:
         typer.echo(f"not all is sealed: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"sealed {done.sealed} rows")
+    typer.echo(f"sealed {done.sealed} rows and {events} security events")
     if done.strays:
         typer.echo(f"left {done.strays} rows that belong to nothing", err=True)
         raise typer.Exit(1)
 
 
-async def _run(dsn: str, target: str, tls: TlsFiles) -> Done:
+async def _run(dsn: str, target: str, tls: TlsFiles, secret: bytes) -> tuple[Done, int]:
     connection = await asyncpg.connect(dsn)
     try:
         async with open_channel(target, tls, service="signing") as channel:
-            return await seal_plain(connection, DataKeys(channel, SystemClock()))
+            keys = DataKeys(channel, SystemClock())
+            done = await seal_plain(connection, keys)
+            return done, await seal_events(connection, Tracer(secret, keys))
     finally:
         await connection.close()
 

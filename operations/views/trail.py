@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from operations.traces import Traced
 from operations.trail import TrailEntry, TrailPage
 
 _GRAVE = ("DENIED", "FAILED", "LOCKED", "REFUSED", "TRIPPED", "INCORRECT")
@@ -37,11 +38,22 @@ def _table(entries: Sequence[TrailEntry]) -> Table:
             str(entry.count),
             _plain(entry.client or "nobody"),
             _plain(entry.user),
-            _plain(entry.device),
-            _plain(entry.address),
+            _traced(entry, entry.device, entry.device_hint),
+            _traced(entry, entry.address, entry.address_hint),
             _plain(_what(entry)),
         )
     return table
+
+
+def _traced(entry: TrailEntry, known: str | None, hint: str | None) -> str:
+    """A device or an address of a person: as it is, or what is left to show of it."""
+    match entry.traced:
+        case Traced.ERASED:
+            return _plain(known) or "[dim]erased[/]"
+        case Traced.SEALED | Traced.HINTED | Traced.BROKEN if hint is not None:
+            return f"[dim]#{hint}[/]"
+        case _:
+            return _plain(known)
 
 
 def _what(entry: TrailEntry) -> str:

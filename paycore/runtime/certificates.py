@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,6 +90,12 @@ class Material:
             raise CertificateError("the key is not that of the certificate")
         return cls(pem, identity, own.not_valid_before_utc, own.not_valid_after_utc)
 
+    def described(self) -> str:
+        """Which certificate and which authorities, by SHA-256 of their files, and until when."""
+        until = f"{self.ends:%Y-%m-%dT%H:%M:%SZ}"
+        own, authorities = _named(self.pem.certificate), _named(self.pem.ca)
+        return f"certificate {own} until {until}, authorities {authorities}"
+
     def check_valid(self, now: datetime) -> None:
         """Raises CertificateError outside the certificate's time."""
         if not self.begins <= now < self.ends:
@@ -154,6 +161,11 @@ class Certificates:
                 self._complain(str(error))
             return self._material
 
+    @property
+    def complaint(self) -> str | None:
+        """Why the files as they are now are not in use."""
+        return self._complained_of
+
     def watch_expiry(self) -> None:
         """Say so in the log when the certificate should have been renewed."""
         material = self.newest()
@@ -183,6 +195,10 @@ class Certificates:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now_us() / _US, UTC)
+
+
+def _named(pem: bytes) -> str:
+    return hashlib.sha256(pem).hexdigest()[:16]
 
 
 def _all_of(pem: bytes) -> list[x509.Certificate]:

@@ -28,7 +28,7 @@ from paycore.runtime.clock import Clock
 from paycore.runtime.errors import to_status
 from paycore.runtime.incoming import Draining, Incoming
 from paycore.runtime.peers import Peer, Peers
-from paycore.runtime.security_events import SecurityEvents
+from paycore.runtime.security_events import SecurityEvents, actor_of
 
 PLAIN_TEXT_CLIENT = "anonymous"
 """The identity of every caller where the transport is plain text."""
@@ -138,6 +138,7 @@ class Gate:
         async def answer(raw: bytes, context: Context) -> bytes:
             started = perf_counter()
             client: str | None = None
+            request: Message | None = None
             self._under_way += 1
             try:
                 client = self._identify(context).identity
@@ -167,7 +168,7 @@ class Gate:
             finally:
                 self._under_way -= 1
                 seconds.observe(perf_counter() - started)
-            await self._refuse(full_name, client, refusal, context)
+            await self._refuse(full_name, client, refusal, context, request)
             raise AssertionError("an aborted call does not go on")
 
         return answer
@@ -302,7 +303,12 @@ class Gate:
             )
 
     async def _refuse(
-        self, full_name: str, client: str | None, refusal: PaycoreError, context: Context
+        self,
+        full_name: str,
+        client: str | None,
+        refusal: PaycoreError,
+        context: Context,
+        request: Message | None = None,
     ) -> None:
         """Count, log and end the call. Raises what grpc.aio ends an aborted call with."""
         metrics.CALLS.labels(full_name, refusal.reason.value).inc()
@@ -316,7 +322,9 @@ class Gate:
                 request_id=request_id,
             )
         if self._events is not None:
-            self._events.refused(refusal, client, full_name, context.peer(), request_id)
+            self._events.refused(
+                refusal, client, full_name, context.peer(), request_id, actor_of(request)
+            )
         # Untyped: the published stubs of grpc.aio lack abort_with_status.
         untyped: Any = context
         await untyped.abort_with_status(rpc_status.to_status(to_status(refusal)))

@@ -38,7 +38,6 @@ def seal(row_id: int, details: Details) -> SealedDetails:
     """
     keys = details.keys
     key_ids = tuple(key.id for key in keys)
-    nonce = os.urandom(NONCE_BYTES)
     fields = (
         details.user_id,
         details.device_id,
@@ -46,27 +45,40 @@ def seal(row_id: int, details: Details) -> SealedDetails:
         details.description,
         dict(details.metadata) if details.metadata else None,
     )
-    ciphertext = AESGCM(_joined(keys)).encrypt(
-        nonce, _encode(fields).encode(), _binding(row_id, key_ids)
+    return SealedDetails(
+        row_id, key_ids, encrypt(_LABEL, keys, _encode(fields).encode(), _binding(row_id, key_ids))
     )
-    return SealedDetails(row_id, key_ids, LAYOUT + nonce + ciphertext)
 
 
 def unseal(row: SealedDetails, keys: Sequence[SubjectKey]) -> Details:
     """What `row` holds; `keys` are those that it names, in its order. Raises SealBrokenError."""
-    sealed = row.sealed
     if tuple(key.id for key in keys) != row.key_ids:
         raise SealBrokenError("these are not the keys of the row")
+    plaintext = decrypt(_LABEL, keys, row.sealed, _binding(row.row_id, row.key_ids))
+    return Details(*json.loads(plaintext))
+
+
+def encrypt(label: bytes, keys: Sequence[SubjectKey], plaintext: bytes, bound: bytes) -> bytes:
+    """`plaintext` as all of `keys` open it, and only together with `bound`.
+
+    `label` names what it is: two keys are joined for nothing else. Raises ValueError where these
+    are not one or two.
+    """
+    nonce = os.urandom(NONCE_BYTES)
+    return LAYOUT + nonce + AESGCM(_joined(label, keys)).encrypt(nonce, plaintext, bound)
+
+
+def decrypt(label: bytes, keys: Sequence[SubjectKey], sealed: bytes, bound: bytes) -> bytes:
+    """What was encrypted with the same. Raises SealBrokenError."""
     if not sealed.startswith(LAYOUT) or len(sealed) < len(LAYOUT) + NONCE_BYTES + TAG_BYTES:
         raise SealBrokenError("no sealed row of a known layout")
     nonce = sealed[len(LAYOUT) : len(LAYOUT) + NONCE_BYTES]
     try:
-        plaintext = AESGCM(_joined(keys)).decrypt(
-            nonce, sealed[len(LAYOUT) + NONCE_BYTES :], _binding(row.row_id, row.key_ids)
+        return AESGCM(_joined(label, keys)).decrypt(
+            nonce, sealed[len(LAYOUT) + NONCE_BYTES :], bound
         )
     except InvalidTag:
         raise SealBrokenError("altered, moved, or sealed under other keys") from None
-    return Details(*json.loads(plaintext))
 
 
 def key_ids(owner_key: int, actor_key: int | None) -> tuple[int, ...]:
@@ -74,15 +86,15 @@ def key_ids(owner_key: int, actor_key: int | None) -> tuple[int, ...]:
     return (owner_key,) if actor_key is None else (owner_key, actor_key)
 
 
-def _joined(keys: Sequence[SubjectKey]) -> bytes:
+def _joined(label: bytes, keys: Sequence[SubjectKey]) -> bytes:
     """One key that nobody has who lacks one of `keys` (HKDF-Extract, RFC 5869)."""
     match keys:
         case [one]:
             return one.secret
         case [one, other]:
-            return hmac.digest(one.secret, _LABEL + other.secret, "sha256")
+            return hmac.digest(one.secret, label + other.secret, "sha256")
         case _:
-            raise ValueError(f"details are sealed under one key or two, not {len(keys)}")
+            raise ValueError(f"rows are sealed under one key or two, not {len(keys)}")
 
 
 def _binding(row_id: int, key_ids: Sequence[int]) -> bytes:

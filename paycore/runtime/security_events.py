@@ -17,10 +17,12 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
-import database
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.subjects import MAX_SUBJECT
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED, LazyPool
+from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.limits.rate import Limit
+from paycore.runtime.traces import Person
 
 MOST_KINDS = 1_000
 """Events of different kinds that one window holds; more are counted and not written."""
@@ -29,10 +31,14 @@ MOST_WAITING = 5_000
 """Rows that wait for the database; of more, the oldest go."""
 
 ROWS_AT_ONCE = 500
-"""Rows in one statement."""
+"""Rows in one statement: as many as the signing service gives two keys each for, in one call."""
 
 WRITE_WITHIN_S = 2.0
-"""How long one statement may take, with its connection, in seconds."""
+"""How long one statement may take, with its connection and the keys of its rows, in seconds."""
+
+MOST_OF_A_NAME = 128
+"""Characters that are kept of what a request calls a device or an address: a flood of long ones
+takes no memory."""
 
 NOTED = Counter("paycore_security_events_total", "Security events, by event.", ["event"])
 LOST = Counter(
@@ -55,6 +61,10 @@ class Event(StrEnum):
     LIMIT_TRIPPED = "LIMIT_TRIPPED"
     STEP_UP_REFUSED = "STEP_UP_REFUSED"
     """A proof, or an authorization, that did not hold."""
+    CERTIFICATE_RENEWED = "CERTIFICATE_RENEWED"
+    """The process shows another certificate, or trusts other authorities."""
+    CERTIFICATE_REFUSED = "CERTIFICATE_REFUSED"
+    """Its files were replaced by what it cannot use; the earlier ones stay."""
 
 
 REFUSED_CALLS: dict[Reason, Event] = {
@@ -64,9 +74,18 @@ REFUSED_CALLS: dict[Reason, Event] = {
 }
 """Refusals of calls that are security events, whoever refuses."""
 
+_OF_ACTOR: dict[str, str] = {
+    Limit.USER.value: "user_id",
+    Limit.DEVICE.value: "device_id",
+    Limit.VELOCITY.value: "device_id",
+    Limit.ADDRESS.value: "ip_address",
+}
+"""Limits of those for whom a client acts, and what those have in common who share one."""
+
 
 class Kind(NamedTuple):
-    """What makes events alike. `client` is None where the certificate names nobody."""
+    """What makes events alike. `client` is None where the certificate names nobody; device and
+    address are those of a person, where that is what they have in common. Never printed."""
 
     event: str
     client: str | None
@@ -74,6 +93,10 @@ class Kind(NamedTuple):
     reason: str
     user_id: str | None = None
     device_id: str | None = None
+    ip_address: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Kind({self.event}, {self.client}, {self.method}, {self.reason}, ***)"
 
 
 class Row(NamedTuple):
@@ -82,10 +105,31 @@ class Row(NamedTuple):
 
     kind: Kind
     ip_address: str | None
+    """Of the machine that called."""
     request_id: str | None
     first_us: int
     last_us: int
     times: int
+    person: Person | None = None
+    """For whom it called, where that is known and believed."""
+
+    @property
+    def user_id(self) -> str | None:
+        """Whom it is about."""
+        return self.kind.user_id or (self.person.user_id if self.person else None)
+
+
+class Actor(Protocol):
+    """paycore.v1.Actor, or what was made of it."""
+
+    @property
+    def user_id(self) -> str: ...
+
+    @property
+    def device_id(self) -> str: ...
+
+    @property
+    def ip_address(self) -> str: ...
 
 
 class Sink(Protocol):
@@ -111,6 +155,7 @@ class SecurityEvents:
         self._window_s = window_s
         self._open: dict[Kind, Row] = {}
         self._waiting: deque[Row] = deque()
+        self._counted: dict[str, Counter] = {}
         self._ending = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
@@ -119,10 +164,18 @@ class SecurityEvents:
         self._writing = asyncio.create_task(self._run(), name="security-events")
 
     def note(
-        self, kind: Kind, ip_address: str | None = None, request_id: str | None = None
+        self,
+        kind: Kind,
+        ip_address: str | None = None,
+        request_id: str | None = None,
+        person: Person | None = None,
     ) -> None:
-        """One event happened now. Neither waits nor fails."""
-        NOTED.labels(kind.event).inc()
+        """One event happened now, asked for by the machine at `ip_address`, for `person`. Neither
+        waits nor fails."""
+        counted = self._counted.get(kind.event)
+        if counted is None:
+            counted = self._counted[kind.event] = NOTED.labels(kind.event)
+        counted.inc()
         now_us = self._clock.now_us()
         row = self._open.get(kind)
         if row is not None:
@@ -130,7 +183,7 @@ class SecurityEvents:
             last_us = max(row.last_us, now_us)
             self._open[kind] = row._replace(last_us=last_us, times=row.times + 1)
         elif len(self._open) < MOST_KINDS:
-            self._open[kind] = Row(kind, ip_address, request_id, now_us, now_us, 1)
+            self._open[kind] = Row(kind, ip_address, request_id, now_us, now_us, 1, person)
         else:
             LOST.labels("KINDS").inc()
 
@@ -139,13 +192,24 @@ class SecurityEvents:
         error: PaycoreError,
         client: str | None,
         method: str,
-        peer: str,
-        request_id: str,
+        peer: str = "",
+        request_id: str | None = None,
+        actor: Actor | None = None,
     ) -> None:
-        """A call was refused: an event, if REFUSED_CALLS has its reason. gRPC names the `peer`."""
+        """A call or an item of one was refused: an event, if REFUSED_CALLS has its reason.
+
+        gRPC names the `peer`. The `actor` whom the request names counts where a limit of theirs
+        tripped: only then has it been found that the client may speak for them.
+        """
         event = REFUSED_CALLS.get(error.reason)
-        if event is not None:
-            self.note(Kind(event, client, method, reason_of(error)), address_of(peer), request_id)
+        if event is None:
+            return
+        kind, person = Kind(event, client, method, reason_of(error)), None
+        limit = error.metadata.get("limit")
+        if actor is not None and event is Event.LIMIT_TRIPPED and limit in _OF_ACTOR:
+            person = person_of(actor)
+            kind = kind._replace(**{_OF_ACTOR[limit]: getattr(person, _OF_ACTOR[limit])})
+        self.note(kind, address_of(peer), request_id, person)
 
     async def stop(self) -> None:
         """Write what is left, if the database takes it now, and close."""
@@ -190,39 +254,22 @@ class SecurityEvents:
         return not self._waiting
 
 
-class PostgresSink:
-    """Rows of the table that `query` of security_events.sql adds to."""
+def actor_of(request: Any) -> Actor | None:
+    """The actor whom a message names, if it is one that can and does."""
+    if request is None or "actor" not in request.DESCRIPTOR.fields_by_name:
+        return None
+    actor: Actor | None = request.actor if request.HasField("actor") else None
+    return actor
 
-    def __init__(self, dsn: str, application: str, query: str) -> None:
-        self._pool = LazyPool(
-            dsn, size=1, application=application, command_timeout_s=WRITE_WITHIN_S
-        )
-        self._queries: Any = database.load("security_events")
-        self._write = getattr(self._queries, query)
 
-    async def write(self, rows: Sequence[Row]) -> None:
-        """As `Sink.write`."""
-        pool = await self._pool.get()
-        async with pool.acquire() as connection, connection.transaction():
-            await self._queries.allow_writing(connection)
-            await self._write(
-                connection,
-                first_us=[row.first_us for row in rows],
-                last_us=[row.last_us for row in rows],
-                counts=[row.times for row in rows],
-                events=[row.kind.event for row in rows],
-                clients=[_bounded(row.kind.client, 128) for row in rows],
-                methods=[_bounded(row.kind.method, 256) for row in rows],
-                reasons=[_bounded(row.kind.reason, 512) for row in rows],
-                users=[_bounded(row.kind.user_id, 128) for row in rows],
-                devices=[_bounded(row.kind.device_id, 128) for row in rows],
-                addresses=[_bounded(row.ip_address, 64) for row in rows],
-                request_ids=[_bounded(row.request_id, 64) for row in rows],
-            )
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._pool.close()
+def person_of(actor: Actor) -> Person:
+    """As much of `actor` as is kept."""
+    return Person(
+        # One more than a subject has: what is cut short must not pass for another user.
+        actor.user_id[: MAX_SUBJECT + 1] or None,
+        actor.device_id[:MOST_OF_A_NAME] or None,
+        actor.ip_address[:MOST_OF_A_NAME] or None,
+    )
 
 
 def reason_of(error: PaycoreError) -> str:
@@ -237,8 +284,3 @@ def address_of(peer: str) -> str | None:
     if family not in ("ipv4", "ipv6"):
         return None
     return place.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]") or None
-
-
-def _bounded(text: str | None, most: int) -> str | None:
-    """`text` as the table takes it: PostgreSQL has no NUL, and rows have bounds."""
-    return None if text is None else text.replace("\0", "")[:most]

@@ -22,7 +22,7 @@ from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.errors import to_status
 from paycore.runtime.gate import Call, Cost, Gate, Limiter, Method
 from paycore.runtime.open_services import OpenServices
-from paycore.runtime.security_events import SecurityEvents
+from paycore.runtime.security_events import Event, Kind, SecurityEvents
 from paycore.runtime.settings import ServiceSettings
 from paycore.runtime.tls import TlsFiles
 
@@ -88,9 +88,17 @@ def _ages(connection_age_s: float) -> tuple[tuple[str, int], ...]:
     return (("grpc.max_connection_age_ms", age_ms), ("grpc.max_connection_age_grace_ms", age_ms))
 
 
-async def _watch(certificates: Certificates) -> None:
+async def _watch(certificates: Certificates, events: SecurityEvents | None) -> None:
+    """Tell of certificates that end soon, and of files that were replaced, by good ones or not."""
+    shown, complaint = certificates.current(), certificates.complaint
     while True:
         certificates.watch_expiry()
+        newest, wrong = certificates.current(), certificates.complaint
+        if events is not None and newest is not shown:
+            events.note(Kind(Event.CERTIFICATE_RENEWED, newest.identity, None, newest.described()))
+        if events is not None and wrong is not None and wrong != complaint:
+            events.note(Kind(Event.CERTIFICATE_REFUSED, newest.identity, None, wrong))
+        shown, complaint = newest, wrong
         await asyncio.sleep(EXPIRY_WATCHED_EVERY_S)
 
 
@@ -106,6 +114,7 @@ class Server:
         events: SecurityEvents | None = None,
     ) -> None:
         self._settings = settings
+        self._events = events
         self._clock = clock or SystemClock()
         self._gate = Gate(
             AccessTable.load(settings.access_file),
@@ -187,7 +196,9 @@ class Server:
             port = self._server.add_secure_port(
                 self._settings.listen, server_credentials(certificates)
             )
-            self._watch = asyncio.create_task(_watch(certificates), name="certificate-watch")
+            self._watch = asyncio.create_task(
+                _watch(certificates, self._events), name="certificate-watch"
+            )
         await self._server.start()
         return port
 

@@ -139,6 +139,14 @@ def is_safe_redis(url: str) -> bool:
     )
 
 
+def read_key(path: Path) -> bytes:
+    """The 32 bytes that the file at `path` has in hexadecimal. Raises ValueError, OSError."""
+    key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    if len(key) != 32:
+        raise ValueError(f"{path} does not hold 32 bytes in hex")
+    return key
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Host and port of `host:port`. Raises ValueError when it is none."""
     host, separator, port = address.rpartition(":")

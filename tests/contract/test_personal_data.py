@@ -8,15 +8,22 @@ import secrets
 from typing import Any, cast
 
 import asyncpg
+import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.local import LocalStack
 from operations.cli.app import app as cli
+from operations.deployment import find_deployment
+from operations.traces import Traced
+from operations.trail import TrailEntry, TrailFilter, read_trail
+from paycore.client import Actor, Money, Pin, TransferOrder
+from paycore.client.errors import PinIncorrectError
 from paycore.v1 import actor_pb2, transfer_pb2
 from paycore.v1 import history_service_pb2 as history_pb2
 from paycore.v1 import personal_data_service_pb2 as personal_pb2
 from paycore.v1 import transfer_service_pb2 as transfers_pb2
 from tests.support.callers import TIMEOUT_S, Caller, Callers, answered, payment, refusal_of
+from tests.support.load import patient_client
 from tests.support.stores import (
     everything_in_index,
     everything_in_redis,
@@ -103,6 +110,33 @@ async def test_nothing_personal_is_written_anywhere_in_the_open_and_verification
     assert declined is not None
     assert (declined.reason, canary in declined.details) == ("INSUFFICIENT_FUNDS", False)
     position = posted.position
+    # A wrong PIN leaves a security event that says from where.
+    async with patient_client(services.endpoints, "app") as client:
+        await client.enroll_pin(user, Pin("592713"))
+        order = TransferOrder(
+            payer,
+            payee,
+            Money(150_000, "EUR"),
+            actor=Actor(f"clerk-{user}", f"{canary}-phone", "2001:db8::ca:1"),
+        )
+        with pytest.raises(PinIncorrectError):
+            await client.submit_transfer(order, pin=Pin("482715"))
+
+    async def event(identity: str, filters: dict[str, str]) -> TrailEntry | None:
+        wanted = TrailFilter(events=["STEP_UP_REFUSED"], **filters)  # type: ignore[arg-type]
+        page = await read_trail(find_deployment(services.endpoints.state, identity), wanted, 2)
+        return page.entries[0] if page.entries else None
+
+    async with asyncio.timeout(30):
+        while (seen := await event("operator", {"user": user})) is None:
+            await asyncio.sleep(0.1)
+    assert (seen.traced, seen.address) == (Traced.OPENED, "2001:db8::ca:1")
+    assert (seen.device, seen.acting_user) == (f"{canary}-phone", f"clerk-{user}")
+    for filters in ({"device": f"{canary}-phone"}, {"address": "2001:DB8::CA:1"}):
+        assert await event("operator", filters) == seen
+    hidden = await event("app", {"user": user})
+    assert hidden is not None
+    assert (hidden.traced, hidden.device, hidden.address) == (Traced.SEALED, None, None)
 
     async def told() -> transfer_pb2.Transfer:
         request = history_pb2.GetTransferRequest(
@@ -137,6 +171,12 @@ async def test_nothing_personal_is_written_anywhere_in_the_open_and_verification
             await asyncio.sleep(0.05)
     assert (shown.description, dict(shown.metadata), shown.HasField("actor")) == ("", {}, False)
     assert canary.encode() not in await everything_in_index(services.endpoints)
+    gone = await event("operator", {"user": user})
+    assert gone is not None
+    assert (gone.traced, gone.reason) == (Traced.ERASED, "PIN_INCORRECT")
+    assert (gone.device, gone.device_hint, gone.address_hint) == (None, None, None)
+    assert await event("operator", {"device": f"{canary}-phone"}) is None
+    assert canary.encode() not in await everything_in_tables(services.endpoints)
     result = await paycore("verify", "--state", state, "--json")
     assert result.exit_code == 0, result.output
 

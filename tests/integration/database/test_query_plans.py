@@ -215,7 +215,6 @@ EXPECTED = {
     "signing.spend_challenge": NOTHING,
     "signing.spend_enrolment": NOTHING,
     "signing.unlock": COUNTERS,
-    "security_events.allow_writing": FRAME,
     "security_events.write_for_services": NOTHING,
     "security_events.write_for_signing": NOTHING,
     "signing.abandon": by("signing.attempts", "user_id"),

@@ -10,7 +10,7 @@ import pytest
 from paycore.domain.accounts import AccountId
 from tests.integration.database.conftest import Connect
 
-SERVICES = ("command", "signing", "projector", "query", "audit")
+SERVICES = ("command", "signing", "projector", "query", "audit", "trail")
 APPEND_ONLY = (
     "ledger.transfers",
     "ledger.declines",
@@ -40,6 +40,8 @@ SIGNING = (
     "signing.spent_challenges",
     "signing.data_keys",
     "signing.destroyed_data_keys",
+    "signing.known_keys",
+    "signing.keys_in_use",
 )
 PROJECTION = ("projection.checkpoints", "projection.dead_letters", "projection.rewrites")
 EVENTS = ("audit.events", "signing.events")
@@ -69,6 +71,8 @@ COLUMN = {
     "signing.spent_challenges": "expires_at_us",
     "signing.data_keys": "wrapped",
     "signing.destroyed_data_keys": "subject",
+    "signing.known_keys": "purpose",
+    "signing.keys_in_use": "purpose",
     "projection.rewrites": "round",
     "audit.events": "reason",
     "signing.events": "reason",
@@ -121,7 +125,7 @@ FORBIDDEN: list[tuple[str, str]] = [
     # Only the command service writes the ledger, and policy for operators; the tables audit that.
     *(
         (role, insert(table))
-        for role in ("signing", "projector", "query", "audit")
+        for role in ("signing", "projector", "query", "audit", "trail")
         for table in LEDGER
     ),
     ("command", insert("ledger.audit")),
@@ -135,7 +139,7 @@ FORBIDDEN: list[tuple[str, str]] = [
     # What the signing service knows is its own.
     *(
         (role, sql)
-        for role in ("command", "projector", "query", "audit")
+        for role in ("command", "projector", "query", "audit", "trail")
         for table in SIGNING
         for sql in (read(table), insert(table), *change(table))
     ),
@@ -145,7 +149,7 @@ FORBIDDEN: list[tuple[str, str]] = [
     ("signing", "UPDATE signing.data_keys SET wrapped = wrapped"),
     *(
         (role, call)
-        for role in ("signing", "projector", "query", "audit")
+        for role in ("signing", "projector", "query", "audit", "trail")
         for call in (
             "SELECT ledger.erase_keys('u', ARRAY[1], 1)",
             "SELECT ledger.erase_account_details('u', 1)",
@@ -169,20 +173,37 @@ FORBIDDEN: list[tuple[str, str]] = [
             role,
             f"INSERT INTO audit.events (event, first_us, last_us, {more}) VALUES ('E', 1, 1, 1)",
         )
-        for role in ("command", "projector", "query")
-        for more in ("database_user", "recorded_us")
+        for role in ("command", "projector", "trail")
+        for more in ("database_user", "recorded_us", "device_id")
     ),
-    ("audit", "INSERT INTO audit.events (event, first_us, last_us) VALUES ('E', 1, 1)"),
+    *(
+        (role, "INSERT INTO audit.events (event, first_us, last_us) VALUES ('E', 1, 1)")
+        for role in ("audit", "query", "signing")
+    ),
+    ("signing", "INSERT INTO signing.known_keys (known_since_us) VALUES (1)"),
+    ("signing", "UPDATE signing.known_keys SET purpose = purpose"),
+    ("signing", "DELETE FROM signing.known_keys"),
+    ("signing", "UPDATE signing.keys_in_use SET purpose = purpose"),
+    ("signing", "DELETE FROM signing.keys_in_use"),
+    # Who only adds events does nothing else.
+    *(
+        ("trail", sql)
+        for table in (*LEDGER, *SIGNING, *PROJECTION)
+        for sql in (read(table), insert(table), *change(table))
+    ),
     *(
         (role, "INSERT INTO signing.events (event, first_us, last_us) VALUES ('E', 1, 1)")
-        for role in ("command", "projector", "query", "audit")
+        for role in ("command", "projector", "query", "audit", "trail")
     ),
     ("signing", "SELECT signing.write_event('E', 'u', NULL, NULL)"),
-    *((role, "SELECT FROM audit.trail") for role in ("command", "signing", "projector", "query")),
+    *(
+        (role, "SELECT FROM audit.trail")
+        for role in ("command", "signing", "projector", "query", "trail")
+    ),
     # The projector's state is its own.
     *(
         (role, sql)
-        for role in ("command", "signing", "query", "audit")
+        for role in ("command", "signing", "query", "audit", "trail")
         for table in PROJECTION
         for sql in (insert(table), *change(table))
     ),

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
-from paycore.runtime.security_events import Kind, PostgresSink, Row
+from paycore.runtime.event_sinks import ServicesSink, SigningSink
+from paycore.runtime.security_events import Kind, Row
 from tests.support.command_core import command_core
 from tests.support.databases import OwnDatabase
 
@@ -58,8 +59,7 @@ def event(at_us: int, event: str, **values: Any) -> Row:
 
 
 async def write(database: OwnDatabase, role: str, *rows: Row) -> None:
-    query = "write_for_signing" if role == "signing" else "write_for_services"
-    sink = PostgresSink(database.dsn(role), "events", query)
+    sink = (SigningSink if role == "signing" else ServicesSink)(database.dsn(role), "events")
     await sink.write(rows)
     await sink.close()
 
@@ -74,7 +74,7 @@ async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
         event(AT_US + 2, "STEP_UP_REFUSED", user="ann", device="phone"),
         event(AT_US + 4, "LIMIT_TRIPPED"),
     )
-    await write(database, "query", event(AT_US + 4, "CALL_DENIED", client=None))
+    await write(database, "trail", event(AT_US + 4, "CALL_DENIED", client=None))
     await write(
         database,
         "signing",

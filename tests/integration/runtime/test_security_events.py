@@ -11,12 +11,13 @@ import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime import security_events
+from paycore.runtime.event_sinks import ServicesSink, SigningSink
 from paycore.runtime.security_events import (
     LOST,
     Event,
     Kind,
-    PostgresSink,
     SecurityEvents,
+    Sink,
     address_of,
 )
 from tests.support.clocks import ManualClock
@@ -34,9 +35,10 @@ async def admin(database: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-def sink(database: OwnDatabase, role: str) -> PostgresSink:
-    query = "write_for_signing" if role == "signing" else "write_for_services"
-    return PostgresSink(database.dsn(role), "events", query)
+def sink(database: OwnDatabase, role: str) -> Sink:
+    if role == "signing":
+        return SigningSink(database.dsn(role), "events")
+    return ServicesSink(database.dsn(role), "events")
 
 
 def lost(why: str) -> float:
@@ -49,7 +51,7 @@ async def rows(admin: asyncpg.Connection, table: str = "audit.events") -> list[A
     return found
 
 
-@pytest.mark.parametrize("role", ["command", "projector", "query", "signing"])
+@pytest.mark.parametrize("role", ["command", "projector", "trail", "signing"])
 async def test_every_service_writes_in_its_own_name(
     database: OwnDatabase, admin: asyncpg.Connection, role: str
 ) -> None:
@@ -134,7 +136,7 @@ async def test_rows_wait_while_the_database_takes_none_and_the_oldest_go(
 
 async def test_a_database_that_is_away_at_the_end_is_not_waited_for() -> None:
     before = lost("ENDED")
-    away = PostgresSink("postgresql://nobody@127.0.0.1:1/none", "events", "write_for_services")
+    away = ServicesSink("postgresql://nobody@127.0.0.1:1/none", "events")
     events = SecurityEvents(away, ManualClock(), FOR_EVER_S)
     events.note(Kind(Event.CALL_DENIED, "app", METHOD, "NOT_PERMITTED"))
     async with asyncio.timeout(5):

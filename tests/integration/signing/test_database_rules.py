@@ -20,6 +20,8 @@ TABLES = (
     "spent_challenges",
     "data_keys",
     "destroyed_data_keys",
+    "known_keys",
+    "keys_in_use",
     "events",
 )
 ALL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'signing'"
@@ -27,7 +29,7 @@ ALL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'signing'"
 
 @pytest.mark.parametrize(
     "role",
-    ["paycore_command", "paycore_projector", "paycore_query", "paycore_audit"],
+    ["paycore_command", "paycore_projector", "paycore_query", "paycore_audit", "paycore_trail"],
 )
 async def test_no_other_service_sees_anything_of_it(
     endpoints: Endpoints, database_name: str, owner: asyncpg.Connection, role: str

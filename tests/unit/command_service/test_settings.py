@@ -24,6 +24,7 @@ def settings(client_burst: int = LEAST_BURST, **changes: Any) -> CommandSettings
         redis_url=SecretStr("redis://127.0.0.1:1"),
         signing_target="127.0.0.1:1",
         hash_key_file=Path("hash.key"),
+        trail_key_file=Path("trail.key"),
         client_burst=client_burst,
         **changes,
     )

@@ -35,6 +35,8 @@ OPEN = {
 OWN = {
     "signing_target": "signing:7000",
     "hash_key_file": "hash.key",
+    "trail_key_file": "trail.key",
+    "trail_dsn": "postgresql://paycore_trail:canary@db/paycore?sslmode=verify-full",
     "keystore_file": "keystore",
     "keystore_passphrase_file": "passphrase",
     "page_token_key_file": "page.key",

@@ -34,6 +34,7 @@ def test_every_secret_file_is_closed_to_other_users(state: StateFolder) -> None:
         "secrets.json",
         "role-passwords.json",
         "hash.key",
+        "trail.key",
         "page-token.key",
         "keystore.passphrase",
     }
@@ -54,7 +55,8 @@ def test_every_secret_differs(state: StateFolder) -> None:
     made = ensure_secrets(state)
 
     values = [made.postgres_admin, made.redis, made.elasticsearch, *made.roles.values()]
-    values += [state.hash_key_file.read_text(), state.page_token_key_file.read_text()]
+    keys = (state.hash_key_file, state.page_token_key_file, state.trail_key_file)
+    values += [path.read_text() for path in keys]
     assert set(made.roles) == set(ROLES)
     assert len(set(values)) == len(values)
 
@@ -64,6 +66,7 @@ def test_keys_are_32_bytes_in_hexadecimal(state: StateFolder) -> None:
 
     assert len(bytes.fromhex(state.hash_key_file.read_text())) == 32
     assert len(bytes.fromhex(state.page_token_key_file.read_text())) == 32
+    assert len(bytes.fromhex(state.trail_key_file.read_text())) == 32
 
 
 def test_a_secret_that_an_older_stack_did_not_have_is_added(state: StateFolder) -> None:

@@ -1,0 +1,11 @@
+"""A role that adds security events and can do nothing else."""
+
+from database.migrations.statements import run_file
+
+revision = "0046"
+down_revision = "0045"
+
+
+def upgrade() -> None:
+    """Let paycore_trail in."""
+    run_file(__file__)

@@ -1,0 +1,11 @@
+"""The query service's role writes nothing again, and no service writes a device in the clear."""
+
+from database.migrations.statements import run_file
+
+revision = "0048"
+down_revision = "0047"
+
+
+def upgrade() -> None:
+    """Take the rights away."""
+    run_file(__file__)
