@@ -110,14 +110,7 @@ class Aggregations:
             body = _search(
                 filters, {str(at): _divided(part, sums) for at, part in enumerate(parts)}
             )
-            reply = await self._ask(body, deadline_s)
-            found = reply["hits"]["total"]["value"]
-            return _all_exact(
-                [
-                    _rows_of_part(part, reply["aggregations"][str(at)], found)
-                    for at, part in enumerate(parts)
-                ]
-            )
+            return read_parts(parts, await self._ask(body, deadline_s))
 
         return await _exactly(ask)
 
@@ -172,6 +165,20 @@ class Aggregations:
             if error.meta.status == _BAD_REQUEST and _TOO_MANY_BUCKETS in str(error.body):
                 raise TooManyGroupsError from error
             raise
+
+
+def read_parts(parts: Sequence[Part], reply: Mapping[str, Any]) -> list[list[Row]] | None:
+    """The groups of each part in `reply`; None where a sum may have been rounded.
+
+    Raises TooManyGroupsError or IncompleteGroupsError.
+    """
+    found = reply["hits"]["total"]["value"]
+    return _all_exact(
+        [
+            _rows_of_part(part, reply["aggregations"][str(at)], found)
+            for at, part in enumerate(parts)
+        ]
+    )
 
 
 async def _exactly(ask: Callable[[Body], Any]) -> list[list[Row]]:

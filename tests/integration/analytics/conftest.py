@@ -30,7 +30,7 @@ from tests.support.command_core import command_core
 from tests.support.databases import OwnDatabase, own_database
 from tests.support.seeds import rounds, seeded
 
-COMMANDS = rounds("PAYCORE_ANALYTICS_COMMANDS", 1_500)
+COMMANDS = rounds("PAYCORE_ANALYTICS_COMMANDS", 800)
 
 READERS = (
     Reader("analyst", all=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -120,16 +120,16 @@ async def ledger_rows(dsn: str) -> list[Row]:
     ]
 
 
-Totals = list[tuple[object, ...]]
+Totals = list[tuple[Any, ...]]
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], tuple[object, ...]]) -> Totals:
+def grouped(rows: Iterable[Row], key: Callable[[Row], tuple[Any, ...]]) -> Totals:
     """(*key, count, sum) in the order of the keys."""
-    totals: dict[tuple[object, ...], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    totals: dict[tuple[Any, ...], tuple[int, int]] = defaultdict(lambda: (0, 0))
     for row in rows:
         count, total = totals[key(row)]
         totals[key(row)] = (count + 1, total + row.amount)
-    return sorted((*key, *figures) for key, figures in totals.items())  # type: ignore[type-var]
+    return sorted((*key, *figures) for key, figures in totals.items())
 
 
 def begun(row: Row, interval_us: int) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from typing import Any
 
 from paycore.v1 import analytics_service_pb2 as pb
 from paycore.v1.transfer_pb2 import TransferKind
@@ -19,7 +17,7 @@ INTERVALS_US = {
 }
 
 
-def times(time: Time) -> Mapping[str, Timestamp]:
+def times(time: Time) -> dict[str, Any]:
     """The fields of a request."""
     found = {"start_time": time.start_us, "end_time": time.end_us}
     return {name: at(value) for name, value in found.items() if value is not None}

@@ -16,6 +16,7 @@ from tests.integration.analytics.oracle import Reader, Row, Time
 from tests.integration.analytics.random_ledger import CURRENCIES, HOUR_US
 from tests.integration.query_service.calls import refused
 
+UNDIVIDED = pb.VOLUME_INTERVAL_UNSPECIFIED
 DAY = pb.VOLUME_INTERVAL_DAY
 HOUR = pb.VOLUME_INTERVAL_HOUR
 NEVER = Time(1_000_000, 2_000_000)
@@ -60,6 +61,8 @@ async def test_volume(scene: Scene, reader: Reader, rng: random.Random) -> None:
     seen = [row for row in scene.rows if reader.sees(row)]
     for time in stretches(scene.rows, rng):
         for interval in (DAY, HOUR):
+            assert time.start_us is not None
+            assert time.end_us is not None
             reply = await scene.callers[reader.client].volume(
                 time.start_us, time.end_us, interval=interval
             )
@@ -147,7 +150,8 @@ async def test_declines(scene: Scene, reader: Reader, rng: random.Random) -> Non
     clients = ("", "app", "loadtest", "elsewhere")
     for time in open_stretches(scene.rows, rng):
         client, currency = rng.choice(clients), rng.choice(("", *CURRENCIES))
-        interval = rng.choice((0, HOUR, DAY)) if None not in (time.start_us, time.end_us) else 0
+        bounded = None not in (time.start_us, time.end_us)
+        interval = rng.choice((UNDIVIDED, HOUR, DAY)) if bounded else UNDIVIDED
         reply = await caller.declines(
             **shown.times(time), client=client, currency=currency, interval=interval
         )
@@ -202,13 +206,13 @@ async def test_all_answers_tell_of_the_same_money(scene: Scene, reader: Reader) 
     for _, currency, kind, count, total in shown.volume(
         await caller.volume(first_us, end_us, interval=HOUR)
     ):
-        by_volume[str(currency), str(kind)][0] += int(str(count))
-        by_volume[str(currency), str(kind)][1] += int(str(total))
+        by_volume[currency, kind][0] += count
+        by_volume[currency, kind][1] += total
     by_kind = shown.kinds(await caller.kinds())
     assert by_kind == sorted((*key, *figures) for key, figures in by_volume.items())
     of_currency: dict[str, int] = defaultdict(int)
     for currency, _, _, total in by_kind:
-        of_currency[str(currency)] += int(str(total))
+        of_currency[currency] += total
     for currency, _, _, _, total in shown.flows(await caller.institutions()):
-        of_currency[str(currency)] -= int(str(total))
+        of_currency[currency] -= total
     assert not any(of_currency.values())

@@ -96,42 +96,55 @@ class Caller:
         )
         return reply
 
-    async def kinds(self, **fields: Any) -> analytics.KindBreakdownResponse:
+    async def kinds(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.KindBreakdownResponse:
         request = analytics.KindBreakdownRequest(**fields)
         reply: analytics.KindBreakdownResponse = await self.analytics.KindBreakdown(
-            request, timeout=TIMEOUT_S
+            request, timeout=timeout
         )
         return reply
 
-    async def institutions(self, **fields: Any) -> analytics.InstitutionPositionsResponse:
+    async def institutions(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.InstitutionPositionsResponse:
         request = analytics.InstitutionPositionsRequest(**fields)
         reply: analytics.InstitutionPositionsResponse = await self.analytics.InstitutionPositions(
-            request, timeout=TIMEOUT_S
+            request, timeout=timeout
         )
         return reply
 
     async def activity(
-        self, account: int, start_us: int, end_us: int, **fields: Any
+        self,
+        account: int,
+        start_us: int,
+        end_us: int,
+        timeout: float = TIMEOUT_S,
+        **fields: Any,
     ) -> analytics.AccountActivityResponse:
         request = analytics.AccountActivityRequest(
             account_id=account, start_time=at(start_us), end_time=at(end_us), **fields
         )
         reply: analytics.AccountActivityResponse = await self.analytics.AccountActivity(
-            request, timeout=TIMEOUT_S
+            request, timeout=timeout
         )
         return reply
 
-    async def declines(self, **fields: Any) -> analytics.DeclineStatisticsResponse:
+    async def declines(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.DeclineStatisticsResponse:
         request = analytics.DeclineStatisticsRequest(**fields)
         reply: analytics.DeclineStatisticsResponse = await self.analytics.DeclineStatistics(
-            request, timeout=TIMEOUT_S
+            request, timeout=timeout
         )
         return reply
 
-    async def latencies(self, **fields: Any) -> analytics.LatencyOfProjectionResponse:
+    async def latencies(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.LatencyOfProjectionResponse:
         request = analytics.LatencyOfProjectionRequest(**fields)
         reply: analytics.LatencyOfProjectionResponse = await self.analytics.LatencyOfProjection(
-            request, timeout=TIMEOUT_S
+            request, timeout=timeout
         )
         return reply
 
