@@ -124,6 +124,10 @@ limits-bench: $(READY) ## What limits cost a call, over CALLS (default 20000)
 verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is
 	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)
 
+.PHONY: analytics-bench
+analytics-bench: $(READY) ## How fast analytics over TRANSFERS (default 200000) are, by way of asking
+	@$(BIN)/python -m tests.bench.analytics --transfers $(or $(TRANSFERS),200000) $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(READY) ## CALLS random calls of every method (default 100000), repeatable by SEED
 	@PAYCORE_FUZZ_CALLS=$(or $(CALLS),100000) $(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) \
