@@ -112,6 +112,7 @@ async def scene(
     async with command_core(bank.dsn("command"), clock=clock) as core:
         posting = RandomLedger(core, clock, chance)
         await posting.open()
+        await posting.move_huge_sums()
         await posting.post(COMMANDS)
         await until_serving(settings)
         journal = TestLedger(pool)

@@ -29,6 +29,8 @@ INSTITUTIONS = ("north", "south", "west")
 CLIENTS = ("app", "loadtest", "elsewhere")
 HOUR_US = 3_600_000_000
 AMPLE = 2**62
+HUGE = 2**61 + 1
+"""Five times this is beyond int64."""
 TOGETHER = 12
 """Commands at one time; so many fit into a millisecond of ids."""
 
@@ -90,8 +92,34 @@ class RandomLedger:
                     self.accounts.append(
                         Opened(outcome.account.id, currency, institution, opened_by, external)
                     )
-        frozen = self.chance.choice([each for each in self.accounts if not each.external])
+        frozen = self.chance.choice([one for one in self.accounts if one.opened_by == "loadtest"])
         await self.core.change(change(frozen.id, AccountStatus.FROZEN))
+
+    async def move_huge_sums(self) -> None:
+        """Let more than int64 holds come in and go out again, of each currency."""
+        for currency in CURRENCIES:
+            outside, inside = (
+                next(
+                    one
+                    for one in self.accounts
+                    if one.external is external and one.currency == currency
+                )
+                for external in (True, False)
+            )
+            for turn in range(10):
+                kind = BORDER[turn % 2]
+                sides = (outside, inside) if kind is TransferKind.DEPOSIT else (inside, outside)
+                command = payment(
+                    sides[0].id,
+                    sides[1].id,
+                    HUGE,
+                    kind=kind,
+                    client=self.chance.choice(CLIENTS),
+                    currency=Currency(currency),
+                )
+                [outcome] = await self.core.submit(command)
+                assert isinstance(outcome, Posted), outcome
+                self._go_on()
 
     async def post(self, commands: int) -> None:
         """Ask for at least so many commands; time goes on between them, often to a full hour."""

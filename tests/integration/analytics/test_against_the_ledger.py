@@ -48,9 +48,9 @@ def test_the_ledger_is_worth_asking_about(scene: Scene) -> None:
         None, "INSUFFICIENT_FUNDS", "ACCOUNT_FROZEN", "RISK_DECLINED", "EXCEEDS_REMAINING",
     }  # fmt: skip
     assert len({row.kind for row in rows if row.reason is None}) == 9
-    sums = {currency: total for currency, _, _, total in oracle.kinds(rows)}
-    assert set(sums) == set(CURRENCIES)
-    assert max(total for _, _, _, total in oracle.kinds(rows)) > 2**63
+    for currency in CURRENCIES:
+        sums = [total for some, _, _, total in oracle.kinds(rows) if some == currency]
+        assert max(sums) > 2**63
     # Some lie on the edge of a bucket.
     assert any(row.at_us % HOUR_US == 0 for row in rows)
     for reader in ("app", "loadtest", "operator"):

@@ -83,7 +83,8 @@ async def test_more_than_can_be_told_is_refused_with_how_to_ask_for_less(
     ledger: Ledger, index: Index, analyst: Caller, era: Callable[[], int]
 ) -> None:
     era()
-    between_banks(ledger, 150)
+    between_banks(ledger, 127)
+    between_banks(ledger, 65, "JPY")
     await index.add(ledger.documents())
     start_us, end_us = ledger.start_us, ledger.start_us + WIDE_MINUTES * MINUTE_US
     time: dict[str, Any] = {"start_time": at(start_us), "end_time": at(end_us)}
