@@ -128,6 +128,10 @@ trail-bench: $(READY) ## What a refused call costs in security events
 verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is
 	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)
 
+.PHONY: analytics-bench
+analytics-bench: $(READY) ## How fast analytics over TRANSFERS (default 200000) are, by way of asking
+	@$(BIN)/python -m tests.bench.analytics --transfers $(or $(TRANSFERS),200000) $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(READY) ## CALLS random calls of every method (default 100000), of SEED; SAVE=1 also docs/proof/fuzz.md
 	@PAYCORE_FUZZ_CALLS=$(or $(CALLS),100000) $(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) \

@@ -24,6 +24,7 @@ from query_service.grants import GrantsLoader
 from query_service.identifiers import LedgerIdentifiers
 from query_service.page_token import PageTokens
 from query_service.positions import PositionTracker
+from query_service.readers.elastic.analytics import ElasticAnalytics
 from query_service.readers.elastic.connection import CONNECTIONS, MAX_WAIT_S, Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
 from query_service.servicers.analytics import AnalyticsServicer
@@ -50,6 +51,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     connection = Connection(client, clock)
     positions = PositionTracker(ElasticPositions(connection, settings.index_prefix), clock)
     reader = ElasticReader(connection, positions, settings.index_prefix)
+    analytics = ElasticAnalytics(connection, positions, settings.index_prefix)
     access = Access(grants, reader)
     events = _events(settings, clock)
     server = Server(settings, events=events)
@@ -59,7 +61,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     )
     server.add(
         analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"],
-        [AnalyticsServicer(reader, access, identifiers)],
+        [AnalyticsServicer(analytics, access, identifiers, clock)],
     )
     query_metrics.watch(positions, connection, grants)
     endpoint = metrics.serve(settings.metrics_listen)

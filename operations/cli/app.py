@@ -17,6 +17,7 @@ from operations.cli import (
     pin,
     policy,
     stack,
+    stats,
     transfers,
     verify,
     volume,
@@ -64,6 +65,7 @@ app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(h
 app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
     volume.volume
 )
+app.add_typer(stats.app, name="stats")
 app.command(epilog="Example: paycore erase u-7 --reason 'asked for on 2026-11-22'")(erase.erase)
 app.command(
     epilog="Examples: paycore audit --event PIN_LOCKED --since 2026-11-01  |  "

@@ -22,7 +22,7 @@ from deploy.local import StackError
 from operations.deployment import UnknownIdentityError
 from operations.errors import UnavailableError, UsageError
 from operations.money import format_money
-from paycore.client import model
+from paycore.client import model, statistics
 from paycore.client.errors import (
     ClientError,
     HandshakeError,
@@ -40,6 +40,9 @@ AMOUNTS = frozenset(
     {"amount", "available", "needed", "remaining", "requested", "shortfall", "threshold"}
 )
 UNTOLD = frozenset({"position", "currency"})
+
+CLIENT_VALUES = frozenset({model.__name__, statistics.__name__})
+"""Modules of the values whose integers are written as texts."""
 
 MAX_EXACT = 2**53
 """Beyond it a double does not hold every integer."""
@@ -160,7 +163,7 @@ def plain(value: object) -> Any:
     others beyond MAX_EXACT: many readers of JSON hold numbers as doubles and would change an id.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        as_text = type(value).__module__ == model.__name__
+        as_text = type(value).__module__ in CLIENT_VALUES
         fields = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
         return {
             name: str(item) if as_text and type(item) is int else plain(item)

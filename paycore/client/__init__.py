@@ -38,6 +38,21 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
+from paycore.client.statistics import (
+    AccountActivity,
+    ActivityBucket,
+    DeclineStatistics,
+    DeclineTotal,
+    InstitutionFlow,
+    InstitutionPosition,
+    InstitutionPositions,
+    KindBreakdown,
+    KindTotal,
+    LatencySummary,
+    PostedTotal,
+    ProjectionLatency,
+    SinkLatency,
+)
 from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
@@ -48,10 +63,12 @@ from paycore.runtime.tls import TlsFiles
 
 __all__ = [
     "Account",
+    "AccountActivity",
     "AccountKind",
     "AccountName",
     "AccountReceipt",
     "AccountStatus",
+    "ActivityBucket",
     "Actor",
     "Balance",
     "BulkReceipt",
@@ -59,6 +76,8 @@ __all__ = [
     "Counterparties",
     "Counterparty",
     "Decline",
+    "DeclineStatistics",
+    "DeclineTotal",
     "DeviceAlgorithm",
     "DeviceKey",
     "DeviceSignature",
@@ -68,15 +87,24 @@ __all__ = [
     "Freshness",
     "GroupReceipt",
     "HoldOrder",
+    "InstitutionFlow",
+    "InstitutionPosition",
+    "InstitutionPositions",
     "Interval",
     "KeyPurpose",
+    "KindBreakdown",
+    "KindTotal",
+    "LatencySummary",
     "Money",
     "NewAccount",
     "Note",
     "PaycoreClient",
     "Pin",
+    "PostedTotal",
+    "ProjectionLatency",
     "PublicKey",
     "RefusedItem",
+    "SinkLatency",
     "StepUpBasis",
     "StepUpProof",
     "Surroundings",

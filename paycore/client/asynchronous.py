@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +11,7 @@ import grpc
 
 from paycore.client import calls, model, rpcs
 from paycore.client.addresses import DEFAULT_CONNECTIONS, Addresses
+from paycore.client.analytics import Analytics
 from paycore.client.approvals import Approvals
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
@@ -39,7 +39,6 @@ from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
-from paycore.domain.transfers import TransferKind
 from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.tls import TlsFiles
 
@@ -47,7 +46,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Approvals, Movements, PolicyCalls):
+class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError
@@ -293,35 +292,6 @@ class PaycoreClient(Approvals, Movements, PolicyCalls):
     ) -> model.Balance:
         """The account's balance on the read side, at or after `min_position`."""
         return await self._run(calls.get_balance(account, min_position))
-
-    # Analytics
-
-    async def transfer_volume(
-        self,
-        start: datetime,
-        end: datetime,
-        interval: model.Interval = model.Interval.MINUTE,
-        *,
-        currency: str = "",
-        kinds: tuple[TransferKind, ...] = (),
-        min_position: str = "",
-    ) -> model.Volume:
-        """Count and sum per interval, currency and kind, from `start` to before `end`."""
-        return await self._run(
-            calls.transfer_volume(start, end, interval, currency, kinds, min_position)
-        )
-
-    async def top_counterparties(
-        self,
-        account: model.AccountName,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int = 10,
-        min_position: str = "",
-    ) -> model.Counterparties:
-        """With whom the account exchanged most; `limit` is at most 100."""
-        return await self._run(calls.top_counterparties(account, start, end, limit, min_position))
 
     # Transport
 

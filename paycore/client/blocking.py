@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +11,7 @@ import grpc
 
 from paycore.client import calls, model
 from paycore.client.addresses import DEFAULT_CONNECTIONS, PLAIN_TEXT_IDENTITY, Addresses
+from paycore.client.blocking_analytics import BlockingAnalytics
 from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
 from paycore.client.bulk import Bulk, Item
@@ -37,7 +37,6 @@ from paycore.client.rpcs import Service
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
-from paycore.domain.transfers import TransferKind
 from paycore.runtime.channel import open_blocking_channel
 from paycore.runtime.tls import TlsFiles
 
@@ -45,7 +44,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class BlockingPaycoreClient(BlockingApprovals, BlockingMovements):
+class BlockingPaycoreClient(BlockingAnalytics, BlockingApprovals, BlockingMovements):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
     Only streams are for event loops, since they send and take at the same time.
@@ -286,33 +285,6 @@ class BlockingPaycoreClient(BlockingApprovals, BlockingMovements):
     def get_balance(self, account: model.AccountName, *, min_position: str = "") -> model.Balance:
         """The account's balance on the read side, at or after `min_position`."""
         return self._run(calls.get_balance(account, min_position))
-
-    # Analytics
-
-    def transfer_volume(
-        self,
-        start: datetime,
-        end: datetime,
-        interval: model.Interval = model.Interval.MINUTE,
-        *,
-        currency: str = "",
-        kinds: tuple[TransferKind, ...] = (),
-        min_position: str = "",
-    ) -> model.Volume:
-        """Count and sum per interval, currency and kind, from `start` to before `end`."""
-        return self._run(calls.transfer_volume(start, end, interval, currency, kinds, min_position))
-
-    def top_counterparties(
-        self,
-        account: model.AccountName,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int = 10,
-        min_position: str = "",
-    ) -> model.Counterparties:
-        """With whom the account exchanged most; `limit` is at most 100."""
-        return self._run(calls.top_counterparties(account, start, end, limit, min_position))
 
     # Transport
 

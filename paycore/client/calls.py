@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -18,7 +17,6 @@ from paycore.client.retries import Patience
 from paycore.client.rpcs import Rpc
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
-from paycore.domain.transfers import TransferKind
 from paycore.v1 import account_service_pb2, history_service_pb2, transfer_service_pb2
 
 Answer = TypeVar("Answer")
@@ -257,33 +255,4 @@ def get_balance(account: model.AccountName, min_position: str) -> Call[model.Bal
         rpcs.GET_BALANCE,
         requests.get_balance(account, min_position),
         replies.balance,
-    )
-
-
-def transfer_volume(
-    start: datetime,
-    end: datetime,
-    interval: model.Interval,
-    currency: str,
-    kinds: tuple[TransferKind, ...],
-    min_position: str,
-) -> Call[model.Volume]:
-    return Call(
-        rpcs.TRANSFER_VOLUME,
-        requests.transfer_volume(start, end, interval, currency, kinds, min_position),
-        replies.volume,
-    )
-
-
-def top_counterparties(
-    account: model.AccountName,
-    start: datetime | None,
-    end: datetime | None,
-    limit: int,
-    min_position: str,
-) -> Call[model.Counterparties]:
-    return Call(
-        rpcs.TOP_COUNTERPARTIES,
-        requests.top_counterparties(account, start, end, limit, min_position),
-        replies.counterparties,
     )

@@ -62,6 +62,10 @@ def instant(timestamp: Timestamp) -> datetime:
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
+def transfer_kind(number: int) -> TransferKind:
+    return _named(_TRANSFER_KINDS, number)
+
+
 def money(message: money_pb2.Money) -> model.Money:
     return model.Money(message.minor_units, message.currency)
 

@@ -330,7 +330,7 @@ def transfer_volume(
     return analytics_service_pb2.TransferVolumeRequest(
         start_time=timestamp(start),
         end_time=timestamp(end),
-        interval=analytics_service_pb2.VolumeInterval.Value(f"VOLUME_INTERVAL_{interval.name}"),
+        interval=interval_number(interval),
         currency=currency,
         kinds=[_kind(kind) for kind in kinds],
         min_position=min_position,
@@ -359,3 +359,19 @@ def top_counterparties(
         limit=limit,
         min_position=min_position,
     )
+
+
+def interval_number(
+    width: model.Interval | None,
+) -> analytics_service_pb2.VolumeInterval.ValueType:
+    if width is None:
+        return analytics_service_pb2.VOLUME_INTERVAL_UNSPECIFIED
+    return analytics_service_pb2.VolumeInterval.Value(f"VOLUME_INTERVAL_{width.name}")
+
+
+def times(start: datetime | None, end: datetime | None) -> dict[str, Any]:
+    return {"start_time": _at(start), "end_time": _at(end)}
+
+
+def optional_account(account: model.AccountName | None) -> dict[str, Any]:
+    return {} if account is None else _account(ACCOUNT, account)

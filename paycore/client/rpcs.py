@@ -98,6 +98,11 @@ GET_BALANCE = _rpc(Service.QUERY, _HISTORY, "GetBalance")
 _ANALYTICS = analytics_service_pb2.DESCRIPTOR
 TRANSFER_VOLUME = _rpc(Service.QUERY, _ANALYTICS, "TransferVolume")
 TOP_COUNTERPARTIES = _rpc(Service.QUERY, _ANALYTICS, "TopCounterparties")
+KIND_BREAKDOWN = _rpc(Service.QUERY, _ANALYTICS, "KindBreakdown")
+INSTITUTION_POSITIONS = _rpc(Service.QUERY, _ANALYTICS, "InstitutionPositions")
+ACCOUNT_ACTIVITY = _rpc(Service.QUERY, _ANALYTICS, "AccountActivity")
+DECLINE_STATISTICS = _rpc(Service.QUERY, _ANALYTICS, "DeclineStatistics")
+LATENCY_OF_PROJECTION = _rpc(Service.QUERY, _ANALYTICS, "LatencyOfProjection")
 
 _SIGNING = signing_service_pb2.DESCRIPTOR
 ENROLL_PIN = _rpc(Service.SIGNING, _SIGNING, "EnrollPin")

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from paycore.v1 import account_pb2 as paycore_dot_v1_dot_account__pb2
 from paycore.v1 import freshness_pb2 as paycore_dot_v1_dot_freshness__pb2
@@ -29,27 +30,63 @@ from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 from paycore.v1 import transfer_pb2 as paycore_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"paycore/v1/analytics_service.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paycore/v1/account.proto\x1a\x1apaycore/v1/freshness.proto\x1a\x16paycore/v1/money.proto\x1a\x19paycore/v1/transfer.proto\"\xf4\x01\n\x15TransferVolumeRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08interval\x18\x03 \x01(\x0e\x32\x1a.paycore.v1.VolumeInterval\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\'\n\x05kinds\x18\x05 \x03(\x0e\x32\x18.paycore.v1.TransferKind\x12\x14\n\x0cmin_position\x18\x06 \x01(\t\"m\n\x16TransferVolumeResponse\x12)\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x18.paycore.v1.VolumeBucket\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xa2\x01\n\x0cVolumeBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\"\xfc\x01\n\x18TopCounterpartiesRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x06 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x14\n\x0cmin_position\x18\x05 \x01(\tB\t\n\x07\x61\x63\x63ount\"w\n\x19TopCounterpartiesResponse\x12\x30\n\x0e\x63ounterparties\x18\x01 \x03(\x0b\x32\x18.paycore.v1.Counterparty\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"w\n\x0c\x43ounterparty\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x1f\n\x04sent\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Money\x12#\n\x08received\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money*\x80\x01\n\x0eVolumeInterval\x12\x1f\n\x1bVOLUME_INTERVAL_UNSPECIFIED\x10\x00\x12\x1a\n\x16VOLUME_INTERVAL_MINUTE\x10\x01\x12\x18\n\x14VOLUME_INTERVAL_HOUR\x10\x02\x12\x17\n\x13VOLUME_INTERVAL_DAY\x10\x03\x32\xcd\x01\n\x10\x41nalyticsService\x12W\n\x0eTransferVolume\x12!.paycore.v1.TransferVolumeRequest\x1a\".paycore.v1.TransferVolumeResponse\x12`\n\x11TopCounterparties\x12$.paycore.v1.TopCounterpartiesRequest\x1a%.paycore.v1.TopCounterpartiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"paycore/v1/analytics_service.proto\x12\npaycore.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paycore/v1/account.proto\x1a\x1apaycore/v1/freshness.proto\x1a\x16paycore/v1/money.proto\x1a\x19paycore/v1/transfer.proto\"\xf4\x01\n\x15TransferVolumeRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08interval\x18\x03 \x01(\x0e\x32\x1a.paycore.v1.VolumeInterval\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\'\n\x05kinds\x18\x05 \x03(\x0e\x32\x18.paycore.v1.TransferKind\x12\x14\n\x0cmin_position\x18\x06 \x01(\t\"m\n\x16TransferVolumeResponse\x12)\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x18.paycore.v1.VolumeBucket\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xa2\x01\n\x0cVolumeBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\"\xfc\x01\n\x18TopCounterpartiesRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x06 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x14\n\x0cmin_position\x18\x05 \x01(\tB\t\n\x07\x61\x63\x63ount\"w\n\x19TopCounterpartiesResponse\x12\x30\n\x0e\x63ounterparties\x18\x01 \x03(\x0b\x32\x18.paycore.v1.Counterparty\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"w\n\x0c\x43ounterparty\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x1f\n\x04sent\x18\x03 \x01(\x0b\x32\x11.paycore.v1.Money\x12#\n\x08received\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money\"\xfb\x01\n\x14KindBreakdownRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\naccount_id\x18\x03 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x04 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12\x14\n\x0cmin_position\x18\x06 \x01(\tB\t\n\x07\x61\x63\x63ount\"h\n\x15KindBreakdownResponse\x12%\n\x06totals\x18\x01 \x03(\x0b\x32\x15.paycore.v1.KindTotal\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"o\n\tKindTotal\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x04 \x01(\t\"\xa3\x01\n\x1bInstitutionPositionsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0cmin_position\x18\x04 \x01(\t\"\xa8\x01\n\x1cInstitutionPositionsResponse\x12*\n\x05\x66lows\x18\x01 \x03(\x0b\x32\x1b.paycore.v1.InstitutionFlow\x12\x32\n\tpositions\x18\x02 \x03(\x0b\x32\x1f.paycore.v1.InstitutionPosition\x12(\n\tfreshness\x18\x03 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\x7f\n\x0fInstitutionFlow\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x18\n\x10\x66rom_institution\x18\x02 \x01(\t\x12\x16\n\x0eto_institution\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x05 \x01(\t\"\xa9\x01\n\x13InstitutionPosition\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x13\n\x0binstitution\x18\x02 \x01(\t\x12\x18\n\x10paid_minor_units\x18\x03 \x01(\t\x12\x1c\n\x14received_minor_units\x18\x04 \x01(\t\x12\x17\n\x0fnet_minor_units\x18\x05 \x01(\t\x12\x1a\n\x12within_minor_units\x18\x06 \x01(\t\"\x99\x02\n\x16\x41\x63\x63ountActivityRequest\x12\x14\n\naccount_id\x18\x01 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x02 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08interval\x18\x05 \x01(\x0e\x32\x1a.paycore.v1.VolumeInterval\x12\x14\n\x0cmin_position\x18\x06 \x01(\tB\t\n\x07\x61\x63\x63ount\"\xd2\x01\n\x17\x41\x63\x63ountActivityResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12#\n\x1bopening_balance_minor_units\x18\x02 \x01(\x03\x12+\n\x07\x62uckets\x18\x03 \x03(\x0b\x32\x1a.paycore.v1.ActivityBucket\x12)\n\x05total\x18\x04 \x01(\x0b\x32\x1a.paycore.v1.ActivityBucket\x12(\n\tfreshness\x18\x05 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xc7\x01\n\x0e\x41\x63tivityBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63redit_count\x18\x02 \x01(\x03\x12\x1a\n\x12\x63redit_minor_units\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x62it_count\x18\x04 \x01(\x03\x12\x19\n\x11\x64\x65\x62it_minor_units\x18\x05 \x01(\t\x12#\n\x1b\x63losing_balance_minor_units\x18\x06 \x01(\x03\"\xbd\x02\n\x18\x44\x65\x63lineStatisticsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\naccount_id\x18\x03 \x01(\x03H\x00\x12<\n\x12\x61\x63\x63ount_identifier\x18\x04 \x01(\x0b\x32\x1e.paycore.v1.ExternalIdentifierH\x00\x12\x0e\n\x06\x63lient\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12,\n\x08interval\x18\x07 \x01(\x0e\x32\x1a.paycore.v1.VolumeInterval\x12\x14\n\x0cmin_position\x18\x08 \x01(\tB\t\n\x07\x61\x63\x63ount\"\x9a\x01\n\x19\x44\x65\x63lineStatisticsResponse\x12*\n\x08\x64\x65\x63lines\x18\x01 \x03(\x0b\x32\x18.paycore.v1.DeclineTotal\x12\'\n\x06posted\x18\x02 \x03(\x0b\x32\x17.paycore.v1.PostedTotal\x12(\n\tfreshness\x18\x03 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\xb2\x01\n\x0c\x44\x65\x63lineTotal\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x06 \x01(\t\"\xa1\x01\n\x0bPostedTotal\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\x12\x19\n\x11total_minor_units\x18\x05 \x01(\t\"2\n\x1aLatencyOfProjectionRequest\x12\x14\n\x0cmin_position\x18\x01 \x01(\t\"o\n\x1bLatencyOfProjectionResponse\x12&\n\x05sinks\x18\x01 \x03(\x0b\x32\x17.paycore.v1.SinkLatency\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.paycore.v1.Freshness\"\x81\x01\n\x0bSinkLatency\x12\x0c\n\x04sink\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\x12&\n\x03lag\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06recent\x18\x04 \x01(\x0b\x32\x1a.paycore.v1.LatencySummary\"\x98\x02\n\x0eLatencySummary\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12&\n\x03p50\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03max\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06window\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x80\x01\n\x0eVolumeInterval\x12\x1f\n\x1bVOLUME_INTERVAL_UNSPECIFIED\x10\x00\x12\x1a\n\x16VOLUME_INTERVAL_MINUTE\x10\x01\x12\x18\n\x14VOLUME_INTERVAL_HOUR\x10\x02\x12\x17\n\x13VOLUME_INTERVAL_DAY\x10\x03\x32\xb4\x05\n\x10\x41nalyticsService\x12W\n\x0eTransferVolume\x12!.paycore.v1.TransferVolumeRequest\x1a\".paycore.v1.TransferVolumeResponse\x12`\n\x11TopCounterparties\x12$.paycore.v1.TopCounterpartiesRequest\x1a%.paycore.v1.TopCounterpartiesResponse\x12T\n\rKindBreakdown\x12 .paycore.v1.KindBreakdownRequest\x1a!.paycore.v1.KindBreakdownResponse\x12i\n\x14InstitutionPositions\x12\'.paycore.v1.InstitutionPositionsRequest\x1a(.paycore.v1.InstitutionPositionsResponse\x12Z\n\x0f\x41\x63\x63ountActivity\x12\".paycore.v1.AccountActivityRequest\x1a#.paycore.v1.AccountActivityResponse\x12`\n\x11\x44\x65\x63lineStatistics\x12$.paycore.v1.DeclineStatisticsRequest\x1a%.paycore.v1.DeclineStatisticsResponse\x12\x66\n\x13LatencyOfProjection\x12&.paycore.v1.LatencyOfProjectionRequest\x1a\'.paycore.v1.LatencyOfProjectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.analytics_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VOLUMEINTERVAL']._serialized_start=1209
-  _globals['_VOLUMEINTERVAL']._serialized_end=1337
-  _globals['_TRANSFERVOLUMEREQUEST']._serialized_start=189
-  _globals['_TRANSFERVOLUMEREQUEST']._serialized_end=433
-  _globals['_TRANSFERVOLUMERESPONSE']._serialized_start=435
-  _globals['_TRANSFERVOLUMERESPONSE']._serialized_end=544
-  _globals['_VOLUMEBUCKET']._serialized_start=547
-  _globals['_VOLUMEBUCKET']._serialized_end=709
-  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_start=712
-  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_end=964
-  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_start=966
-  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_end=1085
-  _globals['_COUNTERPARTY']._serialized_start=1087
-  _globals['_COUNTERPARTY']._serialized_end=1206
-  _globals['_ANALYTICSSERVICE']._serialized_start=1340
-  _globals['_ANALYTICSSERVICE']._serialized_end=1545
+  _globals['_VOLUMEINTERVAL']._serialized_start=4453
+  _globals['_VOLUMEINTERVAL']._serialized_end=4581
+  _globals['_TRANSFERVOLUMEREQUEST']._serialized_start=221
+  _globals['_TRANSFERVOLUMEREQUEST']._serialized_end=465
+  _globals['_TRANSFERVOLUMERESPONSE']._serialized_start=467
+  _globals['_TRANSFERVOLUMERESPONSE']._serialized_end=576
+  _globals['_VOLUMEBUCKET']._serialized_start=579
+  _globals['_VOLUMEBUCKET']._serialized_end=741
+  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_start=744
+  _globals['_TOPCOUNTERPARTIESREQUEST']._serialized_end=996
+  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_start=998
+  _globals['_TOPCOUNTERPARTIESRESPONSE']._serialized_end=1117
+  _globals['_COUNTERPARTY']._serialized_start=1119
+  _globals['_COUNTERPARTY']._serialized_end=1238
+  _globals['_KINDBREAKDOWNREQUEST']._serialized_start=1241
+  _globals['_KINDBREAKDOWNREQUEST']._serialized_end=1492
+  _globals['_KINDBREAKDOWNRESPONSE']._serialized_start=1494
+  _globals['_KINDBREAKDOWNRESPONSE']._serialized_end=1598
+  _globals['_KINDTOTAL']._serialized_start=1600
+  _globals['_KINDTOTAL']._serialized_end=1711
+  _globals['_INSTITUTIONPOSITIONSREQUEST']._serialized_start=1714
+  _globals['_INSTITUTIONPOSITIONSREQUEST']._serialized_end=1877
+  _globals['_INSTITUTIONPOSITIONSRESPONSE']._serialized_start=1880
+  _globals['_INSTITUTIONPOSITIONSRESPONSE']._serialized_end=2048
+  _globals['_INSTITUTIONFLOW']._serialized_start=2050
+  _globals['_INSTITUTIONFLOW']._serialized_end=2177
+  _globals['_INSTITUTIONPOSITION']._serialized_start=2180
+  _globals['_INSTITUTIONPOSITION']._serialized_end=2349
+  _globals['_ACCOUNTACTIVITYREQUEST']._serialized_start=2352
+  _globals['_ACCOUNTACTIVITYREQUEST']._serialized_end=2633
+  _globals['_ACCOUNTACTIVITYRESPONSE']._serialized_start=2636
+  _globals['_ACCOUNTACTIVITYRESPONSE']._serialized_end=2846
+  _globals['_ACTIVITYBUCKET']._serialized_start=2849
+  _globals['_ACTIVITYBUCKET']._serialized_end=3048
+  _globals['_DECLINESTATISTICSREQUEST']._serialized_start=3051
+  _globals['_DECLINESTATISTICSREQUEST']._serialized_end=3368
+  _globals['_DECLINESTATISTICSRESPONSE']._serialized_start=3371
+  _globals['_DECLINESTATISTICSRESPONSE']._serialized_end=3525
+  _globals['_DECLINETOTAL']._serialized_start=3528
+  _globals['_DECLINETOTAL']._serialized_end=3706
+  _globals['_POSTEDTOTAL']._serialized_start=3709
+  _globals['_POSTEDTOTAL']._serialized_end=3870
+  _globals['_LATENCYOFPROJECTIONREQUEST']._serialized_start=3872
+  _globals['_LATENCYOFPROJECTIONREQUEST']._serialized_end=3922
+  _globals['_LATENCYOFPROJECTIONRESPONSE']._serialized_start=3924
+  _globals['_LATENCYOFPROJECTIONRESPONSE']._serialized_end=4035
+  _globals['_SINKLATENCY']._serialized_start=4038
+  _globals['_SINKLATENCY']._serialized_end=4167
+  _globals['_LATENCYSUMMARY']._serialized_start=4170
+  _globals['_LATENCYSUMMARY']._serialized_end=4450
+  _globals['_ANALYTICSSERVICE']._serialized_start=4584
+  _globals['_ANALYTICSSERVICE']._serialized_end=5276
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -36,7 +37,7 @@ class _VolumeIntervalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Volume
     VOLUME_INTERVAL_DAY: _VolumeInterval.ValueType  # 3
 
 class VolumeInterval(_VolumeInterval, metaclass=_VolumeIntervalEnumTypeWrapper):
-    """Width of a volume bucket."""
+    """Width of a bucket of time. Buckets are aligned to UTC."""
 
 VOLUME_INTERVAL_UNSPECIFIED: VolumeInterval.ValueType  # 0
 VOLUME_INTERVAL_MINUTE: VolumeInterval.ValueType  # 1
@@ -242,3 +243,649 @@ class Counterparty(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Counterparty: _TypeAlias = Counterparty  # noqa: Y015
+
+@_typing.final
+class KindBreakdownRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    currency: _builtins.str
+    """All when empty."""
+    min_position: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        currency: _builtins.str = ...,
+        min_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "currency", b"currency", "end_time", b"end_time", "min_position", b"min_position", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___KindBreakdownRequest: _TypeAlias = KindBreakdownRequest  # noqa: Y015
+
+@_typing.final
+class KindBreakdownResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTALS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___KindTotal]:
+        """Ordered by currency, kind; of all that moves money, so neither HOLD nor RELEASE."""
+
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    def __init__(
+        self,
+        *,
+        totals: _abc.Iterable[Global___KindTotal] | None = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KindBreakdownResponse: _TypeAlias = KindBreakdownResponse  # noqa: Y015
+
+@_typing.final
+class KindTotal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    kind: _transfer_pb2.TransferKind.ValueType
+    count: _builtins.int
+    total_minor_units: _builtins.str
+    """Exact, in minor units, in decimal: it may exceed int64."""
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        kind: _transfer_pb2.TransferKind.ValueType = ...,
+        count: _builtins.int = ...,
+        total_minor_units: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "currency", b"currency", "kind", b"kind", "total_minor_units", b"total_minor_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KindTotal: _TypeAlias = KindTotal  # noqa: Y015
+
+@_typing.final
+class InstitutionPositionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """All when empty."""
+    min_position: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        currency: _builtins.str = ...,
+        min_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "end_time", b"end_time", "min_position", b"min_position", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstitutionPositionsRequest: _TypeAlias = InstitutionPositionsRequest  # noqa: Y015
+
+@_typing.final
+class InstitutionPositionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOWS_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flows(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstitutionFlow]:
+        """Ordered by currency, from_institution, to_institution; at most 20,000."""
+
+    @_builtins.property
+    def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstitutionPosition]:
+        """Ordered by currency, institution. The nets of a currency add up to zero."""
+
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    def __init__(
+        self,
+        *,
+        flows: _abc.Iterable[Global___InstitutionFlow] | None = ...,
+        positions: _abc.Iterable[Global___InstitutionPosition] | None = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flows", b"flows", "freshness", b"freshness", "positions", b"positions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstitutionPositionsResponse: _TypeAlias = InstitutionPositionsResponse  # noqa: Y015
+
+@_typing.final
+class InstitutionFlow(_message.Message):
+    """Money that moved from accounts of one institution to accounts of another, or of the same one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    FROM_INSTITUTION_FIELD_NUMBER: _builtins.int
+    TO_INSTITUTION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    from_institution: _builtins.str
+    to_institution: _builtins.str
+    count: _builtins.int
+    total_minor_units: _builtins.str
+    """Exact, in minor units, in decimal: it may exceed int64."""
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        from_institution: _builtins.str = ...,
+        to_institution: _builtins.str = ...,
+        count: _builtins.int = ...,
+        total_minor_units: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "currency", b"currency", "from_institution", b"from_institution", "to_institution", b"to_institution", "total_minor_units", b"total_minor_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstitutionFlow: _TypeAlias = InstitutionFlow  # noqa: Y015
+
+@_typing.final
+class InstitutionPosition(_message.Message):
+    """Figures in minor units, in decimal: they may exceed int64."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    PAID_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    RECEIVED_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    NET_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    WITHIN_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    institution: _builtins.str
+    paid_minor_units: _builtins.str
+    """To accounts of other institutions."""
+    received_minor_units: _builtins.str
+    """From accounts of other institutions."""
+    net_minor_units: _builtins.str
+    """received - paid: what others owe this institution; negative where it owes."""
+    within_minor_units: _builtins.str
+    """Between its own accounts: no part of the figures above."""
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        institution: _builtins.str = ...,
+        paid_minor_units: _builtins.str = ...,
+        received_minor_units: _builtins.str = ...,
+        net_minor_units: _builtins.str = ...,
+        within_minor_units: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "institution", b"institution", "net_minor_units", b"net_minor_units", "paid_minor_units", b"paid_minor_units", "received_minor_units", b"received_minor_units", "within_minor_units", b"within_minor_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstitutionPosition: _TypeAlias = InstitutionPosition  # noqa: Y015
+
+@_typing.final
+class AccountActivityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    interval: Global___VolumeInterval.ValueType
+    """Required."""
+    min_position: _builtins.str
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Required: the number of buckets is bounded (at most 2,000)."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        interval: Global___VolumeInterval.ValueType = ...,
+        min_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "interval", b"interval", "min_position", b"min_position", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___AccountActivityRequest: _TypeAlias = AccountActivityRequest  # noqa: Y015
+
+@_typing.final
+class AccountActivityResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OPENING_BALANCE_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    opening_balance_minor_units: _builtins.int
+    """Balance before the first transfer of this time, in minor units."""
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityBucket]:
+        """Ordered by time; intervals without transfers are left out, and the balance stays as it was."""
+
+    @_builtins.property
+    def total(self) -> Global___ActivityBucket:
+        """Over all buckets; its start_time is that of the request. opening + credits - debits = closing,
+        checked before it is sent.
+        """
+
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        opening_balance_minor_units: _builtins.int = ...,
+        buckets: _abc.Iterable[Global___ActivityBucket] | None = ...,
+        total: Global___ActivityBucket | None = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "currency", b"currency", "freshness", b"freshness", "opening_balance_minor_units", b"opening_balance_minor_units", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountActivityResponse: _TypeAlias = AccountActivityResponse  # noqa: Y015
+
+@_typing.final
+class ActivityBucket(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CREDIT_COUNT_FIELD_NUMBER: _builtins.int
+    CREDIT_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    DEBIT_COUNT_FIELD_NUMBER: _builtins.int
+    DEBIT_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    CLOSING_BALANCE_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    credit_count: _builtins.int
+    credit_minor_units: _builtins.str
+    """Exact, in minor units, in decimal: it may exceed int64."""
+    debit_count: _builtins.int
+    debit_minor_units: _builtins.str
+    closing_balance_minor_units: _builtins.int
+    """After the last transfer of the bucket, in minor units."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        credit_count: _builtins.int = ...,
+        credit_minor_units: _builtins.str = ...,
+        debit_count: _builtins.int = ...,
+        debit_minor_units: _builtins.str = ...,
+        closing_balance_minor_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing_balance_minor_units", b"closing_balance_minor_units", "credit_count", b"credit_count", "credit_minor_units", b"credit_minor_units", "debit_count", b"debit_count", "debit_minor_units", b"debit_minor_units", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivityBucket: _TypeAlias = ActivityBucket  # noqa: Y015
+
+@_typing.final
+class DeclineStatisticsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    client: _builtins.str
+    """Who asked, as named by its certificate. All when empty."""
+    currency: _builtins.str
+    """All when empty."""
+    interval: Global___VolumeInterval.ValueType
+    """One bucket over all of the time when unspecified."""
+    min_position: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Required where there is an interval."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        client: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        interval: Global___VolumeInterval.ValueType = ...,
+        min_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "client", b"client", "currency", b"currency", "end_time", b"end_time", "interval", b"interval", "min_position", b"min_position", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___DeclineStatisticsRequest: _TypeAlias = DeclineStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class DeclineStatisticsResponse(_message.Message):
+    """Both lists are of the same time, payers, client and currency. Declines are the payer's business,
+    so both count only what the caller sees as being of the payer's side, or asked for itself.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECLINES_FIELD_NUMBER: _builtins.int
+    POSTED_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def declines(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeclineTotal]:
+        """Ordered by time, currency, kind, reason."""
+
+    @_builtins.property
+    def posted(self) -> _containers.RepeatedCompositeFieldContainer[Global___PostedTotal]:
+        """What was posted, HOLD and RELEASE included. Ordered by time, currency, kind. A decline rate is
+        declines / (declines + posted) of a kind.
+        """
+
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    def __init__(
+        self,
+        *,
+        declines: _abc.Iterable[Global___DeclineTotal] | None = ...,
+        posted: _abc.Iterable[Global___PostedTotal] | None = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declines", b"declines", "freshness", b"freshness", "posted", b"posted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineStatisticsResponse: _TypeAlias = DeclineStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class DeclineTotal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    kind: _transfer_pb2.TransferKind.ValueType
+    reason: _builtins.str
+    """As in ErrorInfo, such as INSUFFICIENT_FUNDS."""
+    count: _builtins.int
+    total_minor_units: _builtins.str
+    """Exact sum of the amounts asked for, in minor units, in decimal: it may exceed int64."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset without an interval."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        currency: _builtins.str = ...,
+        kind: _transfer_pb2.TransferKind.ValueType = ...,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+        total_minor_units: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "currency", b"currency", "kind", b"kind", "reason", b"reason", "start_time", b"start_time", "total_minor_units", b"total_minor_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineTotal: _TypeAlias = DeclineTotal  # noqa: Y015
+
+@_typing.final
+class PostedTotal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    kind: _transfer_pb2.TransferKind.ValueType
+    count: _builtins.int
+    total_minor_units: _builtins.str
+    """Exact, in minor units, in decimal: it may exceed int64."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset without an interval."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        currency: _builtins.str = ...,
+        kind: _transfer_pb2.TransferKind.ValueType = ...,
+        count: _builtins.int = ...,
+        total_minor_units: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "currency", b"currency", "kind", b"kind", "start_time", b"start_time", "total_minor_units", b"total_minor_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostedTotal: _TypeAlias = PostedTotal  # noqa: Y015
+
+@_typing.final
+class LatencyOfProjectionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    min_position: _builtins.str
+    def __init__(
+        self,
+        *,
+        min_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_position", b"min_position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatencyOfProjectionRequest: _TypeAlias = LatencyOfProjectionRequest  # noqa: Y015
+
+@_typing.final
+class LatencyOfProjectionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINKS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sinks(self) -> _containers.RepeatedCompositeFieldContainer[Global___SinkLatency]:
+        """One for each sink that tells its readers how far it is."""
+
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    def __init__(
+        self,
+        *,
+        sinks: _abc.Iterable[Global___SinkLatency] | None = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "sinks", b"sinks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatencyOfProjectionResponse: _TypeAlias = LatencyOfProjectionResponse  # noqa: Y015
+
+@_typing.final
+class SinkLatency(_message.Message):
+    """How long after it was written to the ledger a sink could show what a transaction did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINK_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
+    RECENT_FIELD_NUMBER: _builtins.int
+    sink: _builtins.str
+    """As in the projector's checkpoints, such as "elasticsearch"."""
+    position: _builtins.str
+    @_builtins.property
+    def lag(self) -> _duration_pb2.Duration:
+        """Age of that position now; absent while the sink holds nothing of the journal."""
+
+    @_builtins.property
+    def recent(self) -> Global___LatencySummary:
+        """Over the transactions that the sink could show last; absent where it measured none."""
+
+    def __init__(
+        self,
+        *,
+        sink: _builtins.str = ...,
+        position: _builtins.str = ...,
+        lag: _duration_pb2.Duration | None = ...,
+        recent: Global___LatencySummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "recent", b"recent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "position", b"position", "recent", b"recent", "sink", b"sink"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SinkLatency: _TypeAlias = SinkLatency  # noqa: Y015
+
+@_typing.final
+class LatencySummary(_message.Message):
+    """Percentiles are at most a tenth above the exact ones, never below; the maximum is exact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Transactions measured."""
+    @_builtins.property
+    def p50(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def p99(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def max(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """The stretch of time that was looked at."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        p50: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+        p99: _duration_pb2.Duration | None = ...,
+        max: _duration_pb2.Duration | None = ...,
+        window: _duration_pb2.Duration | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "max", b"max", "p50", b"p50", "p95", b"p95", "p99", b"p99", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "end_time", b"end_time", "max", b"max", "p50", b"p50", "p95", b"p95", "p99", b"p99", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatencySummary: _TypeAlias = LatencySummary  # noqa: Y015

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class AnalyticsServiceStub:
-    """Answers how much. Served by the query service from the index; sums are exact integers and always
-    per currency.
+    """Answers how much. Served by the query service from the index, over what the caller may see. Sums
+    are exact integers of minor units and always per currency; where they may exceed int64 they are
+    decimal texts. Times are [start, end) in UTC; an absent bound leaves that side open.
     """
 
     def __init__(self, channel):
@@ -46,11 +47,37 @@ class AnalyticsServiceStub:
                 request_serializer=paycore_dot_v1_dot_analytics__service__pb2.TopCounterpartiesRequest.SerializeToString,
                 response_deserializer=paycore_dot_v1_dot_analytics__service__pb2.TopCounterpartiesResponse.FromString,
                 _registered_method=True)
+        self.KindBreakdown = channel.unary_unary(
+                '/paycore.v1.AnalyticsService/KindBreakdown',
+                request_serializer=paycore_dot_v1_dot_analytics__service__pb2.KindBreakdownRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_analytics__service__pb2.KindBreakdownResponse.FromString,
+                _registered_method=True)
+        self.InstitutionPositions = channel.unary_unary(
+                '/paycore.v1.AnalyticsService/InstitutionPositions',
+                request_serializer=paycore_dot_v1_dot_analytics__service__pb2.InstitutionPositionsRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_analytics__service__pb2.InstitutionPositionsResponse.FromString,
+                _registered_method=True)
+        self.AccountActivity = channel.unary_unary(
+                '/paycore.v1.AnalyticsService/AccountActivity',
+                request_serializer=paycore_dot_v1_dot_analytics__service__pb2.AccountActivityRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_analytics__service__pb2.AccountActivityResponse.FromString,
+                _registered_method=True)
+        self.DeclineStatistics = channel.unary_unary(
+                '/paycore.v1.AnalyticsService/DeclineStatistics',
+                request_serializer=paycore_dot_v1_dot_analytics__service__pb2.DeclineStatisticsRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_analytics__service__pb2.DeclineStatisticsResponse.FromString,
+                _registered_method=True)
+        self.LatencyOfProjection = channel.unary_unary(
+                '/paycore.v1.AnalyticsService/LatencyOfProjection',
+                request_serializer=paycore_dot_v1_dot_analytics__service__pb2.LatencyOfProjectionRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_analytics__service__pb2.LatencyOfProjectionResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyticsServiceServicer:
-    """Answers how much. Served by the query service from the index; sums are exact integers and always
-    per currency.
+    """Answers how much. Served by the query service from the index, over what the caller may see. Sums
+    are exact integers of minor units and always per currency; where they may exceed int64 they are
+    decimal texts. Times are [start, end) in UTC; an absent bound leaves that side open.
     """
 
     def TransferVolume(self, request, context):
@@ -62,6 +89,42 @@ class AnalyticsServiceServicer:
 
     def TopCounterparties(self, request, context):
         """With whom an account exchanges most, in money that moved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KindBreakdown(self, request, context):
+        """Count and sum per currency and kind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InstitutionPositions(self, request, context):
+        """What moved from each institution to each, and what each paid, received and owes: the figures
+        of a settlement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AccountActivity(self, request, context):
+        """What an account was credited and debited per interval, and its balance after each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineStatistics(self, request, context):
+        """Stored declines by reason, beside what was posted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LatencyOfProjection(self, request, context):
+        """How far the read side is behind the ledger, and was over the last minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,6 +143,31 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
                     request_deserializer=paycore_dot_v1_dot_analytics__service__pb2.TopCounterpartiesRequest.FromString,
                     response_serializer=paycore_dot_v1_dot_analytics__service__pb2.TopCounterpartiesResponse.SerializeToString,
             ),
+            'KindBreakdown': grpc.unary_unary_rpc_method_handler(
+                    servicer.KindBreakdown,
+                    request_deserializer=paycore_dot_v1_dot_analytics__service__pb2.KindBreakdownRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_analytics__service__pb2.KindBreakdownResponse.SerializeToString,
+            ),
+            'InstitutionPositions': grpc.unary_unary_rpc_method_handler(
+                    servicer.InstitutionPositions,
+                    request_deserializer=paycore_dot_v1_dot_analytics__service__pb2.InstitutionPositionsRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_analytics__service__pb2.InstitutionPositionsResponse.SerializeToString,
+            ),
+            'AccountActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.AccountActivity,
+                    request_deserializer=paycore_dot_v1_dot_analytics__service__pb2.AccountActivityRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_analytics__service__pb2.AccountActivityResponse.SerializeToString,
+            ),
+            'DeclineStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineStatistics,
+                    request_deserializer=paycore_dot_v1_dot_analytics__service__pb2.DeclineStatisticsRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_analytics__service__pb2.DeclineStatisticsResponse.SerializeToString,
+            ),
+            'LatencyOfProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.LatencyOfProjection,
+                    request_deserializer=paycore_dot_v1_dot_analytics__service__pb2.LatencyOfProjectionRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_analytics__service__pb2.LatencyOfProjectionResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'paycore.v1.AnalyticsService', rpc_method_handlers)
@@ -89,8 +177,9 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsService:
-    """Answers how much. Served by the query service from the index; sums are exact integers and always
-    per currency.
+    """Answers how much. Served by the query service from the index, over what the caller may see. Sums
+    are exact integers of minor units and always per currency; where they may exceed int64 they are
+    decimal texts. Times are [start, end) in UTC; an absent bound leaves that side open.
     """
 
     @staticmethod
@@ -137,6 +226,141 @@ class AnalyticsService:
             '/paycore.v1.AnalyticsService/TopCounterparties',
             paycore_dot_v1_dot_analytics__service__pb2.TopCounterpartiesRequest.SerializeToString,
             paycore_dot_v1_dot_analytics__service__pb2.TopCounterpartiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KindBreakdown(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AnalyticsService/KindBreakdown',
+            paycore_dot_v1_dot_analytics__service__pb2.KindBreakdownRequest.SerializeToString,
+            paycore_dot_v1_dot_analytics__service__pb2.KindBreakdownResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstitutionPositions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AnalyticsService/InstitutionPositions',
+            paycore_dot_v1_dot_analytics__service__pb2.InstitutionPositionsRequest.SerializeToString,
+            paycore_dot_v1_dot_analytics__service__pb2.InstitutionPositionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AccountActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AnalyticsService/AccountActivity',
+            paycore_dot_v1_dot_analytics__service__pb2.AccountActivityRequest.SerializeToString,
+            paycore_dot_v1_dot_analytics__service__pb2.AccountActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AnalyticsService/DeclineStatistics',
+            paycore_dot_v1_dot_analytics__service__pb2.DeclineStatisticsRequest.SerializeToString,
+            paycore_dot_v1_dot_analytics__service__pb2.DeclineStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LatencyOfProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.AnalyticsService/LatencyOfProjection',
+            paycore_dot_v1_dot_analytics__service__pb2.LatencyOfProjectionRequest.SerializeToString,
+            paycore_dot_v1_dot_analytics__service__pb2.LatencyOfProjectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsServiceStub:
-    """Answers how much. Served by the query service from the index; sums are exact integers and always
-    per currency.
+    """Answers how much. Served by the query service from the index, over what the caller may see. Sums
+    are exact integers of minor units and always per currency; where they may exceed int64 they are
+    decimal texts. Times are [start, end) in UTC; an absent bound leaves that side open.
     """
 
     @_typing.overload
@@ -39,11 +40,24 @@ class AnalyticsServiceStub:
     """Count and sum per interval, currency and kind."""
     TopCounterparties: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.TopCounterpartiesRequest, _analytics_service_pb2.TopCounterpartiesResponse]
     """With whom an account exchanges most, in money that moved."""
+    KindBreakdown: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.KindBreakdownRequest, _analytics_service_pb2.KindBreakdownResponse]
+    """Count and sum per currency and kind."""
+    InstitutionPositions: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.InstitutionPositionsRequest, _analytics_service_pb2.InstitutionPositionsResponse]
+    """What moved from each institution to each, and what each paid, received and owes: the figures
+    of a settlement.
+    """
+    AccountActivity: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.AccountActivityRequest, _analytics_service_pb2.AccountActivityResponse]
+    """What an account was credited and debited per interval, and its balance after each."""
+    DeclineStatistics: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.DeclineStatisticsRequest, _analytics_service_pb2.DeclineStatisticsResponse]
+    """Stored declines by reason, beside what was posted."""
+    LatencyOfProjection: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.LatencyOfProjectionRequest, _analytics_service_pb2.LatencyOfProjectionResponse]
+    """How far the read side is behind the ledger, and was over the last minutes."""
 
 @_typing.type_check_only
 class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
-    """Answers how much. Served by the query service from the index; sums are exact integers and always
-    per currency.
+    """Answers how much. Served by the query service from the index, over what the caller may see. Sums
+    are exact integers of minor units and always per currency; where they may exceed int64 they are
+    decimal texts. Times are [start, end) in UTC; an absent bound leaves that side open.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -51,10 +65,23 @@ class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
     """Count and sum per interval, currency and kind."""
     TopCounterparties: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.TopCounterpartiesRequest, _analytics_service_pb2.TopCounterpartiesResponse]  # type: ignore[assignment]
     """With whom an account exchanges most, in money that moved."""
+    KindBreakdown: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.KindBreakdownRequest, _analytics_service_pb2.KindBreakdownResponse]  # type: ignore[assignment]
+    """Count and sum per currency and kind."""
+    InstitutionPositions: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.InstitutionPositionsRequest, _analytics_service_pb2.InstitutionPositionsResponse]  # type: ignore[assignment]
+    """What moved from each institution to each, and what each paid, received and owes: the figures
+    of a settlement.
+    """
+    AccountActivity: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.AccountActivityRequest, _analytics_service_pb2.AccountActivityResponse]  # type: ignore[assignment]
+    """What an account was credited and debited per interval, and its balance after each."""
+    DeclineStatistics: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.DeclineStatisticsRequest, _analytics_service_pb2.DeclineStatisticsResponse]  # type: ignore[assignment]
+    """Stored declines by reason, beside what was posted."""
+    LatencyOfProjection: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.LatencyOfProjectionRequest, _analytics_service_pb2.LatencyOfProjectionResponse]  # type: ignore[assignment]
+    """How far the read side is behind the ledger, and was over the last minutes."""
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers how much. Served by the query service from the index; sums are exact integers and always
-    per currency.
+    """Answers how much. Served by the query service from the index, over what the caller may see. Sums
+    are exact integers of minor units and always per currency; where they may exceed int64 they are
+    decimal texts. Times are [start, end) in UTC; an absent bound leaves that side open.
     """
 
     @_abc_1.abstractmethod
@@ -72,5 +99,47 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_analytics_service_pb2.TopCounterpartiesResponse, _abc.Awaitable[_analytics_service_pb2.TopCounterpartiesResponse]]:
         """With whom an account exchanges most, in money that moved."""
+
+    @_abc_1.abstractmethod
+    def KindBreakdown(
+        self,
+        request: _analytics_service_pb2.KindBreakdownRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_service_pb2.KindBreakdownResponse, _abc.Awaitable[_analytics_service_pb2.KindBreakdownResponse]]:
+        """Count and sum per currency and kind."""
+
+    @_abc_1.abstractmethod
+    def InstitutionPositions(
+        self,
+        request: _analytics_service_pb2.InstitutionPositionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_service_pb2.InstitutionPositionsResponse, _abc.Awaitable[_analytics_service_pb2.InstitutionPositionsResponse]]:
+        """What moved from each institution to each, and what each paid, received and owes: the figures
+        of a settlement.
+        """
+
+    @_abc_1.abstractmethod
+    def AccountActivity(
+        self,
+        request: _analytics_service_pb2.AccountActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_service_pb2.AccountActivityResponse, _abc.Awaitable[_analytics_service_pb2.AccountActivityResponse]]:
+        """What an account was credited and debited per interval, and its balance after each."""
+
+    @_abc_1.abstractmethod
+    def DeclineStatistics(
+        self,
+        request: _analytics_service_pb2.DeclineStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_service_pb2.DeclineStatisticsResponse, _abc.Awaitable[_analytics_service_pb2.DeclineStatisticsResponse]]:
+        """Stored declines by reason, beside what was posted."""
+
+    @_abc_1.abstractmethod
+    def LatencyOfProjection(
+        self,
+        request: _analytics_service_pb2.LatencyOfProjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_service_pb2.LatencyOfProjectionResponse, _abc.Awaitable[_analytics_service_pb2.LatencyOfProjectionResponse]]:
+        """How far the read side is behind the ledger, and was over the last minutes."""
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

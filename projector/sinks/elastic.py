@@ -13,6 +13,7 @@ from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from paycore.runtime.elastic import ElasticAddress, open_client
 from projector.batch import Batch, Document
+from projector.lag_window import LagWindow
 from projector.metrics import BULK_SECONDS, DOCUMENTS, LAG_SECONDS, REFRESH_SECONDS
 from projector.readiness import Readiness
 from projector.sinks import Rejection
@@ -83,6 +84,7 @@ class ElasticSink:
         self._sent = SentVersions()
         self._seen = Position(0, 0, 0)
         self._unseen_us: list[int] = []
+        self._lags = LagWindow(clock)
         # What an earlier session indexed may not have been refreshed.
         self._refresh_needed = True
         self._refreshed_s = 0.0
@@ -213,14 +215,18 @@ class ElasticSink:
         self._refreshed_s = self._clock.monotonic_s()
         self._refreshed_us = self._clock.now_us()
         for written_us in self._unseen_us:
-            LAG_SECONDS.observe(max(0, self._refreshed_us - written_us) / 1e6)
+            lag_us = max(0, self._refreshed_us - written_us)
+            LAG_SECONDS.observe(lag_us / 1e6)
+            self._lags.observe(lag_us)
         self._unseen_us.clear()
 
     async def _tell(self, batch: Batch) -> None:
         """Write the positions document: everything up to `batch` was refreshed."""
         # A session that begins before the position told last indexes again what is there.
         self._seen = max(self._seen, batch.position)
-        await self._position.write(self._seen, self._refreshed_us, batch.source_time_us)
+        await self._position.write(
+            self._seen, self._refreshed_us, batch.source_time_us, self._lags.summary()
+        )
         self._position_written_s = self._clock.monotonic_s()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from elasticsearch import AsyncElasticsearch, ConflictError, NotFoundError
 
 from paycore.domain.position import Position
 from projector.errors import EpochChangedError, SinkLostError
+from projector.lag_window import LagSummary
 from projector.sinks.elastic_requests import Persistence
 
 
@@ -50,9 +53,20 @@ class PositionDocument:
         )
         self._seq_no, self._primary_term = reply["_seq_no"], reply["_primary_term"]
 
-    async def write(self, position: Position, refreshed_at_us: int, source_time_us: int) -> None:
-        """Replace the document. Raises SinkLostError when another copy is in its place, or none."""
+    async def write(
+        self,
+        position: Position,
+        refreshed_at_us: int,
+        source_time_us: int,
+        lag: LagSummary | None = None,
+    ) -> None:
+        """Replace the document; `lag` is for readers who ask how late the sink was lately.
+
+        Raises SinkLostError when another copy is in its place, or none.
+        """
         document = _document(position, refreshed_at_us, source_time_us)
+        if lag is not None:
+            document["lag"] = lag._asdict()
 
         async def attempt() -> None:
             try:
@@ -72,17 +86,17 @@ class PositionDocument:
 
         await self._persistence.request("position", attempt)
 
-    async def _find(self) -> dict[str, int] | None:
+    async def _find(self) -> dict[str, Any] | None:
         try:
             found = await self._client.get(index=self._index, id=self._sink, realtime=True)
         except NotFoundError:
             return None
         self._seq_no, self._primary_term = found["_seq_no"], found["_primary_term"]
-        source: dict[str, int] = found["_source"]
+        source: dict[str, Any] = found["_source"]
         return source
 
 
-def _document(position: Position, refreshed_at_us: int, source_time_us: int) -> dict[str, int]:
+def _document(position: Position, refreshed_at_us: int, source_time_us: int) -> dict[str, Any]:
     return {
         "epoch": position.epoch,
         "xid": position.xid,

@@ -20,6 +20,16 @@ from query_service.readers.records import (
     TransferRecord,
     VolumeTotal,
 )
+from query_service.readers.statistics import (
+    Activity,
+    ActivityFilter,
+    DeclineFilter,
+    DeclineStatistics,
+    InstitutionFlow,
+    KindTotal,
+    SinkLatency,
+    Stretch,
+)
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -129,8 +139,11 @@ class HistoryReader(AccountReader, Protocol):
         ...
 
 
-class AnalyticsReader(AccountReader, Protocol):
-    """Answers how much, exactly."""
+class AnalyticsReader(Protocol):
+    """Answers how much, exactly.
+
+    Whoever asks by account must know that its caller may read the account.
+    """
 
     async def volume(
         self, wanted: VolumeFilter, viewer: Viewer, terms: ReadTerms
@@ -150,6 +163,43 @@ class AnalyticsReader(AccountReader, Protocol):
         """
         ...
 
+    async def kinds(
+        self, stretch: Stretch, account: AccountId | None, viewer: Viewer, terms: ReadTerms
+    ) -> Answer[list[KindTotal]]:
+        """Totals of what moved, by (currency, kind): of `account`, or of what `viewer` may see."""
+        ...
+
+    async def flows(
+        self, stretch: Stretch, viewer: Viewer, terms: ReadTerms
+    ) -> Answer[list[InstitutionFlow]]:
+        """What moved from institution to institution, by (currency, payer, payee).
+
+        Raises INVALID_FIELD when there are more than MAX_FLOWS.
+        """
+        ...
+
+    async def activity(self, wanted: ActivityFilter, terms: ReadTerms) -> Answer[Activity]:
+        """What an account was credited and debited, with its balances.
+
+        Raises INDEX_BEHIND where they do not add up, because transfers are missing as yet.
+        """
+        ...
+
+    async def declines(
+        self, wanted: DeclineFilter, viewer: Viewer, terms: ReadTerms
+    ) -> Answer[DeclineStatistics]:
+        """Declines and what was posted, of a payer, or of what `viewer` sees as the payer's side.
+
+        Raises INVALID_FIELD when there are more than MAX_DECLINE_TOTALS.
+        """
+        ...
+
+    async def latencies(self, terms: ReadTerms) -> Answer[list[SinkLatency]]:
+        """How far each sink is that tells, and how late it was lately."""
+        ...
+
 
 MAX_VOLUME_TOTALS = 20_000
+MAX_FLOWS = 20_000
+MAX_DECLINE_TOTALS = 20_000
 MAX_COUNTERPARTIES = 50_000

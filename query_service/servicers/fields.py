@@ -120,8 +120,12 @@ class Fields:
 
     def reference(self, field: str, value: str) -> str | None:
         """At most MAX_REFERENCE printable characters, or empty for any."""
-        if len(value) > MAX_REFERENCE:
-            self.refuse(field, f"at most {MAX_REFERENCE} characters")
+        return self.printable(field, value, MAX_REFERENCE)
+
+    def printable(self, field: str, value: str, most: int) -> str | None:
+        """At most so many printable characters, or empty for any."""
+        if len(value) > most:
+            self.refuse(field, f"at most {most} characters")
         elif not value.isprintable():
             self.refuse(field, "must be printable characters")
         return value or None

@@ -7,11 +7,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
-from paycore.v1 import actor_pb2, analytics_service_pb2, freshness_pb2, money_pb2, transfer_pb2
+from paycore.v1 import actor_pb2, freshness_pb2, money_pb2, transfer_pb2
 from query_service.readers.port import Freshness
-from query_service.readers.records import CounterpartyTotal, TransferRecord, VolumeTotal
+from query_service.readers.records import TransferRecord
 
-_KINDS = {
+KINDS = {
     kind: transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind.value}") for kind in TransferKind
 }
 _STATES = {
@@ -31,7 +31,7 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
     """A transfer or a stored decline; None among its figures stays absent."""
     message = transfer_pb2.Transfer(
         id=record.id,
-        kind=_KINDS[record.kind],
+        kind=KINDS[record.kind],
         state=_STATES[record.state],
         debit_account_id=record.debit_account,
         credit_account_id=record.credit_account,
@@ -76,27 +76,6 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
             transfer_pb2.Decline(reason=record.decline_reason, metadata=record.decline_figures)
         )
     return message
-
-
-def volume_bucket(total: VolumeTotal) -> analytics_service_pb2.VolumeBucket:
-    """One interval, currency and kind."""
-    return analytics_service_pb2.VolumeBucket(
-        start_time=timestamp(total.start_us),
-        kind=_KINDS[total.kind],
-        count=total.transfers,
-        total_minor_units=str(total.total),
-        currency=total.currency,
-    )
-
-
-def counterparty(total: CounterpartyTotal, currency: str) -> analytics_service_pb2.Counterparty:
-    """One counterparty. Raises ValueError when a sum does not fit int64."""
-    return analytics_service_pb2.Counterparty(
-        account_id=total.account,
-        count=total.transfers,
-        sent=money_pb2.Money(minor_units=total.sent, currency=currency),
-        received=money_pb2.Money(minor_units=total.received, currency=currency),
-    )
 
 
 def freshness(value: Freshness) -> freshness_pb2.Freshness:

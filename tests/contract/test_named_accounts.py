@@ -133,6 +133,23 @@ def counterparties(account: Name, _: Name) -> analytics_service_pb2.TopCounterpa
     return analytics_service_pb2.TopCounterpartiesRequest(**at(ACCOUNT, account))
 
 
+def kinds(account: Name, _: Name) -> analytics_service_pb2.KindBreakdownRequest:
+    return analytics_service_pb2.KindBreakdownRequest(**at(ACCOUNT, account))
+
+
+def activity(account: Name, _: Name) -> analytics_service_pb2.AccountActivityRequest:
+    request = analytics_service_pb2.AccountActivityRequest(
+        interval=analytics_service_pb2.VOLUME_INTERVAL_DAY, **at(ACCOUNT, account)
+    )
+    request.start_time.FromSeconds(0)
+    request.end_time.FromSeconds(86_400)
+    return request
+
+
+def declines(account: Name, _: Name) -> analytics_service_pb2.DeclineStatisticsRequest:
+    return analytics_service_pb2.DeclineStatisticsRequest(**at(ACCOUNT, account))
+
+
 class Place(NamedTuple):
     """A call that names accounts, and who makes it."""
 
@@ -154,6 +171,9 @@ PLACES = [
     Place("app", "history", "GetBalance", balance, both=False),
     Place("app", "history", "ListTransfers", listed),
     Place("app", "analytics", "TopCounterparties", counterparties, both=False),
+    Place("app", "analytics", "KindBreakdown", kinds, both=False),
+    Place("app", "analytics", "AccountActivity", activity, both=False),
+    Place("app", "analytics", "DeclineStatistics", declines, both=False),
 ]
 
 

@@ -1,4 +1,4 @@
-"""From documents and buckets of the index to records."""
+"""From documents of the index to records."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from paycore.domain.accounts import AccountId
-from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.money import Currency, Minor
 from paycore.domain.position import Position
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
 from query_service.positions import IndexPosition
-from query_service.readers.records import AccountRecord, Side, TransferRecord, VolumeTotal
+from query_service.readers.records import AccountRecord, Side, TransferRecord
+from query_service.readers.statistics import LatencySummary, SinkLatency
 
-_MICROSECONDS_A_MILLISECOND = 1_000
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -85,18 +84,21 @@ def position(source: Mapping[str, Any]) -> IndexPosition:
     return IndexPosition(place, source["source_time_us"] or None)
 
 
-def volume_total(bucket: Mapping[str, Any]) -> VolumeTotal:
-    """The total in a bucket of `requests.volume`."""
-    key = bucket["key"]
-    return VolumeTotal(
-        start_us=key["start"] * _MICROSECONDS_A_MILLISECOND,
-        currency=Currency(key["currency"]),
-        kind=TransferKind(key["kind"]),
-        transfers=bucket["doc_count"],
-        total=exact_sum(bucket),
+def sink_latency(sink: str, source: Mapping[str, Any]) -> SinkLatency:
+    """What the same document says of how late the sink is."""
+    place, source_time_us = position(source)
+    lag = source.get("lag")
+    recent = (
+        None
+        if lag is None
+        else LatencySummary(
+            transactions=lag["transactions"],
+            p50_us=lag["p50_us"],
+            p95_us=lag["p95_us"],
+            p99_us=lag["p99_us"],
+            max_us=lag["max_us"],
+            window_us=lag["window_us"],
+            end_us=lag["measured_at_us"],
+        )
     )
-
-
-def exact_sum(bucket: Mapping[str, Any]) -> int:
-    """The sum of amounts, exact for fewer than 2**32 transfers: no shard can hold more."""
-    return join(bucket[field]["value"] for field in LIMB_FIELDS)
+    return SinkLatency(sink, place, source_time_us, recent)

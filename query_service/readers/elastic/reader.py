@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
-from typing import Any
-
 from paycore.domain.accounts import AccountId
-from paycore.domain.errors import invalid_field
 from paycore.domain.transfers import TransferId
 from query_service.positions import IndexPosition, PositionTracker
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.connection import Connection
-from query_service.readers.port import (
-    MAX_COUNTERPARTIES,
-    MAX_VOLUME_TOTALS,
-    Answer,
-    CounterpartyFilter,
-    Freshness,
-    PageKey,
-    ReadTerms,
-    TransferFilter,
-    Viewer,
-    VolumeFilter,
-)
-from query_service.readers.records import (
-    AccountRecord,
-    CounterpartyTotal,
-    TransferRecord,
-    VolumeTotal,
-)
+from query_service.readers.elastic.freshness import reached
+from query_service.readers.port import Answer, Freshness, PageKey, ReadTerms, TransferFilter
+from query_service.readers.records import AccountRecord, TransferRecord
 
-SOURCE = "elasticsearch"
 SINK = "elasticsearch"
 """Name under which the projector stores this index's position."""
 
@@ -51,7 +29,7 @@ class ElasticPositions:
 
 
 class ElasticReader:
-    """Answers from the index; implements HistoryReader and AnalyticsReader.
+    """Answers from the index; implements HistoryReader.
 
     Single documents are read as of the last refresh, like searches, so that a balance, a transfer
     and a list agree with each other and with the position that they state.
@@ -92,76 +70,5 @@ class ElasticReader:
         found = [documents.transfer(hit["_source"]) for hit in reply["hits"]["hits"]]
         return Answer(found, freshness)
 
-    async def volume(
-        self, wanted: VolumeFilter, viewer: Viewer, terms: ReadTerms
-    ) -> Answer[list[VolumeTotal]]:
-        """Composite buckets come ordered by (start, currency, kind)."""
-        freshness = await self._freshness(terms)
-        totals: list[VolumeTotal] = []
-        request = partial(requests.volume, wanted, viewer)
-        buckets = self._buckets(request, terms.deadline_s)
-        async for page in buckets:
-            totals += map(documents.volume_total, page)
-            if len(totals) > MAX_VOLUME_TOTALS:
-                raise invalid_field(
-                    "end_time",
-                    f"more than {MAX_VOLUME_TOTALS} buckets: ask for a shorter time, a wider "
-                    "interval, or one currency",
-                )
-        return Answer(totals, freshness)
-
-    async def counterparties(
-        self, wanted: CounterpartyFilter, terms: ReadTerms
-    ) -> Answer[list[CounterpartyTotal]]:
-        """Exact: every counterparty of both directions is added up before any is left out."""
-        freshness = await self._freshness(terms)
-        totals: dict[int, list[int]] = {}
-        for direction, (own, other) in enumerate(_DIRECTIONS):
-            request = partial(requests.counterparties, wanted, own, other)
-            buckets = self._buckets(request, terms.deadline_s)
-            async for page in buckets:
-                for bucket in page:
-                    total = totals.setdefault(bucket["key"]["account"], [0, 0, 0])
-                    total[direction] += documents.exact_sum(bucket)
-                    total[_COUNT] += bucket["doc_count"]
-                if len(totals) > MAX_COUNTERPARTIES:
-                    raise invalid_field(
-                        "start_time",
-                        f"more than {MAX_COUNTERPARTIES} counterparties: ask for a shorter time",
-                    )
-        largest = heapq.nsmallest(
-            wanted.limit,
-            totals.items(),
-            key=lambda item: (-(item[1][_SENT] + item[1][_RECEIVED]), item[0]),
-        )
-        return Answer(
-            [
-                CounterpartyTotal(AccountId(account), number, sent, received)
-                for account, (sent, received, number) in largest
-            ],
-            freshness,
-        )
-
     async def _freshness(self, terms: ReadTerms) -> Freshness:
-        # Taken before the query: what was searchable then is in any later answer.
-        if terms.min_position is not None:
-            await self._positions.reach(terms.min_position, terms.deadline_s)
-        seen = self._positions.seen
-        return Freshness(SOURCE, None if seen is None else seen.position, self._positions.lag_us())
-
-    async def _buckets(
-        self, request: Callable[[Mapping[str, Any] | None], requests.Body], deadline_s: float
-    ) -> AsyncIterator[list[Mapping[str, Any]]]:
-        after: Mapping[str, Any] | None = None
-        while True:
-            reply = await self._connection.search(self._transfers, request(after), deadline_s)
-            totals = reply["aggregations"]["totals"]
-            yield totals["buckets"]
-            after = totals.get("after_key")
-            if after is None or len(totals["buckets"]) < requests.BUCKETS_A_PAGE:
-                return
-
-
-_SENT, _RECEIVED, _COUNT = range(3)
-_DIRECTIONS = (("debit_account", "credit_account"), ("credit_account", "debit_account"))
-"""The account's own field and the other's: sent, then received."""
+        return await reached(self._positions, terms)

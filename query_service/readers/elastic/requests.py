@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from paycore.domain.limbs import LIMB_FIELDS
 from paycore.domain.transfers import TransferKind, TransferState
 from query_service.readers.port import (
-    CounterpartyFilter,
     PageKey,
     TransferFilter,
     Viewer,
-    VolumeFilter,
 )
 
 Body: TypeAlias = dict[str, Any]
 
-BUCKETS_A_PAGE = 2_000
-"""Small enough that reading one page holds up other calls by a few milliseconds only."""
-
-_DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
-_POSTED: Body = {"bool": {"must_not": [_DECLINED]}}
+DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
+POSTED: Body = {"bool": {"must_not": [DECLINED]}}
 """Declines are few: leaving them out costs next to nothing, looking for all others much."""
 
 _MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
-_MOVED: Body = {"bool": {"must_not": [_DECLINED, _MOVES_NOTHING]}}
-
-_LIMB_SUMS: Body = {limb: {"sum": {"field": limb}} for limb in LIMB_FIELDS}
+MOVED: Body = {"bool": {"must_not": [DECLINED, _MOVES_NOTHING]}}
 
 
 def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
@@ -43,47 +35,14 @@ def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
     return body
 
 
-def volume(wanted: VolumeFilter, viewer: Viewer, after: Mapping[str, Any] | None) -> Body:
-    """One page of totals by interval, currency and kind over what `viewer` may see."""
-    counted = _POSTED if wanted.kinds else _MOVED
-    filters = [counted, *_created(wanted.start_us, wanted.end_us), *_visible(viewer)]
-    if wanted.currency is not None:
-        filters.append({"term": {"currency": wanted.currency}})
-    filters += _kinds(wanted.kinds)
-    interval = f"{wanted.interval_s}s"
-    sources: list[Body] = [
-        {"start": {"date_histogram": {"field": "created_at", "fixed_interval": interval}}},
-        {"currency": {"terms": {"field": "currency"}}},
-        {"kind": {"terms": {"field": "kind"}}},
-    ]
-    return _composite(filters, sources, after)
-
-
-def counterparties(
-    wanted: CounterpartyFilter, own: str, other: str, after: Mapping[str, Any] | None
-) -> Body:
-    """One page of totals by `other` over transfers whose field `own` is the account.
-
-    A composite aggregation visits every bucket; a terms aggregation would keep the largest of each
-    shard and lose money that is spread over several.
-    """
-    filters = [
-        _MOVED,
-        {"term": {own: wanted.account}},
-        *_created(wanted.start_us, wanted.end_us),
-    ]
-    return _composite(filters, [{"account": {"terms": {"field": other}}}], after)
-
-
-def _composite(filters: list[Body], sources: list[Body], after: Mapping[str, Any] | None) -> Body:
-    composite: Body = {"size": BUCKETS_A_PAGE, "sources": sources}
-    if after is not None:
-        composite["after"] = after
+def last_balances(filters: list[Body]) -> Body:
+    """The accounts' balances after the last transfer that passes `filters`."""
     return {
-        "size": 0,
+        "size": 1,
+        "_source": ["debit_account", "debit_balance_after", "credit_balance_after"],
         "query": {"bool": {"filter": filters}},
+        "sort": [{"created_at_us": "desc"}],
         "track_total_hits": False,
-        "aggs": {"totals": {"composite": composite, "aggs": _LIMB_SUMS}},
     }
 
 
@@ -92,39 +51,61 @@ def _listed(wanted: TransferFilter) -> list[Body]:
     if wanted.include_declines:
         # Those of payments to the account are the payer's business.
         to_account = {"term": {"credit_account": wanted.account}}
-        filters.append({"bool": {"must_not": [{"bool": {"filter": [_DECLINED, to_account]}}]}})
+        filters.append({"bool": {"must_not": [{"bool": {"filter": [DECLINED, to_account]}}]}})
     else:
-        filters.append(_POSTED)
+        filters.append(POSTED)
     if wanted.counterparty is not None:
         filters.append({"term": {"accounts": wanted.counterparty}})
     if wanted.reference is not None:
         filters.append({"term": {"reference": wanted.reference}})
-    filters += _kinds(wanted.kinds)
+    filters += of_kinds(wanted.kinds)
     filters += _between("amount", gte=wanted.min_amount, lte=wanted.max_amount)
-    filters += _created(wanted.start_us, wanted.end_us)
+    filters += created(wanted.start_us, wanted.end_us)
     return filters
 
 
-def _visible(viewer: Viewer) -> list[Body]:
+def visible(viewer: Viewer) -> list[Body]:
+    """What `viewer` may see of transfers that were posted."""
+    return _of_sides(viewer, "debit", "credit")
+
+
+def payers_visible(viewer: Viewer) -> list[Body]:
+    """What `viewer` sees as being of the payer's side: all that it may see of declines."""
+    return _of_sides(viewer, "debit")
+
+
+def touching(account: int) -> list[Body]:
+    """Transfers of which `account` is one of the two."""
+    return [{"term": {"accounts": account}}]
+
+
+def of_currency(currency: str | None) -> list[Body]:
+    """Transfers of `currency`, None for any."""
+    return [] if currency is None else [{"term": {"currency": currency}}]
+
+
+def of_kinds(kinds: Iterable[str]) -> list[Body]:
+    """Transfers of one of `kinds`, none of them for any."""
+    names = sorted(kinds)
+    return [{"terms": {"kind": names}}] if names else []
+
+
+def created(start_us: int | None, end_us: int | None) -> list[Body]:
+    """Transfers from `start_us` on and before `end_us`, in microseconds."""
+    return _between("created_at_us", gte=start_us, lt=end_us)
+
+
+def _of_sides(viewer: Viewer, *sides: str) -> list[Body]:
     reach = viewer.reach
     if reach.all:
         return []
     grounds: list[Body] = [{"term": {"client": viewer.client}}]
-    for side in ("debit", "credit"):
+    for side in sides:
         if reach.own:
             grounds.append({"term": {f"{side}_opened_by": viewer.client}})
         if reach.institutions:
             grounds.append({"terms": {f"{side}_institution": sorted(reach.institutions)}})
     return [{"bool": {"should": grounds}}]
-
-
-def _kinds(kinds: Iterable[str]) -> list[Body]:
-    names = sorted(kinds)
-    return [{"terms": {"kind": names}}] if names else []
-
-
-def _created(start_us: int | None, end_us: int | None) -> list[Body]:
-    return _between("created_at_us", gte=start_us, lt=end_us)
 
 
 def _between(field: str, **bounds: int | None) -> list[Body]:

@@ -53,6 +53,11 @@ async def test_a_hanging_index_is_unavailable_before_the_deadline(
             analyst.page(account.id, timeout=3),
             analyst.counterparties(account.id, timeout=3),
             analyst.volume(0, 60_000_000, timeout=3, interval=1),
+            analyst.kinds(timeout=3),
+            analyst.institutions(timeout=3),
+            analyst.activity(account.id, 0, 60_000_000, timeout=3, interval=1),
+            analyst.declines(timeout=3),
+            analyst.latencies(timeout=3),
         )
         # Past its deadline a call would end without any reason of ours.
         errors = await asyncio.gather(*map(refused, calls))
@@ -86,6 +91,11 @@ async def test_a_stopped_index_is_unavailable_at_once_and_answers_when_it_is_bac
             analyst.page(account.id),
             analyst.counterparties(account.id),
             analyst.volume(0, 60_000_000, interval=1),
+            analyst.kinds(),
+            analyst.institutions(),
+            analyst.activity(account.id, 0, 60_000_000, interval=1),
+            analyst.declines(),
+            analyst.latencies(),
             analyst.balance(account.id, min_position=Position(2**31, 1, 1).encode()),
         )
         errors = await asyncio.gather(*map(refused, calls))

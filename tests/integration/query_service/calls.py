@@ -96,6 +96,58 @@ class Caller:
         )
         return reply
 
+    async def kinds(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.KindBreakdownResponse:
+        request = analytics.KindBreakdownRequest(**fields)
+        reply: analytics.KindBreakdownResponse = await self.analytics.KindBreakdown(
+            request, timeout=timeout
+        )
+        return reply
+
+    async def institutions(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.InstitutionPositionsResponse:
+        request = analytics.InstitutionPositionsRequest(**fields)
+        reply: analytics.InstitutionPositionsResponse = await self.analytics.InstitutionPositions(
+            request, timeout=timeout
+        )
+        return reply
+
+    async def activity(
+        self,
+        account: int,
+        start_us: int,
+        end_us: int,
+        timeout: float = TIMEOUT_S,
+        **fields: Any,
+    ) -> analytics.AccountActivityResponse:
+        request = analytics.AccountActivityRequest(
+            account_id=account, start_time=at(start_us), end_time=at(end_us), **fields
+        )
+        reply: analytics.AccountActivityResponse = await self.analytics.AccountActivity(
+            request, timeout=timeout
+        )
+        return reply
+
+    async def declines(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.DeclineStatisticsResponse:
+        request = analytics.DeclineStatisticsRequest(**fields)
+        reply: analytics.DeclineStatisticsResponse = await self.analytics.DeclineStatistics(
+            request, timeout=timeout
+        )
+        return reply
+
+    async def latencies(
+        self, timeout: float = TIMEOUT_S, **fields: Any
+    ) -> analytics.LatencyOfProjectionResponse:
+        request = analytics.LatencyOfProjectionRequest(**fields)
+        reply: analytics.LatencyOfProjectionResponse = await self.analytics.LatencyOfProjection(
+            request, timeout=timeout
+        )
+        return reply
+
 
 def at(time_us: int) -> Timestamp:
     return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1_000)

@@ -20,6 +20,11 @@ BALANCE: Any = history.GetBalanceRequest
 LIST: Any = history.ListTransfersRequest
 VOLUME: Any = analytics.TransferVolumeRequest
 TOP: Any = analytics.TopCounterpartiesRequest
+KINDS: Any = analytics.KindBreakdownRequest
+INSTITUTIONS: Any = analytics.InstitutionPositionsRequest
+ACTIVITY: Any = analytics.AccountActivityRequest
+DECLINES: Any = analytics.DeclineStatisticsRequest
+LATENCY: Any = analytics.LatencyOfProjectionRequest
 MINUTE = analytics.VOLUME_INTERVAL_MINUTE
 NEVER = Timestamp(seconds=-(2**40))
 CROOKED = Timestamp(seconds=1, nanos=1_000_000_000)
@@ -76,6 +81,28 @@ BAD: list[tuple[Any, set[str]]] = [
     (TOP(account_id=1, start_time=at(9), end_time=at(8)), {"end_time"}),
     (TOP(limit=101, min_position="x", start_time=CROOKED),
      {"account_id", "limit", "min_position", "start_time"}),
+    (KINDS(account_id=-1), {"account_id"}),
+    (KINDS(account_identifier={"scheme": "?", "value": ""}),
+     {"account_identifier.scheme", "account_identifier.value"}),
+    (KINDS(start_time=at(9), end_time=at(9)), {"end_time"}),
+    (KINDS(start_time=NEVER, currency="eur", min_position="x"),
+     {"start_time", "currency", "min_position"}),
+    (INSTITUTIONS(start_time=at(9), end_time=at(8)), {"end_time"}),
+    (INSTITUTIONS(end_time=CROOKED, currency="ZZZ", min_position="x"),
+     {"end_time", "currency", "min_position"}),
+    (ACTIVITY(), {"account_id", "start_time", "end_time", "interval"}),
+    (ACTIVITY(account_id=1, **{**TIMES, "interval": 9}), {"interval"}),
+    (ACTIVITY(account_id=1, **{**TIMES, "end_time": at(0)}), {"end_time"}),
+    (ACTIVITY(account_id=1, **{**TIMES, "end_time": at(2_000 * 60_000_000 + 1)}), {"end_time"}),
+    (ACTIVITY(min_position="x", **TIMES), {"account_id", "min_position"}),
+    (DECLINES(account_id=-1, currency="eur"), {"account_id", "currency"}),
+    (DECLINES(client="a" * 129), {"client"}),
+    (DECLINES(client="a\nb", start_time=NEVER), {"client", "start_time"}),
+    # Only where the time is divided must it be bounded.
+    (DECLINES(interval=MINUTE), {"start_time", "end_time"}),
+    (DECLINES(interval=9), {"start_time", "end_time", "interval"}),
+    (DECLINES(**{**TIMES, "end_time": at(2_000 * 60_000_000 + 1)}), {"end_time"}),
+    (LATENCY(min_position="x"), {"min_position"}),
 ]  # fmt: skip
 
 
@@ -86,6 +113,11 @@ def send(caller: Caller, request: Any) -> Any:
         LIST: caller.history.ListTransfers,
         VOLUME: caller.analytics.TransferVolume,
         TOP: caller.analytics.TopCounterparties,
+        KINDS: caller.analytics.KindBreakdown,
+        INSTITUTIONS: caller.analytics.InstitutionPositions,
+        ACTIVITY: caller.analytics.AccountActivity,
+        DECLINES: caller.analytics.DeclineStatistics,
+        LATENCY: caller.analytics.LatencyOfProjection,
     }
     return methods[type(request)](request, timeout=10)
 

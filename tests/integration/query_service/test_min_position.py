@@ -68,6 +68,11 @@ async def test_a_call_waits_for_its_write_and_then_shows_it(
         analyst.volume(
             ledger.start_us, ledger.start_us + ledger.duration_us, interval=3, min_position=token
         ),
+        analyst.kinds(account_id=row.debit.id, min_position=token),
+        analyst.institutions(min_position=token),
+        analyst.activity(row.debit.id, 0, 60_000_000, interval=1, min_position=token),
+        analyst.declines(account_id=row.debit.id, min_position=token),
+        analyst.latencies(min_position=token),
     )
     took_s = time.monotonic() - started
     await projection

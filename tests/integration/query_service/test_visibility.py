@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import grpc
@@ -149,7 +149,20 @@ async def test_why_a_payment_is_held_is_the_payers_business(
 
 async def test_an_account_needs_a_grant_to_read_it(scene: Scene, connect: Connect) -> None:
     app = Caller.on(connect("app"))
-    for call in (app.balance, app.page, app.counterparties):
+
+    def activity(account: int) -> Awaitable[object]:
+        return app.activity(account, 0, 60_000_000, interval=1)
+
+    def kinds(account: int) -> Awaitable[object]:
+        return app.kinds(account_id=account)
+
+    def declines(account: int) -> Awaitable[object]:
+        return app.declines(account_id=account)
+
+    calls: list[Callable[[int], Awaitable[object]]] = [
+        app.balance, app.page, app.counterparties, activity, kinds, declines,
+    ]  # fmt: skip
+    for call in calls:
         error = await refused(call(scene.payee.id))
         assert error.reason is Reason.NOT_PERMITTED
         assert error.metadata == {"account": str(scene.payee.id), "grant": "READ"}
@@ -186,6 +199,11 @@ async def test_who_is_granted_no_method_is_refused_each(scene: Scene, connect: C
         stranger.balance(scene.payer.id),
         stranger.counterparties(scene.payer.id),
         stranger.volume(0, 60_000_000, interval=1),
+        stranger.kinds(),
+        stranger.institutions(),
+        stranger.activity(scene.payer.id, 0, 60_000_000, interval=1),
+        stranger.declines(),
+        stranger.latencies(),
     ):
         error = await refused(call)
         assert error.reason is Reason.NOT_PERMITTED

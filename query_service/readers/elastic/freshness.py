@@ -1,0 +1,19 @@
+"""How fresh an answer of the index is."""
+
+from __future__ import annotations
+
+from query_service.positions import PositionTracker
+from query_service.readers.port import Freshness, ReadTerms
+
+SOURCE = "elasticsearch"
+
+
+async def reached(positions: PositionTracker, terms: ReadTerms) -> Freshness:
+    """Wait for the position that `terms` ask for; what is searchable then is in any later answer.
+
+    Raises PaycoreError as `PositionTracker.reach` does.
+    """
+    if terms.min_position is not None:
+        await positions.reach(terms.min_position, terms.deadline_s)
+    seen = positions.seen
+    return Freshness(SOURCE, None if seen is None else seen.position, positions.lag_us())
