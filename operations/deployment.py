@@ -141,6 +141,7 @@ def _named(settings: DeploymentSettings) -> Deployment:
 
 def _local(state: Path, identity: str) -> Deployment:
     endpoints = load_stack(state)
+    trail_key = StateFolder(state).trail_key_file
     if identity not in endpoints.tls:
         known = ", ".join(sorted(endpoints.tls))
         raise UnknownIdentityError(f"no identity {identity!r} in {state}; there are: {known}")
@@ -161,5 +162,6 @@ def _local(state: Path, identity: str) -> Deployment:
             endpoints.index_prefix,
         ),
         state=state,
-        trail_key=read_key(StateFolder(state).trail_key_file),
+        # A stack that was last started by a release before has none.
+        trail_key=read_key(trail_key) if trail_key.exists() else None,
     )
