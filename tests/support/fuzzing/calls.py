@@ -104,7 +104,8 @@ def made_by_caller(error: grpc.aio.AioRpcError) -> bool:
     return (
         error.code() is grpc.StatusCode.INTERNAL
         and error.details() == "Internal error from Core"
-        and (error.debug_error_string() or "").startswith('Failed "execute_batch"')
+        # Of a status that was received it begins with the code's name.
+        and (error.debug_error_string() or "").startswith("Failed ")
     )
 
 
