@@ -19,7 +19,7 @@ AT_ONCE = 500
 MOST_WAITING = 10_000
 """Payments of one process that wait to be looked for; beyond them none is let through."""
 
-GATHER_S = 0.004
+GATHER_S = 0.008
 """How long a busy process lets payments gather, in seconds."""
 
 
