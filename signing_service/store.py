@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -12,6 +11,16 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.step_up import Authorization, AuthorizationMethod
 from paycore.runtime.together import Together
 from signing_service import policy
+from signing_service.attempts import (
+    Approval,
+    Decided,
+    Earn,
+    Locked,
+    MustWait,
+    Reservation,
+    Reserved,
+    Verdict,
+)
 from signing_service.pins import PinRecord
 from signing_service.policy import Admission, AttemptRules, Counter
 from signing_service.transactions import Transactions
@@ -26,21 +35,6 @@ GATHER_S = 0.05
 """How long they wait for company at most while the hashing pool has enough to do, in seconds."""
 
 RETRY_AFTER_MS = 200
-
-Write = Callable[[asyncpg.Connection], Awaitable[None]]
-"""Writes what a correct PIN earns, in the transaction that records its verdict."""
-
-
-class Approval:
-    """An authorization that a correct PIN earns. What is given out is what is `recorded`: where its
-    digest has one already it was `signed` for nothing."""
-
-    def __init__(self, signed: Authorization) -> None:
-        self.signed = signed
-        self.recorded: Authorization | None = None
-
-
-Earn = Write | Approval
 
 
 class _Wish(NamedTuple):
@@ -58,47 +52,6 @@ class _Approving(NamedTuple):
     user_id: str
     reserved: Reserved
     approval: Approval
-
-
-class Verdict(StrEnum):
-    """What became of an attempt; all but CORRECT are failures."""
-
-    CORRECT = "CORRECT"
-    INCORRECT = "INCORRECT"
-    ABANDONED = "ABANDONED"
-    """The process that checked it did not live to say."""
-
-
-class Reserved(NamedTuple):
-    """One attempt is taken and committed; its PIN may be checked against `record`, once.
-
-    `pin_proof` tells one PIN of a user from the next; a PIN hashed again keeps it.
-    """
-
-    attempt_id: int
-    record: PinRecord | None
-    pin_proof: bytes | None
-
-
-class Decided(NamedTuple):
-    """The proof was evaluated, now or earlier; figures as they were then."""
-
-    verdict: Verdict
-    attempts_left: int
-    locked_until_us: int
-
-
-class Locked(NamedTuple):
-    """No attempt is allowed before this time, in microseconds since 1970."""
-
-    until_us: int
-
-
-class MustWait(NamedTuple):
-    """Attempts without a verdict stand before this one, or this one has no verdict yet."""
-
-
-Reservation = Reserved | Decided | Locked | MustWait
 
 
 class Store:

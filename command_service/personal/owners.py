@@ -49,7 +49,10 @@ class Owners:
         )
 
     async def find(self, ids: Collection[AccountId]) -> Mapping[AccountId, Owned]:
-        """Those of the accounts that exist. Raises PaycoreError DATABASE_UNAVAILABLE, OVERLOADED."""
+        """Those of the accounts that exist.
+
+        Raises PaycoreError DATABASE_UNAVAILABLE or OVERLOADED.
+        """
         found: dict[AccountId, Owned] = {}
         unknown = []
         for account_id in ids:
