@@ -123,7 +123,7 @@ async def probe_while_open(
     `probe` raises whatever it likes unless the part answers; it gets `within_s` seconds.
     """
     probing = asyncio.current_task()
-    # A library that connects may keep the cancellation to itself: whoever cancels waits for the end.
+    # A library that connects may keep the cancellation to itself: who cancels waits for the end.
     while probing is None or not probing.cancelling():
         await breaker.until_open()
         try:
