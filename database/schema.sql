@@ -565,6 +565,69 @@ REVOKE ALL ON FUNCTION ledger.touch(device bytea, kind text, subjects bytea[], m
 GRANT ALL ON FUNCTION ledger.touch(device bytea, kind text, subjects bytea[], most integer, window_s
   integer) TO paycore_command;
 
+CREATE FUNCTION ledger.touch_each(devices bytea[], kind text, subjects bytea[], most integer, window_s integer) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+-- Notes that each of `devices` touches the subject at its place, each by itself: what ledger.touch
+-- returns, in the same order. Devices must come in the same order everywhere, for each is locked.
+DECLARE
+  window_us constant bigint := window_s::bigint * 1000000;
+  now_us bigint;
+  waits_ms bigint[];
+BEGIN
+  -- No payment can be durable while this is not: it commits later in the same log.
+  PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+  IF (SELECT count(DISTINCT d) FROM pg_catalog.unnest(devices) AS d) < cardinality(devices) THEN
+    -- What one touch of a device adds, the next of it must see.
+    FOR place IN 1 .. cardinality(devices) LOOP
+      waits_ms[place] := ledger.touch(
+        devices[place], kind, subjects[place : place], most, window_s);
+    END LOOP;
+    RETURN waits_ms;
+  END IF;
+  -- One at a time for each device; statements from here on see what the others have committed.
+  PERFORM pg_catalog.pg_advisory_xact_lock(ledger.device_lock(d))
+    FROM pg_catalog.unnest(devices) AS d;
+  now_us := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint;
+  WITH standing AS MATERIALIZED (
+    SELECT one.place, one.device, one.subject, before.others, before.known
+    FROM unnest(devices, subjects) WITH ORDINALITY AS one (device, subject, place)
+    CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE t.subject <> one.subject) AS others,
+             count(*) FILTER (WHERE t.subject = one.subject) AS known
+      FROM ledger.device_touches AS t
+      WHERE t.device = one.device AND t.kind = touch_each.kind AND t.seen_us > now_us - window_us
+    ) AS before
+  ), noted AS (
+    INSERT INTO ledger.device_touches AS t (device, kind, subject, seen_us)
+      SELECT s.device, touch_each.kind, s.subject, now_us
+      FROM standing AS s
+      WHERE s.known > 0 OR s.others < most
+      ON CONFLICT ON CONSTRAINT device_touches_pkey DO UPDATE SET seen_us = excluded.seen_us
+  )
+  SELECT pg_catalog.array_agg(
+    CASE WHEN s.known > 0 OR s.others < most THEN 0 ELSE (
+      SELECT greatest(1, (coalesce(min(room.seen_us), now_us) + window_us - now_us) / 1000)
+      FROM (
+        SELECT t.seen_us
+        FROM ledger.device_touches AS t
+        WHERE t.device = s.device AND t.kind = touch_each.kind AND t.seen_us > now_us - window_us
+          AND t.subject <> s.subject
+        ORDER BY t.seen_us
+        OFFSET s.others - most LIMIT 1
+      ) AS room
+    ) END ORDER BY s.place)
+    INTO waits_ms
+    FROM standing AS s;
+  RETURN coalesce(waits_ms, '{}');
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.touch_each(devices bytea[], kind text, subjects bytea[], most integer,
+  window_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ledger.touch_each(devices bytea[], kind text, subjects bytea[], most integer,
+  window_s integer) TO paycore_command;
+
 CREATE FUNCTION ledger.write_audit(action text, subject text, before jsonb, after jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1304,6 +1367,59 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION signing.refuse_change() FROM PUBLIC;
+
+CREATE FUNCTION signing.reserve_each(users text[], proofs bytea[], digests bytea[], fresh_until_us bigint[]) RETURNS TABLE(place bigint, attempt_id bigint, encoded_hash text, pepper_id text, pin_proof bytea)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+-- One attempt of each of `users` for the proof at its place, where no failure counts, no lock holds,
+-- no attempt is without a verdict and the proof has none. Of all others nothing is returned or
+-- written, nor of a user's second place.
+DECLARE
+  spotless text[];
+BEGIN
+  -- In an order that all processes share; what follows sees what earlier holders have committed.
+  spotless := ARRAY(
+    SELECT held.user_id
+    FROM (
+      SELECT user_id
+      FROM signing.attempt_counters
+      WHERE user_id = ANY (users) AND failures = cleared AND locked_until_us <= signing.now_us()
+      ORDER BY user_id
+      FOR UPDATE
+    ) AS held
+  );
+  RETURN QUERY
+    WITH asked AS MATERIALIZED (
+      SELECT DISTINCT ON (one.user_id) one.*
+      FROM unnest(users, proofs, digests, reserve_each.fresh_until_us)
+        WITH ORDINALITY AS one (user_id, proof, digest, fresh_until_us, place)
+      WHERE one.user_id = ANY (spotless)
+      ORDER BY one.user_id, one.place
+    ), reserved AS (
+      INSERT INTO signing.attempts (proof, user_id, digest, failures_before, fresh_until_us)
+      SELECT asked.proof, asked.user_id, asked.digest, counter.failures, asked.fresh_until_us
+      FROM asked
+      JOIN signing.attempt_counters AS counter ON counter.user_id = asked.user_id
+      WHERE NOT EXISTS (
+          SELECT FROM signing.attempts AS pending
+          WHERE pending.user_id = asked.user_id AND pending.verdict IS NULL)
+        AND NOT EXISTS (
+          SELECT FROM signing.attempts AS earlier WHERE earlier.proof = asked.proof)
+      RETURNING id, user_id
+    )
+    SELECT asked.place, reserved.id, pin.encoded_hash, pin.pepper_id, pin.proof
+    FROM reserved
+    JOIN asked ON asked.user_id = reserved.user_id
+    LEFT JOIN signing.pins AS pin
+      ON pin.user_id = reserved.user_id AND pin.reset_at_us IS NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.reserve_each(users text[], proofs bytea[], digests bytea[],
+  fresh_until_us bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION signing.reserve_each(users text[], proofs bytea[], digests bytea[],
+  fresh_until_us bigint[]) TO paycore_signing;
 
 CREATE FUNCTION signing.tell_of_device() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER

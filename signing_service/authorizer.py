@@ -20,13 +20,14 @@ from paycore.domain.step_up import (
     is_fresh,
 )
 from paycore.runtime.clock import Clock
+from signing_service.attempts import Approval, Earn
 from signing_service.device_keys import DeviceKey
 from signing_service.device_store import DeviceStore
 from signing_service.events import DeviceRefusedError
 from signing_service.keystore.port import Keystore
 from signing_service.metrics import VERDICTS
 from signing_service.pin_check import PinChecker, PinProof
-from signing_service.store import Approval, Earn, Store
+from signing_service.store import Store
 from signing_service.under_way import UnderWay
 
 log = structlog.get_logger()

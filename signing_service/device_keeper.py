@@ -8,12 +8,12 @@ from paycore.domain.device_key import DEVICE_ID_CHARACTERS, DeviceAlgorithm
 from paycore.domain.enrolment import device_enrolment_digest
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.pin import SealedPin
+from signing_service.attempts import Earn
 from signing_service.challenges import Challenge, Challenges, invalid_challenge
 from signing_service.device_keys import DeviceKey
 from signing_service.device_store import MAX_DEVICES, Added, Device, DeviceStore, NewDevice
 from signing_service.events import Event, SecurityEvent, record
 from signing_service.pin_check import PinChecker, PinProof
-from signing_service.store import Earn
 from signing_service.under_way import UnderWay
 
 

@@ -27,7 +27,7 @@ APPROVALS_AT_ONCE = 100
 MOST_WAITING = 1_000
 """Approvals of one process that wait for their statement; beyond them OVERLOADED."""
 
-GATHER_S = 0.004
+GATHER_S = 0.008
 """How long a busy process lets approvals gather, in seconds."""
 
 RETRY_AFTER_MS = 100

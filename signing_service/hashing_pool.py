@@ -15,6 +15,12 @@ from signing_service.metrics import HASH_SECONDS, HASHING_CAPACITY, HASHING_DEPT
 HASH_MS = 25
 """About how long one hash takes, for the wait that is suggested when the pool is full."""
 
+BUSY_HASHES = 3
+"""Hashes waiting for each thread from which on nobody is kept from one by waiting for company."""
+
+CROWD = 2
+"""Calls for each thread that are worth waiting for then."""
+
 T = TypeVar("T")
 
 
@@ -26,6 +32,7 @@ class HashingPool:
         self._threads = threads
         self._capacity = capacity
         self._held = 0
+        self._hashing = 0
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing")
         HASHING_CAPACITY.set(capacity)
 
@@ -50,12 +57,20 @@ class HashingPool:
             self._held -= 1
             HASHING_DEPTH.dec()
 
+    def crowd(self) -> int:
+        """For how many calls it is worth waiting, before their hashes or after: a round trip for
+        several leaves the cores to the hashes, and while many wait for a thread it delays none."""
+        waiting = self._hashing - self._threads
+        return CROWD * self._threads if waiting >= BUSY_HASHES * self._threads else 1
+
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread. The caller holds a place."""
         started = perf_counter()
+        self._hashing += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         finally:
+            self._hashing -= 1
             HASH_SECONDS.observe(perf_counter() - started)
 
     def close(self) -> None:

@@ -20,11 +20,12 @@ from tenacity import (
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin, SealedPin
 from paycore.runtime.clock import Clock
+from signing_service.attempts import Decided, Earn, Locked, MustWait, Reserved, Verdict
 from signing_service.events import Event, SecurityEvent, record
 from signing_service.hashing_pool import HashingPool
 from signing_service.keystore.port import Keystore, SealBrokenError, UnknownKeyError
 from signing_service.pins import PinHasher
-from signing_service.store import Decided, Earn, Locked, MustWait, Reserved, Store, Verdict
+from signing_service.store import Store
 from signing_service.turns import Turns, overloaded
 
 MAX_WAIT_S = 1.5

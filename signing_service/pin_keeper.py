@@ -9,6 +9,7 @@ import asyncpg
 from paycore.domain.enrolment import enrolment_binding, new_pin_binding, pin_change_digest
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin, SealedPin
+from signing_service.attempts import Earn
 from signing_service.challenges import Challenge, Challenges, invalid_challenge
 from signing_service.events import Event, SecurityEvent, record
 from signing_service.hashing_pool import HashingPool
@@ -17,7 +18,6 @@ from signing_service.pin_check import PinChecker, PinProof
 from signing_service.pin_store import PinStore
 from signing_service.pins import PinHasher
 from signing_service.policy import weakness
-from signing_service.store import Earn
 from signing_service.under_way import UnderWay
 
 

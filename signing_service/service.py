@@ -63,7 +63,7 @@ def assemble(
     rules: AttemptRules | None = None,
 ) -> Parts:
     """The parts of one process, put together."""
-    store = Store(transactions, rules)
+    store = Store(transactions, rules, hashing.crowd)
     devices = DeviceStore(transactions)
     hasher = PinHasher(keystore, hashing)
     checker = PinChecker(store, keystore, hasher, hashing, clock)

@@ -2,73 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
 
+from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.step_up import Authorization, AuthorizationMethod
+from paycore.runtime.together import Together
 from signing_service import policy
+from signing_service.attempts import (
+    Approval,
+    Decided,
+    Earn,
+    Locked,
+    MustWait,
+    Reservation,
+    Reserved,
+    Verdict,
+)
 from signing_service.pins import PinRecord
 from signing_service.policy import Admission, AttemptRules, Counter
 from signing_service.transactions import Transactions
 
-Write = Callable[[asyncpg.Connection], Awaitable[None]]
-"""Writes what a correct PIN earns, in the transaction that records its verdict."""
+AT_ONCE = 32
+"""Reservations, or approvals, that one statement makes at most."""
+
+MOST_WAITING = 4_096
+"""Of each that wait for their statement, in one process; beyond them OVERLOADED."""
+
+GATHER_S = 0.05
+"""How long they wait for company at most while the hashing pool has enough to do, in seconds."""
+
+RETRY_AFTER_MS = 200
 
 
-class Approval:
-    """An authorization that a correct PIN earns. What is given out is what is `recorded`: where its
-    digest has one already it was `signed` for nothing."""
+class _Wish(NamedTuple):
+    """What is to be reserved."""
 
-    def __init__(self, signed: Authorization) -> None:
-        self.signed = signed
-        self.recorded: Authorization | None = None
-
-
-Earn = Write | Approval
+    user_id: str
+    proof: bytes
+    digest: bytes
+    fresh_until_us: int
 
 
-class Verdict(StrEnum):
-    """What became of an attempt; all but CORRECT are failures."""
+class _Approving(NamedTuple):
+    """A correct PIN's attempt, and what it earns."""
 
-    CORRECT = "CORRECT"
-    INCORRECT = "INCORRECT"
-    ABANDONED = "ABANDONED"
-    """The process that checked it did not live to say."""
-
-
-class Reserved(NamedTuple):
-    """One attempt is taken and committed; its PIN may be checked against `record`, once.
-
-    `pin_proof` tells one PIN of a user from the next; a PIN hashed again keeps it.
-    """
-
-    attempt_id: int
-    record: PinRecord | None
-    pin_proof: bytes | None
-
-
-class Decided(NamedTuple):
-    """The proof was evaluated, now or earlier; figures as they were then."""
-
-    verdict: Verdict
-    attempts_left: int
-    locked_until_us: int
-
-
-class Locked(NamedTuple):
-    """No attempt is allowed before this time, in microseconds since 1970."""
-
-    until_us: int
-
-
-class MustWait(NamedTuple):
-    """Attempts without a verdict stand before this one, or this one has no verdict yet."""
-
-
-Reservation = Reserved | Decided | Locked | MustWait
+    user_id: str
+    reserved: Reserved
+    approval: Approval
 
 
 class Store:
@@ -77,10 +60,33 @@ class Store:
     All raise PaycoreError DATABASE_UNAVAILABLE or CONTENTION when the database cannot do it now.
     """
 
-    def __init__(self, transactions: Transactions, rules: AttemptRules | None = None) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        rules: AttemptRules | None = None,
+        crowd: Callable[[], int] | None = None,
+    ) -> None:
+        """`crowd` tells for how many calls it is worth waiting, to reserve or to record for them
+        together."""
         self._transactions = transactions
         self._queries: Any = transactions.queries
         self._rules = rules or AttemptRules()
+        self._reserving = Together(
+            self._reserve_each,
+            at_once=AT_ONCE,
+            most_waiting=MOST_WAITING,
+            gather_s=GATHER_S,
+            refusal=_overloaded,
+            wanted=crowd or _nobody,
+        )
+        self._approving = Together(
+            self._approve_each,
+            at_once=AT_ONCE,
+            most_waiting=MOST_WAITING,
+            gather_s=GATHER_S,
+            refusal=_overloaded,
+            wanted=crowd or _nobody,
+        )
 
     async def reserve(
         self, user_id: str, *, proof: bytes, digest: bytes, fresh_until_us: int
@@ -89,6 +95,9 @@ class Store:
 
         A proof that has a verdict gets it again, whatever has happened since.
         """
+        reserved = await self._reserving.ask(_Wish(user_id, proof, digest, fresh_until_us))
+        if reserved is not None:
+            return reserved
         async with self._transactions.begin() as connection:
             counter = await self._lock(connection, user_id)
             situation = await self._situation(connection, user_id, proof)
@@ -114,6 +123,21 @@ class Store:
                         fresh_until_us=fresh_until_us,
                     )
                     return Reserved(attempt_id, _record(situation), situation["pin_proof"])
+
+    async def _reserve_each(self, wishes: Sequence[_Wish]) -> list[Reserved | None]:
+        """An attempt for each about whose user nothing is open; None where more is to be known."""
+        async with self._transactions.statement() as connection:
+            rows = await self._queries.reserve_each(
+                connection,
+                users=[one.user_id for one in wishes],
+                proofs=[one.proof for one in wishes],
+                digests=[one.digest for one in wishes],
+                fresh_until_us=[one.fresh_until_us for one in wishes],
+            )
+        reserved: list[Reserved | None] = [None] * len(wishes)
+        for row in rows:
+            reserved[row["place"] - 1] = Reserved(row["attempt_id"], _record(row), row["pin_proof"])
+        return reserved
 
     async def record_failure(self, user_id: str, attempt_id: int) -> Decided:
         """Give a reserved attempt the verdict INCORRECT, unless it has one."""
@@ -142,7 +166,7 @@ class Store:
         """
         attempt_id = reserved.attempt_id
         if isinstance(earn, Approval) and rehashed is None:
-            decided = await self._approve(user_id, reserved, earn)
+            decided = await self._approving.ask(_Approving(user_id, reserved, earn))
             if decided is not None:
                 return decided
         async with self._transactions.begin() as connection:
@@ -177,27 +201,39 @@ class Store:
                 changed=after != counter,
             )
 
-    async def _approve(
-        self, user_id: str, reserved: Reserved, approval: Approval
-    ) -> Decided | None:
+    async def _approve_each(self, asked: Sequence[_Approving]) -> list[Decided | None]:
         """The verdict CORRECT and what it earns, in one statement; None where more than the attempt
         would change, or it may not have that verdict: then nothing is written."""
-        fields = approval.signed._asdict()
-        del fields["method"]
+        signed = [one.approval.signed for one in asked]
         async with self._transactions.statement() as connection:
-            row = await self._queries.approve_by_pin(
+            rows = await self._queries.approve_by_pin(
                 connection,
-                pin_proof=reserved.pin_proof,
                 attempts_left=policy.MAX_FAILURES,
-                **{**fields, "id": reserved.attempt_id, "user_id": user_id},
+                ids=[one.reserved.attempt_id for one in asked],
+                pin_proofs=[one.reserved.pin_proof for one in asked],
+                user_ids=[one.user_id for one in asked],
+                digests=[one.digest for one in signed],
+                signed_at_us=[one.signed_at_us for one in signed],
+                issued_at_us=[one.issued_at_us for one in signed],
+                expires_at_us=[one.expires_at_us for one in signed],
+                key_ids=[one.key_id for one in signed],
+                signatures=[one.signature for one in signed],
             )
-            if row is None:
-                return None
-            if row["recorded"]:
-                approval.recorded = approval.signed
-            else:
-                approval.recorded = await self._find(connection, approval.signed.digest)
-        return Decided(Verdict.CORRECT, policy.MAX_FAILURES, row["locked_until_us"])
+            found = {row["id"]: row for row in rows}
+            decided: list[Decided | None] = []
+            for _, reserved, approval in asked:
+                row = found.get(reserved.attempt_id)
+                if row is None:
+                    decided.append(None)
+                    continue
+                if row["recorded"]:
+                    approval.recorded = approval.signed
+                else:
+                    approval.recorded = await self._find(connection, approval.signed.digest)
+                decided.append(
+                    Decided(Verdict.CORRECT, policy.MAX_FAILURES, row["locked_until_us"])
+                )
+        return decided
 
     async def _record(
         self, connection: asyncpg.Connection, signed: Authorization
@@ -306,3 +342,16 @@ def _decided(row: Any) -> Decided:
 def _record(situation: Any) -> PinRecord | None:
     encoded_hash = situation["encoded_hash"]
     return None if encoded_hash is None else PinRecord(situation["pepper_id"], encoded_hash)
+
+
+def _nobody() -> int:
+    return 0
+
+
+def _overloaded() -> PaycoreError:
+    return PaycoreError(
+        Reason.OVERLOADED,
+        "the signing service is recording as many attempts as it can",
+        {"limit": str(MOST_WAITING)},
+        retry_after_ms=RETRY_AFTER_MS,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from command_service import anew
 from command_service.posting.store import LedgerStore, UnreachableError
@@ -19,7 +19,7 @@ AT_ONCE = 500
 MOST_WAITING = 10_000
 """Payments of one process that wait to be looked for; beyond them none is let through."""
 
-GATHER_S = 0.004
+GATHER_S = 0.008
 """How long a busy process lets payments gather, in seconds."""
 
 
@@ -31,18 +31,8 @@ class AccountReader(Protocol):
         ...
 
 
-class _Lone(NamedTuple):
-    """A payment that is not one of a group."""
-
-    key: Key
-    debited: AccountId
-
-
 class Payers:
-    """Finds them by one look at the key and one at the accounts.
-
-    Lone payments that wait at the same time share both.
-    """
+    """Finds them by one look; lone payments that wait at the same time share it."""
 
     def __init__(
         self, store: LedgerStore, accounts: AccountReader, rules: Callable[[], Rules]
@@ -70,7 +60,8 @@ class Payers:
         try:
             match commands:
                 case [command]:
-                    payers = await self._lone.ask(_Lone((client, key), command.debit_account))
+                    payer = await self._lone.ask(((client, key), command.debit_account))
+                    payers = {} if payer is None else {payer.id: payer}
                 case _:
                     if await self._store.find(client, key) is not None:
                         return {}
@@ -89,8 +80,6 @@ class Payers:
                 found[place] = payer
         return found
 
-    async def _find_lone(self, asked: Sequence[_Lone]) -> list[Mapping[AccountId, Account]]:
-        stored = await self._store.find_many([one.key for one in asked])
-        wanted = {one.debited for one in asked if one.key not in stored}
-        payers = await self._accounts.read_many(list(wanted)) if wanted else {}
-        return [{} if one.key in stored else payers for one in asked]
+    async def _find_lone(self, asked: Sequence[tuple[Key, AccountId]]) -> list[Account | None]:
+        payers = await self._store.find_payers(asked)
+        return [payers.get(place) for place in range(len(asked))]

@@ -24,7 +24,7 @@ AT_ONCE = 100
 MOST_WAITING = 10_000
 """Touches of one process that wait for their statement; beyond them none is let through."""
 
-GATHER_S = 0.004
+GATHER_S = 0.008
 """How long a busy process lets touches gather, in seconds."""
 
 WITHIN_S = 2.0
@@ -71,14 +71,14 @@ class PostgresTouches:
         order = sorted(range(len(pairs)), key=lambda place: pairs[place][0])
         for start in range(0, len(order), AT_ONCE):
             places = order[start : start + AT_ONCE]
-            rows = await self._ask(
+            waits = await self._ask(
                 self._queries.touch_each,
                 devices=[pairs[place][0] for place in places],
                 subjects=[pairs[place][1] for place in places],
                 **bound._asdict(),
             )
-            for place, row in zip(places, rows, strict=True):
-                waits_ms[place] = row["wait_ms"]
+            for place, wait_ms in zip(places, waits, strict=True):
+                waits_ms[place] = wait_ms
         return waits_ms
 
     async def _touch(self, device: bytes, subject: bytes, bound: Bound) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -21,7 +21,7 @@ from command_service.posting.store import (
     no_past,
 )
 from command_service.transactions import Transactions, reading
-from paycore.domain.accounts import AccountId
+from paycore.domain.accounts import Account, AccountId
 from paycore.domain.past import NOTHING_READ
 from paycore.domain.plan import (
     BatchState,
@@ -220,11 +220,18 @@ class PostgresLedger:
         return xid
 
     async def find(self, client: str, key: str) -> StoredOutcome | None:
-        return (await self.find_many([(client, key)])).get((client, key))
-
-    async def find_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredOutcome]:
         async with reading(self._pool) as connection:
-            return await self._stored(connection, keys)
+            return (await self._stored(connection, [(client, key)])).get((client, key))
+
+    async def find_payers(self, asked: Sequence[tuple[Key, AccountId]]) -> dict[int, Account]:
+        async with reading(self._pool) as connection:
+            found = await self._queries.find_payers(
+                connection,
+                clients=[client for (client, _), _ in asked],
+                keys=[key for (_, key), _ in asked],
+                accounts=[account for _, account in asked],
+            )
+        return {place - 1: rows.account(columns) for *columns, place in found}
 
     async def find_used(self, keys: Collection[Key]) -> set[Key]:
         """Those of `keys` that have an outcome. Raises UnreachableError."""

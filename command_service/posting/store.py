@@ -78,8 +78,11 @@ class LedgerStore(Protocol):
         """What `client`'s `key` stored, or None. Raises UnreachableError."""
         ...
 
-    async def find_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredOutcome]:
-        """What those of `keys` stored that have an outcome. Raises UnreachableError."""
+    async def find_payers(self, asked: Sequence[tuple[Key, AccountId]]) -> dict[int, Account]:
+        """By place in `asked` the account, where there is one and the key has no outcome.
+
+        Raises UnreachableError.
+        """
         ...
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:

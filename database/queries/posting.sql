@@ -31,6 +31,21 @@ JOIN ledger.idempotency_keys AS used
   ON ledger.key_locator(used.client, used.key) = ledger.key_locator(wanted.client, wanted.key)
   AND used.client = wanted.client AND used.key = wanted.key
 
+-- name: find_payers(clients, keys, accounts)
+-- By place, from 1, the accounts of payments whose key has no outcome.
+SELECT account.id, account.kind, account.status, account.currency, account.owner,
+       account.institution, account.opened_by, account.balance, account.held,
+       account.overdraft_limit, account.version, account.revision, account.last_entry_us,
+       account.created_at_us, wanted.place
+FROM unnest(:clients::text[], :keys::text[], :accounts::bigint[])
+  WITH ORDINALITY AS wanted (client, key, account, place)
+JOIN ledger.accounts AS account ON account.id = wanted.account
+WHERE NOT EXISTS (
+  SELECT FROM ledger.idempotency_keys AS used
+  WHERE ledger.key_locator(used.client, used.key) = ledger.key_locator(wanted.client, wanted.key)
+    AND used.client = wanted.client AND used.key = wanted.key
+)
+
 -- name: find_transfers(ids)
 SELECT id, debit_account, credit_account, amount, debit_version, credit_version,
        debit_balance_after, credit_balance_after, debit_held_after, created_at_us, effective_at_us,

@@ -52,6 +52,12 @@ INSERT INTO signing.attempts (proof, user_id, digest, failures_before, fresh_unt
 VALUES (:proof, :user_id, :digest, :failures_before, :fresh_until_us)
 RETURNING id
 
+-- name: reserve_each(users, proofs, digests, fresh_until_us)
+-- By place, from 1; those about whom more is to be known have none.
+SELECT place, attempt_id, encoded_hash, pepper_id, pin_proof
+FROM signing.reserve_each(
+  :users::text[], :proofs::bytea[], :digests::bytea[], :fresh_until_us::bigint[])
+
 -- name: read_attempt(attempt_id)^
 -- With the PIN of now, which may be another than the one it was reserved for.
 SELECT attempt.verdict, attempt.attempts_left, attempt.locked_until_us,
@@ -80,37 +86,51 @@ VALUES
 ON CONFLICT (digest) DO NOTHING
 RETURNING id
 
--- name: approve_by_pin(id, pin_proof, user_id, attempts_left, digest, signed_at_us, issued_at_us, expires_at_us, key_id, signature)^
--- What record_success does, in one statement, where the user's counter stays as it is: no failure is
--- open and no lock holds. The counter is locked before anything else; what each part depends on is
--- in the row that it locks, and is looked at again in the version that it got.
-WITH counter AS MATERIALIZED (
+-- name: approve_by_pin(attempts_left, ids, pin_proofs, user_ids, digests, signed_at_us, issued_at_us, expires_at_us, key_ids, signatures)
+-- What record_success does, in one statement for many users, of those whose counter stays as it is:
+-- no failure is open and no lock holds. The counters are locked before anything else, in an order
+-- that all processes share; what each part depends on is in the row that it locks, and is looked at
+-- again in the version that it got.
+WITH asked AS MATERIALIZED (
+  SELECT * FROM unnest(
+    :ids::bigint[], :pin_proofs::bytea[], :user_ids::text[], :digests::bytea[],
+    :signed_at_us::bigint[], :issued_at_us::bigint[], :expires_at_us::bigint[], :key_ids::text[],
+    :signatures::bytea[]
+  ) AS asked (id, pin_proof, user_id, digest, signed_at_us, issued_at_us, expires_at_us, key_id,
+    signature)
+), counter AS MATERIALIZED (
   SELECT user_id, locked_until_us FROM signing.attempt_counters
-  WHERE user_id = :user_id AND failures = cleared AND lockouts = 0
+  WHERE user_id = ANY(:user_ids::text[]) AND failures = cleared AND lockouts = 0
     AND locked_until_us <= signing.now_us()
+  ORDER BY user_id
   FOR UPDATE
 ), pin AS MATERIALIZED (
-  SELECT pin.user_id, counter.locked_until_us
+  SELECT pin.user_id, pin.proof, counter.locked_until_us
   FROM counter
   JOIN signing.pins AS pin ON pin.user_id = counter.user_id
-  WHERE pin.proof = :pin_proof AND pin.reset_at_us IS NULL
+  WHERE pin.proof = ANY(:pin_proofs::bytea[]) AND pin.reset_at_us IS NULL
   FOR SHARE OF pin
 ), decided AS (
   UPDATE signing.attempts AS attempt
   SET verdict = 'CORRECT', attempts_left = :attempts_left, locked_until_us = pin.locked_until_us
-  FROM pin
-  WHERE attempt.id = :id AND attempt.user_id = pin.user_id AND attempt.verdict IS NULL
-  RETURNING attempt.user_id, attempt.locked_until_us
+  FROM asked
+  JOIN pin ON pin.user_id = asked.user_id AND pin.proof = asked.pin_proof
+  WHERE attempt.id = asked.id AND attempt.user_id = asked.user_id AND attempt.verdict IS NULL
+  RETURNING attempt.id, attempt.locked_until_us
 ), recorded AS (
   INSERT INTO signing.authorizations
     (digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature)
-  SELECT :digest, :id, :signed_at_us, :issued_at_us, :expires_at_us, decided.user_id, 'PIN',
-         :key_id, :signature
-  FROM decided
+  SELECT asked.digest, asked.id, asked.signed_at_us, asked.issued_at_us, asked.expires_at_us,
+         asked.user_id, 'PIN', asked.key_id, asked.signature
+  FROM asked
+  JOIN decided ON decided.id = asked.id
+  ORDER BY asked.digest
   ON CONFLICT (digest) DO NOTHING
   RETURNING id
 )
-SELECT locked_until_us, EXISTS (SELECT FROM recorded) AS recorded FROM decided
+SELECT decided.id, decided.locked_until_us, recorded.id IS NOT NULL AS recorded
+FROM decided
+LEFT JOIN recorded ON recorded.id = decided.id
 
 -- name: find_authorization(digest)^
 SELECT digest, id, signed_at_us, issued_at_us, expires_at_us, user_id, method, key_id, signature

@@ -4,12 +4,11 @@
 -- All of `subjects` or none: 0, or the milliseconds after which there may be room.
 SELECT ledger.touch(:device::bytea, :kind::text, :subjects::bytea[], :most::int, :window_s::int)
 
--- name: touch_each(devices, kind, subjects, most, window_s)
+-- name: touch_each(devices, kind, subjects, most, window_s)$
 -- The same for each pair by itself, in the order given: each locks its device, so that devices must
 -- come in the same order everywhere.
-SELECT ledger.touch(one.device, :kind::text, ARRAY[one.subject], :most::int, :window_s::int)
-       AS wait_ms
-FROM unnest(:devices::bytea[], :subjects::bytea[]) AS one (device, subject)
+SELECT ledger.touch_each(
+  :devices::bytea[], :kind::text, :subjects::bytea[], :most::int, :window_s::int)
 
 -- name: forget_touches(before_us, size)$
 -- How many were removed, of the devices that have the oldest. A device that is being counted at the

@@ -122,7 +122,9 @@ async def probe_while_open(
 
     `probe` raises whatever it likes unless the part answers; it gets `within_s` seconds.
     """
-    while True:
+    probing = asyncio.current_task()
+    # A library that connects may keep the cancellation to itself: who cancels waits for the end.
+    while probing is None or not probing.cancelling():
         await breaker.until_open()
         try:
             async with asyncio.timeout(within_s):

@@ -1,73 +1,64 @@
-"""Questions that wait together share one call."""
+"""Questions about keys: those that wait together share one, and a key is asked for once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import islice
 from typing import Generic, TypeVar
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.runtime.together import Together
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Coalesced(Generic[K, V]):
-    """Asks `ask` for many keys at a time, one call after the other: while one is under way, those
-    who come wait for the next, and a key that several wait for is asked for once."""
+    """`Together`, for keys that many may wait for at once, each as long as it likes."""
 
     def __init__(
         self,
         ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]],
-        most: int,
-        waiting: int,
+        *,
+        at_once: int,
+        most_waiting: int,
+        gather_s: float,
     ) -> None:
-        """`ask` takes up to `most` keys, answers every one and never raises; `waiting` is how many
-        may be asked for at the same time."""
-        self._ask = ask
-        self._most = most
-        self._room = waiting
-        self._next: dict[K, asyncio.Future[V]] = {}
-        self._asked: dict[K, asyncio.Future[V]] = {}
-        self._work: asyncio.Task[None] | None = None
+        """`ask` takes up to `at_once` keys, answers every one and never raises; `most_waiting` is
+        how many may be asked for at the same time; `gather_s` as in `Together`."""
+        self._most_waiting = most_waiting
+        self._under_way: dict[K, asyncio.Future[V]] = {}
+
+        async def in_order(keys: Sequence[K]) -> list[V]:
+            answers = await ask(keys)
+            return [answers[key] for key in keys]
+
+        self._together = Together(
+            in_order,
+            at_once=at_once,
+            most_waiting=most_waiting,
+            gather_s=gather_s,
+            refusal=_overloaded,
+        )
 
     async def get(
         self, keys: Sequence[K], within_s: float, late: PaycoreError
     ) -> Mapping[K, V | PaycoreError]:
         """The answer for each of `keys`: `late` for those without one after `within_s` seconds,
         OVERLOADED for all when too much is being asked for."""
-        if len(keys) + len(self._next) + len(self._asked) > self._room:
-            full = PaycoreError(
-                Reason.OVERLOADED, "too many keys are asked for", retry_after_ms=200
-            )
-            return dict.fromkeys(keys, full)
+        if len(keys) + len(self._under_way) > self._most_waiting:
+            return dict.fromkeys(keys, _overloaded())
         futures = {key: self._future(key) for key in keys}
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._run(), name="coalesced")
         await asyncio.wait(futures.values(), timeout=max(0.0, within_s))
-        return {
-            key: future.result() if future.done() and not future.cancelled() else late
-            for key, future in futures.items()
-        }
+        return {key: future.result() if future.done() else late for key, future in futures.items()}
 
     def _future(self, key: K) -> asyncio.Future[V]:
-        future = self._asked.get(key) or self._next.get(key)
+        future = self._under_way.get(key)
         if future is None:
-            future = self._next[key] = asyncio.get_running_loop().create_future()
+            future = self._under_way[key] = self._together.put(key)
+            future.add_done_callback(lambda _: self._under_way.pop(key, None))
         return future
 
-    async def _run(self) -> None:
-        # Not at once: those who ask in the same turn of the loop belong in one call.
-        await asyncio.sleep(0)
-        while self._next:
-            keys = list(islice(self._next, self._most))
-            self._asked = {key: self._next.pop(key) for key in keys}
-            try:
-                answers = await self._ask(keys)
-                for key, future in self._asked.items():
-                    future.set_result(answers[key])
-            finally:
-                for future in self._asked.values():
-                    future.cancel()
-                self._asked = {}
+
+def _overloaded() -> PaycoreError:
+    return PaycoreError(Reason.OVERLOADED, "too many keys are asked for", retry_after_ms=200)

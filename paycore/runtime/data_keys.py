@@ -25,6 +25,9 @@ CALL_TIMEOUT_S = 1.0
 RETRY_AFTER_MS = 250
 """Wait suggested to callers while the signing service cannot be reached."""
 
+GATHER_S = 0.008
+"""How long a busy process lets questions gather, in seconds."""
+
 MOST_A_CALL = 1_000
 """Keys asked for in one call; the signing service gives no more."""
 
@@ -64,8 +67,9 @@ class DataKeys:
         self._stub = pb_grpc.DataKeyServiceStub(channel)
         self._by_subject: Kept[str, SubjectKey] = Kept(limits.keys, limits.lifetime_s, clock)
         self._by_id: Kept[int, KeyOrNot] = Kept(limits.keys, limits.lifetime_s, clock)
-        self._creating = Coalesced(self._create, MOST_A_CALL, limits.waiting)
-        self._unwrapping = Coalesced(self._unwrap, MOST_A_CALL, limits.waiting)
+        bounds = {"at_once": MOST_A_CALL, "most_waiting": limits.waiting}
+        self._creating = Coalesced(self._create, gather_s=GATHER_S, **bounds)
+        self._unwrapping = Coalesced(self._unwrap, gather_s=GATHER_S, **bounds)
         self._forgotten = 0
         KEPT.set_function(lambda: len(self._by_subject) + len(self._by_id))
 

@@ -21,12 +21,13 @@ from paycore.runtime.clock import Clock
 from paycore.runtime.limits.local import LocalLimiter
 from paycore.runtime.limits.rate import DECISIONS, RATES, Charge, Excess
 from paycore.runtime.limits.script import Asked, GcraScript
+from paycore.runtime.together import Together
 
 REPLY_WITHIN_S = 0.02
 """How long Redis may take before the fallback decides, in seconds."""
 
-GATHER_S = 0.004
-"""How long calls wait for company after a round that had some, in seconds: a busy process asks
+GATHER_S = 0.008
+"""How long calls wait at most for as many as came together lately, in seconds: a busy process asks
 Redis far less often, and an idle one at once."""
 
 TRIPS_AFTER = 2
@@ -67,14 +68,6 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """A call that waits for its decision."""
-
-    charges: Sequence[Charge]
-    decision: asyncio.Future[Excess | None]
-
-
-@dataclass(slots=True)
 class _Ahead:
     """Units under one key that Redis has already counted."""
 
@@ -91,26 +84,29 @@ class SharedLimiter:
         self._clock = clock
         self._breaker = Breaker("redis", trips_after=TRIPS_AFTER, state=BreakerState.OPEN)
         self._ahead: dict[str, _Ahead] = {}
-        self._waiting: list[_Waiting] = []
-        self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._together: Together[Sequence[Charge], Excess | None] = Together(
+            self._decide_all,
+            at_once=MOST_A_ROUND,
+            most_waiting=MOST_WAITING,
+            gather_s=GATHER_S,
+            refusal=_unforeseen,
+            weigh=len,
+        )
+        self._probing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to decide; Redis need not be there yet."""
         probing = probe_while_open(
             self._breaker, self._probe, every_s=PROBE_EVERY_S, within_s=PROBE_WITHIN_S
         )
-        self._tasks = [
-            asyncio.create_task(self._decide_for_ever(), name="limits"),
-            asyncio.create_task(probing, name="limits-probe"),
-        ]
+        self._probing = asyncio.create_task(probing, name="limits-probe")
 
     async def stop(self) -> None:
         """Stop deciding; calls still waiting are decided by the fallback."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fall_back(self._waiting)
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+        await self._together.stop(self._decide_here)
         await self._script.close()
 
     async def decide(self, charges: Sequence[Charge]) -> Excess | None:
@@ -129,12 +125,9 @@ class SharedLimiter:
         """The decision, now or later."""
         if len(charges) == 1 and self._use_ahead(charges[0]):
             return None
-        if self._breaker.state is BreakerState.OPEN or len(self._waiting) >= MOST_WAITING:
+        if self._breaker.state is BreakerState.OPEN or self._together.full:
             return self._decide_here(charges)
-        waiting = _Waiting(charges, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        self._wake.set()
-        return waiting.decision
+        return self._together.put(charges)
 
     def _use_ahead(self, charge: Charge) -> bool:
         ahead = self._ahead.get(charge.key)
@@ -144,89 +137,58 @@ class SharedLimiter:
         _COUNTERS[charge.limit, "admitted", "ahead"].inc()
         return True
 
-    async def _decide_for_ever(self) -> None:
-        busy = False
-        while True:
-            await self._wake.wait()
-            if busy:
-                await asyncio.sleep(GATHER_S)
-            batch = self._take_batch()
-            busy = len(batch) > 1
-            permit = self._breaker.permit()
-            if permit is None:
-                self._fall_back(batch)
-                continue
-            try:
-                await self._ask(batch)
-            except _AWAY as error:
-                log.debug("redis gave no answer", error=type(error).__name__)
-                self._breaker.failed(permit)
-                self._fall_back(batch)
-            except Exception:
-                # Such as a reply of another shape: callers must not wait for a task that ended.
-                log.exception("redis is of no use")
-                self._breaker.failed(permit)
-                self._fall_back(batch)
-            except BaseException:
-                self._fall_back(batch)
-                raise
-            else:
-                self._breaker.succeeded(permit)
+    async def _decide_all(self, calls: Sequence[Sequence[Charge]]) -> list[Excess | None]:
+        permit = self._breaker.permit()
+        if permit is None:
+            return [self._decide_here(charges) for charges in calls]
+        try:
+            decisions = await self._ask(calls)
+        except _AWAY as error:
+            log.debug("redis gave no answer", error=type(error).__name__)
+        except Exception:
+            # Such as a reply of another shape.
+            log.exception("redis is of no use")
+        else:
+            self._breaker.succeeded(permit)
+            return decisions
+        self._breaker.failed(permit)
+        return [self._decide_here(charges) for charges in calls]
 
-    def _take_batch(self) -> list[_Waiting]:
-        size = charges = 0
-        for waiting in self._waiting:
-            charges += len(waiting.charges)
-            if size and charges > MOST_A_ROUND:
-                break
-            size += 1
-        batch, self._waiting = self._waiting[:size], self._waiting[size:]
-        if not self._waiting:
-            self._wake.clear()
-        return batch
-
-    async def _ask(self, batch: Sequence[_Waiting]) -> None:
+    async def _ask(self, calls: Sequence[Sequence[Charge]]) -> list[Excess | None]:
         keys: list[str] = []
-        calls: list[list[Asked]] = []
+        asked: list[list[Asked]] = []
         eager: set[str] = set()
-        for waiting in batch:
+        for charges in calls:
             limits: list[Asked] = []
-            alone = len(waiting.charges) == 1
-            for _, key, rate, cost in waiting.charges:
+            alone = len(charges) == 1
+            for _, key, rate, cost in charges:
                 ahead = 0
                 if alone and key not in eager:
                     eager.add(key)
                     ahead = min(int(rate.per_s * AHEAD_S), rate.burst // 10)
                 keys.append(key)
                 limits.append((rate.interval_us, rate.burst, cost, ahead))
-            calls.append(limits)
-        figures = await self._script.decide(keys, calls, REPLY_WITHIN_S)
+            asked.append(limits)
+        figures = await self._script.decide(keys, asked, REPLY_WITHIN_S)
         # All of the reply is looked at before any of it counts.
         decided = [
-            (waiting, _excess(waiting.charges, wait_us, place), int(taken))
-            for waiting, (wait_us, place, taken) in zip(batch, figures, strict=True)
+            (charges, _excess(charges, wait_us, place), int(taken))
+            for charges, (wait_us, place, taken) in zip(calls, figures, strict=True)
         ]
         until_s = self._clock.monotonic_s() + AHEAD_FOR_S
         tally: Tally[tuple[str, str]] = Tally()
-        for waiting, excess, taken in decided:
+        for charges, excess, taken in decided:
             if taken:
-                self._remember(waiting.charges[0].key, _Ahead(taken, until_s))
-            if not waiting.decision.done():
-                waiting.decision.set_result(excess)
-            _note(tally, waiting.charges, excess)
+                self._remember(charges[0].key, _Ahead(taken, until_s))
+            _note(tally, charges, excess)
         _count(tally, "redis")
+        return [excess for _, excess, _ in decided]
 
     def _remember(self, key: str, ahead: _Ahead) -> None:
         self._ahead.pop(key, None)
         self._ahead[key] = ahead
         if len(self._ahead) > MOST_AHEAD:
             del self._ahead[next(iter(self._ahead))]
-
-    def _fall_back(self, batch: list[_Waiting]) -> None:
-        for waiting in batch:
-            if not waiting.decision.done():
-                waiting.decision.set_result(self._decide_here(waiting.charges))
-        batch.clear()
 
     def _decide_here(self, charges: Sequence[Charge]) -> Excess | None:
         excess = self._fallback.decide(charges)
@@ -237,6 +199,10 @@ class SharedLimiter:
 
     async def _probe(self) -> None:
         await self._script.load(PROBE_WITHIN_S)
+
+
+def _unforeseen() -> Exception:
+    return AssertionError("a limiter that is full decides by itself")
 
 
 def _excess(charges: Sequence[Charge], wait_us: float, place: float) -> Excess | None:

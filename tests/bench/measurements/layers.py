@@ -26,6 +26,10 @@ from tests.support.command_process import command_process
 
 WARM_UP_CALLS = 500
 
+KNOWN_USERS = 256
+WARM_UP_FOR_KNOWN = 2_000
+"""Calls after which each process has met nearly all of KNOWN_USERS."""
+
 GRANTS = ("TRANSFER", "READ")
 """What a caller without a name must hold to make the same payments."""
 
@@ -59,6 +63,8 @@ class Layers:
     """Plain text, without identity."""
     for_users: bool = False
     """Whether the payments are in the name of users, whose limits then hold."""
+    known: bool = False
+    """Whether these users are so few that the processes have met them before the clock runs."""
     baseline: str = ""
 
 
@@ -83,6 +89,14 @@ async def layered(bed: Bed) -> list[Layers]:
             "identity, no limits, for users",
             {"LIMITS_FILE": no_limits},
             for_users=True,
+        ),
+        Layers(
+            "layers-known",
+            f"identity, no limits, for {KNOWN_USERS} known users",
+            {"LIMITS_FILE": no_limits},
+            for_users=True,
+            known=True,
+            baseline="layers-identity",
         ),
         Layers(
             "layers-rates",
@@ -111,6 +125,8 @@ class LayeredSubmission:
         self.baseline = layers.baseline
         self._bed = bed
         self._layers = layers
+        self._accounts = bed.accounts[:KNOWN_USERS] if layers.known else bed.accounts
+        self._warm_up_calls = WARM_UP_FOR_KNOWN if layers.known else WARM_UP_CALLS
         self._generator: Generator = choose_generator(None if layers.plain else bed.tls, bed.folder)
 
     async def warm_up(self) -> None:
@@ -121,7 +137,7 @@ class LayeredSubmission:
         log = bed.folder / f"{self.key}.log"
         settings = {**self._layers.settings, "PROCESSES": str(bed.processes)}
         async with command_process(bed.endpoints, log, **settings) as (target, process):
-            await self._generator.run(self._job(target, WARM_UP_CALLS))
+            await self._generator.run(self._job(target, self._warm_up_calls))
             job = self._job(target, calls)
             pids = (process.pid, *(one.pid for one in family(process.pid)))
             meter = Meter(
@@ -142,7 +158,7 @@ class LayeredSubmission:
     def _request(self) -> Request:
         """A payment; for users in the name of the one user of its debited account, from the user's
         one device and address, far below any limit."""
-        request = self._bed.orders.transfer(self._bed.accounts)
+        request = self._bed.orders.transfer(self._accounts)
         if not self._layers.for_users:
             return request
         payer = request.debit_account_id

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -24,7 +24,7 @@ from command_service.posting.store import (
     Wants,
     no_past,
 )
-from paycore.domain.accounts import AccountId
+from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.plan import Key, ParentState, StoredOutcome
 from paycore.domain.transfers import (
@@ -108,8 +108,8 @@ class Watched:
     async def find(self, client: str, key: str) -> StoredOutcome | None:
         return await self._store.find(client, key)
 
-    async def find_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredOutcome]:
-        return await self._store.find_many(keys)
+    async def find_payers(self, asked: Sequence[tuple[Key, AccountId]]) -> dict[int, Account]:
+        return await self._store.find_payers(asked)
 
     async def find_settled(self, client: str, key: str, give_up_s: float) -> StoredOutcome | None:
         return await self._store.find_settled(client, key, give_up_s)

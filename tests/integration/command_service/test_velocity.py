@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
+import database
 from command_service.admission.touches import PostgresTouches
 from command_service.admission.velocity import PAYEE, Bound, Velocity
 from paycore.domain.accounts import AccountId
@@ -235,3 +237,82 @@ async def test_a_device_that_is_being_counted_is_not_waited_for(
         )
         assert await touches.forget(6) == 0
     assert await touches.forget(6) == 1
+
+
+async def test_many_devices_at_once_are_counted_as_each_by_itself(
+    pools: list[asyncpg.Pool],
+) -> None:
+    """Of the two kinds, one is touched by the statement for many, the other one by one."""
+    seed = secrets.randbits(32)
+    chance = random.Random(seed)
+    queries = database.load("velocity")
+    devices = sorted(secrets.token_bytes(16) for _ in range(6))
+    subjects = [secrets.token_bytes(16) for _ in range(5)]
+    for _ in range(40):
+        asked = sorted(chance.sample(devices, chance.randint(1, 6)))
+        touched = [chance.choice(subjects) for _ in asked]
+        bounds = {"most": chance.randint(1, 4), "window_s": 3_600}
+        async with pools[0].acquire() as connection:
+            at_once = await queries.touch_each(
+                connection, devices=asked, kind="PAYEE", subjects=touched, **bounds
+            )
+            by_itself = [
+                await queries.touch_together(
+                    connection, device=device, kind="IDENTIFIER", subjects=[subject], **bounds
+                )
+                for device, subject in zip(asked, touched, strict=True)
+            ]
+        assert [wait_ms > 0 for wait_ms in at_once] == [wait_ms > 0 for wait_ms in by_itself], seed
+        for wait_ms, other_ms in zip(at_once, by_itself, strict=True):
+            # Within what the touches of the two kinds were apart.
+            assert abs(wait_ms - other_ms) < 60_000, seed
+            assert wait_ms <= 3_600_000, seed
+    async with pools[0].acquire() as connection:
+        rows = await connection.fetch("SELECT kind, device, subject FROM ledger.device_touches")
+    of_kind = {
+        kind: {(row["device"], row["subject"]) for row in rows if row["kind"] == kind}
+        for kind in ("PAYEE", "IDENTIFIER")
+    }
+    assert of_kind["PAYEE"] == of_kind["IDENTIFIER"], seed
+    assert of_kind["PAYEE"]
+
+
+async def test_touches_of_one_device_in_one_statement_see_each_other(
+    pools: list[asyncpg.Pool],
+) -> None:
+    touches = PostgresTouches(pools[0])
+    device, other = sorted(secrets.token_bytes(16) for _ in range(2))
+    payees = [secrets.token_bytes(16) for _ in range(3)]
+    bound = BOUND._replace(most=2)
+    pairs = [(device, payee) for payee in payees] + [(device, payees[0]), (other, payees[2])]
+    waits_ms = await touches.touch_each(pairs, bound)
+    assert [wait_ms > 0 for wait_ms in waits_ms] == [False, False, True, False, False]
+
+
+async def test_another_process_s_touch_that_was_awaited_is_counted(
+    pools: list[asyncpg.Pool],
+) -> None:
+    queries = database.load("velocity")
+    device = secrets.token_bytes(16)
+
+    async def touch(connection: asyncpg.Connection) -> list[int]:
+        waits_ms: list[int] = await queries.touch_each(
+            connection,
+            devices=[device],
+            kind="PAYEE",
+            subjects=[secrets.token_bytes(16)],
+            most=1,
+            window_s=3_600,
+        )
+        return waits_ms
+
+    async with pools[0].acquire() as one, pools[1].acquire() as other:
+        holding = one.transaction()
+        await holding.start()
+        assert await touch(one) == [0]
+        waiting = asyncio.create_task(touch(other))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await holding.commit()
+        (wait_ms,) = await waiting
+        assert wait_ms > 0

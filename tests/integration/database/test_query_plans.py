@@ -158,6 +158,7 @@ EXPECTED = {
     "posting.find_held": ACCOUNTS,
     "posting.find_keys": KEYS,
     "posting.find_latest_children": by("ledger.transfers", "parent_id"),
+    "posting.find_payers": ACCOUNTS | KEYS,
     "posting.find_transfers": TRANSFERS,
     "posting.horizon": NOTHING,
     "posting.lock_accounts": ACCOUNTS,
@@ -244,6 +245,8 @@ EXPECTED = {
     | first("signing.attempts", "fresh_until_us")
     | by("signing.attempts", "proof"),
     "signing.reserve": NOTHING,
+    # What the function reads is of the users named.
+    "signing.reserve_each": NOTHING,
     "signing.save_counter": COUNTERS,
     "transactions.begin": FRAME,
     "transactions.commit": FRAME,

@@ -126,10 +126,14 @@ async def test_two_processes_share_one_limit(limiter: SharedLimiter, endpoints: 
     assert sum(excess is None for excess in decisions) == 10
 
 
-async def test_each_of_many_is_decided_by_itself_in_rounds_of_bounded_size(
-    limiter: SharedLimiter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "MOST_A_ROUND", 7)
+
+
+async def test_each_of_many_is_decided_by_itself_in_rounds_of_bounded_size(
+    small_rounds: None, limiter: SharedLimiter
+) -> None:
     keys = [name() for _ in range(10)]
     calls = [
         [Charge(Limit.USER, f"{key}u", SLOW, 3), Charge(Limit.DEVICE, f"{key}d", SLOW, 3)]

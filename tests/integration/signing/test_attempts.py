@@ -16,9 +16,10 @@ from deploy.local import Endpoints
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin
 from paycore.domain.step_up import payment_digest
+from signing_service.attempts import Decided, MustWait, Reserved, Verdict
 from signing_service.pin_check import proof_hash
 from signing_service.policy import AttemptRules
-from signing_service.store import Decided, MustWait, Reserved, Store, Verdict
+from signing_service.store import Store
 from signing_service.turns import AT_ONCE
 from tests.integration.signing.signer import PIN, WRONG, Signer, hashes, paid, payment, sealed
 

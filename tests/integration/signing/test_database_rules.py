@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from deploy.local import Endpoints
+from signing_service.attempts import Reserved
 from signing_service.clean_up import clean_up
-from signing_service.store import Reserved
 from tests.integration.signing.signer import PIN, WRONG, Signer, payment
 
 TABLES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -173,3 +174,19 @@ async def test_a_probe_that_hangs_is_given_up() -> None:
         assert part.probes > 1
         part.hangs, part.answers = False, True
         await until(one, BreakerState.HALF_OPEN)
+
+
+async def test_probing_ends_when_it_is_cancelled_though_the_probe_keeps_that_to_itself() -> None:
+    one = Breaker("test", trips_after=1, state=BreakerState.OPEN)
+    probing = asyncio.Event()
+
+    async def connect() -> None:
+        probing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(probe_while_open(one, connect, every_s=0.0, within_s=60))
+    await probing.wait()
+    task.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(task, return_exceptions=True)

@@ -27,9 +27,13 @@ class Desk:
         return {key: key * key for key in keys}
 
 
+def coalesced(desk: Desk, at_once: int, most_waiting: int) -> Coalesced[int, int]:
+    return Coalesced(desk.ask, at_once=at_once, most_waiting=most_waiting, gather_s=0.0)
+
+
 async def test_those_who_come_together_and_while_a_call_is_under_way_share_one() -> None:
     desk = Desk()
-    squares = Coalesced(desk.ask, 10, 100)
+    squares = coalesced(desk, 10, 100)
     desk.open.clear()
     first = [asyncio.create_task(squares.get([one, 2], 5, LATE)) for one in (1, 3)]
     await asyncio.sleep(0.01)
@@ -44,14 +48,14 @@ async def test_those_who_come_together_and_while_a_call_is_under_way_share_one()
 
 async def test_a_call_asks_for_no_more_than_it_may() -> None:
     desk = Desk()
-    squares = Coalesced(desk.ask, 2, 100)
+    squares = coalesced(desk, 2, 100)
     assert await squares.get([1, 2, 3, 4, 5], 5, LATE) == {1: 1, 2: 4, 3: 9, 4: 16, 5: 25}
     assert desk.calls == [[1, 2], [3, 4], [5]]
 
 
 async def test_who_waits_too_long_is_told_and_disturbs_nobody() -> None:
     desk = Desk()
-    squares = Coalesced(desk.ask, 10, 100)
+    squares = coalesced(desk, 10, 100)
     desk.open.clear()
     patient = asyncio.create_task(squares.get([1], 5, LATE))
     assert await squares.get([1], 0.01, LATE) == {1: LATE}
@@ -65,7 +69,7 @@ async def test_who_waits_too_long_is_told_and_disturbs_nobody() -> None:
 
 async def test_beyond_its_room_nobody_waits() -> None:
     desk = Desk()
-    squares = Coalesced(desk.ask, 2, 3)
+    squares = coalesced(desk, 2, 3)
     desk.open.clear()
     waiting = asyncio.create_task(squares.get([1, 2], 5, LATE))
     await asyncio.sleep(0.01)
@@ -82,6 +86,6 @@ async def test_beyond_its_room_nobody_waits() -> None:
 async def test_without_time_nothing_is_awaited(within_s: float) -> None:
     desk = Desk()
     desk.open.clear()
-    squares = Coalesced(desk.ask, 2, 3)
+    squares = coalesced(desk, 2, 3)
     assert await squares.get([1], within_s, LATE) == {1: LATE}
     desk.open.set()

@@ -1,0 +1,11 @@
+"""Touches of many devices in one statement."""
+
+from database.migrations.statements import run_file
+
+revision = "0055"
+down_revision = "0033"
+
+
+def upgrade() -> None:
+    """Add ledger.touch_each."""
+    run_file(__file__)

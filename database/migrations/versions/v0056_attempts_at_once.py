@@ -1,0 +1,11 @@
+"""Attempts of many users reserved in one statement."""
+
+from database.migrations.statements import run_file
+
+revision = "0056"
+down_revision = "0055"
+
+
+def upgrade() -> None:
+    """Add signing.reserve_each."""
+    run_file(__file__)
