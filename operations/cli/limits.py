@@ -150,6 +150,8 @@ def _setting(name: Limit, figures: dict[str, float | int | None], *, off: bool) 
 
 def _table(found: list[StandingLimit]) -> Table:
     table = Table("client", "method", "limit", "set to", "by", "revision")
+    # A method must be there whole: it is what another command is to be given.
+    table.columns[1].overflow = "fold"
     for one in found:
         place = one.place
         table.add_row(

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.limits import Limit, Place, RateLimit, Setting
+from paycore.domain.limits import Limit, Place, RateLimit, Setting, Source
 from paycore.runtime.gate import Method
 from paycore.runtime.limits.calls import CallLimits
 from paycore.runtime.limits.local import LocalLimiter
 from paycore.runtime.limits.rate import Charge, Excess
-from paycore.runtime.limits.table import LimitTable, everywhere
+from paycore.runtime.limits.table import LimitTable, Said, everywhere
 from paycore.v1 import actor_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
 from tests.support.clocks import ManualClock
@@ -193,3 +193,24 @@ async def test_a_method_with_limits_of_its_own_counts_apart() -> None:
     with pytest.raises(PaycoreError):
         await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
     await one.admit("app", GROUP, pb2.SubmitTransferGroupRequest(transfers=[pb2.GroupedTransfer()]))
+
+
+async def test_a_table_that_changes_holds_from_the_next_call_on() -> None:
+    here, held = Here(), limited({Limit.CLIENT: RateLimit(2, 40)})
+    one = CallLimits(lambda: held, here, bytes(32), lambda _: True)
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    place = Place("app", "", Limit.CLIENT)
+    held = held.with_changes({place: Said(RateLimit(3, 90), Source.DATABASE, 1)})
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    held = held.with_changes({place: Said(None, Source.DATABASE, 2)})
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    held = held.with_changes({})
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    charges = [charge for (charge,) in here.asked]
+    assert [charge.rate for charge in charges] == [
+        RateLimit(2, 40),
+        RateLimit(3, 90),
+        RateLimit(2, 40),
+    ]
+    # What was used is still used.
+    assert len({charge.key for charge in charges}) == 1
