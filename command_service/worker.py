@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -13,6 +13,7 @@ import structlog
 from command_service.accounts.identifiers import from_primary
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.admission import Admission
+from command_service.admission.limits import LimitCache
 from command_service.admission.payers import Payers
 from command_service.admission.risk.opening import open_judge
 from command_service.admission.rules import RulesCache
@@ -38,15 +39,20 @@ from command_service.servicers.children import ChildServicer
 from command_service.servicers.fields import MAX_BATCH
 from command_service.servicers.groups import GroupServicer
 from command_service.servicers.intake import TransferIntake
+from command_service.servicers.limit_requests import LimitRequests
+from command_service.servicers.limits import LimitServicer
 from command_service.servicers.personal_data import PersonalDataServicer
 from command_service.servicers.policy import PolicyServicer
 from command_service.servicers.policy_requests import PolicyRequests
+from command_service.servicers.risk_rule_requests import RiskRuleRequests
+from command_service.servicers.risk_rules import RiskRuleServicer
 from command_service.servicers.stream import StreamServicer
 from command_service.servicers.stretches import Stretches
 from command_service.servicers.transfers import TransferServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
 from paycore.domain.grants import GrantAction
+from paycore.domain.limits import RateLimit
 from paycore.runtime import metrics
 from paycore.runtime.access import AccessTable
 from paycore.runtime.channel import open_channel
@@ -56,7 +62,6 @@ from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.event_sinks import ServicesSink
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits.calls import CallLimits
-from paycore.runtime.limits.rate import RateLimit
 from paycore.runtime.limits.shared import SharedLimiter
 from paycore.runtime.limits.table import LimitTable
 from paycore.runtime.schema import until_schema_fits
@@ -115,16 +120,16 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         refusals = Refusals(events)
         pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
         stack.push_async_callback(close_pool, pool)
-        limits = EngineLimits(
+        bounds = EngineLimits(
             queue=settings.queue_limit,
             batch=settings.batch_limit,
             in_flight=settings.batches_in_flight,
         )
         posting_pool = await open_pool(
             dsn,
-            size=limits.in_flight + limits.beside,
+            size=bounds.in_flight + bounds.beside,
             # A payment must not wait for a connection to be opened.
-            ready=limits.in_flight + limits.beside,
+            ready=bounds.in_flight + bounds.beside,
             application=f"{application}-posting",
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
@@ -138,28 +143,38 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         rules = RulesCache(pool, clock)
         await rules.start()
         stack.push_async_callback(rules.stop)
-        table = _limit_table(settings)
+        clients, methods = AccessTable.load(settings.access_file).methods, _limited_methods()
+        configured = _configured_limits(settings, clients, methods)
+        limits = LimitCache(pool, clock, configured)
+        await limits.start()
+        stack.push_async_callback(limits.stop)
         limiter = SharedLimiter(settings.redis_url.get_secret_value(), clock)
         await limiter.start()
         stack.push_async_callback(limiter.stop)
         call_limits = CallLimits(
-            table,
+            limits.table,
             limiter,
             secret,
             lambda client: rules.current().grants.holds(client, GrantAction.ACT_FOR_USERS),
         )
         touches = PostgresTouches(pool)
-        velocity = Velocity(table, touches, secret)
+        velocity = Velocity(limits.table, touches, secret)
         signer = SignerClient(channel, clock)
         await signer.start()
         stack.push_async_callback(signer.stop)
         store = PostgresLedger(pool, posting, clock)
         accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
-        policy = PolicyLedger(pool, transactions, ids, clock, rules.refresh)
+        policy = PolicyLedger(
+            pool,
+            transactions,
+            ids,
+            clock,
+            lambda: asyncio.gather(rules.refresh(), limits.refresh()),
+        )
         identifiers = Identifiers(from_primary(pool))
         judge = await open_judge(settings, f"{application}-risk", clock, stack)
         ended = None if judge is None else judge.ended
-        engine = PostingEngine(store, rules.current, ids, clock, limits, ended)
+        engine = PostingEngine(store, rules.current, ids, clock, bounds, ended)
         admission = Admission(
             Payers(store, accounts, rules.current),
             StepUpAdmission(signer, events),
@@ -233,13 +248,23 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         )
         server.add(
             policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
-            [PolicyServicer(policy, PolicyRequests(rules.current, secret), secret)],
+            [
+                PolicyServicer(policy, PolicyRequests(rules.current, secret), secret),
+                LimitServicer(
+                    policy,
+                    configured,
+                    LimitRequests(rules.current, secret, clients, methods),
+                    secret,
+                ),
+                RiskRuleServicer(policy, RiskRuleRequests(rules.current, secret)),
+            ],
         )
         await server.start()
         expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")
         watch = asyncio.create_task(PartitionWatch(pool, clock).run(), name="partition-watch")
         forgetting = asyncio.create_task(
-            ForgetJob(touches, table.longest_window_s(), clock).run(), name="forget-touches"
+            ForgetJob(touches, lambda: limits.table().longest_window_s(), clock).run(),
+            name="forget-touches",
         )
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
@@ -251,15 +276,20 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         await _drain(server, engine, settings.shutdown_grace_s)
 
 
-def _limit_table(settings: CommandSettings) -> LimitTable:
-    """Raises ValueError that names the entry of the file which is wrong."""
-    rate = RateLimit(settings.client_rate_per_s, settings.client_burst)
-    methods = [
+def _limited_methods() -> frozenset[str]:
+    """Those for which limits of their own can be set."""
+    return frozenset(
         f"{service.full_name}/{method.name}"
         for service in (_TRANSFERS, _ACCOUNTS)
         for method in service.methods
-    ]
-    clients = AccessTable.load(settings.access_file).methods
+    )
+
+
+def _configured_limits(
+    settings: CommandSettings, clients: Collection[str], methods: Collection[str]
+) -> LimitTable:
+    """Raises ValueError that names the entry of the file which is wrong."""
+    rate = RateLimit(settings.client_rate_per_s, settings.client_burst)
     return LimitTable.of_client_rate(rate).read(settings.limits_file, clients, methods)
 
 

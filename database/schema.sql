@@ -284,6 +284,25 @@ END
 $$;
 REVOKE ALL ON FUNCTION ledger.audit_limit() FROM PUBLIC;
 
+CREATE FUNCTION ledger.audit_limit_setting() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+  before jsonb := to_jsonb(OLD);
+  after jsonb := to_jsonb(NEW);
+  said jsonb := coalesce(after, before);
+BEGIN
+  PERFORM ledger.write_audit(
+    CASE TG_OP WHEN 'INSERT' THEN 'ADD_' WHEN 'UPDATE' THEN 'CHANGE_' ELSE 'REMOVE_' END || 'LIMIT',
+    concat_ws('/', 'limit', coalesce(nullif(said ->> 'client', ''), '*'),
+              nullif(said ->> 'method', ''), said ->> 'name'),
+    before, after);
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.audit_limit_setting() FROM PUBLIC;
+
 CREATE FUNCTION ledger.audit_policy() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1089,6 +1108,59 @@ INSERT INTO ledger.legal_children (parent, child) VALUES
 ALTER TABLE ledger.legal_children ADD CONSTRAINT legal_children_pkey PRIMARY KEY (parent, child);
 GRANT SELECT ON TABLE ledger.legal_children TO paycore_command, paycore_audit;
 
+CREATE SEQUENCE ledger.policy_revision
+    START WITH 2
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+GRANT USAGE ON SEQUENCE ledger.policy_revision TO paycore_command;
+
+CREATE TABLE ledger.limits (
+    client text NOT NULL,
+    method text NOT NULL,
+    name text NOT NULL,
+    switched_off boolean NOT NULL,
+    per_s double precision,
+    burst bigint,
+    window_s bigint,
+    payees bigint,
+    identifiers bigint,
+    revision bigint DEFAULT nextval('ledger.policy_revision'::regclass) NOT NULL,
+    CONSTRAINT limits_client_bounded CHECK ((length(client) <= 128)),
+    CONSTRAINT limits_method_of_client CHECK (((method = ''::text) OR ((client <> ''::text) AND (name <> 'velocity'::text) AND (method ~ '^[A-Za-z0-9_.]{1,128}/[A-Za-z0-9]{1,64}$'::text)))),
+    CONSTRAINT limits_name_known CHECK ((name = ANY (ARRAY['client'::text, 'address'::text, 'user'::text, 'device'::text, 'velocity'::text]))),
+    CONSTRAINT limits_one_setting CHECK (
+CASE
+    WHEN switched_off THEN (num_nonnulls(per_s, burst, window_s, payees, identifiers) = 0)
+    WHEN (name = 'velocity'::text) THEN ((num_nonnulls(per_s, burst) = 0) AND (num_nulls(window_s, payees, identifiers) = 0))
+    ELSE ((num_nulls(per_s, burst) = 0) AND (num_nonnulls(window_s, payees, identifiers) = 0))
+END),
+    CONSTRAINT limits_rate_bounded CHECK (((per_s > (0)::double precision) AND (per_s < ('1000000000'::numeric)::double precision) AND ((burst >= 1) AND (burst <= 1000000000)) AND ((burst)::double precision <= (per_s * (86400)::double precision)))),
+    CONSTRAINT limits_velocity_bounded CHECK (((window_s >= 1) AND (window_s <= 86400) AND ((payees >= 1) AND (payees <= 1000)) AND ((identifiers >= 1) AND (identifiers <= 1000))))
+);
+COMMENT ON COLUMN ledger.limits.client IS 'Empty for every client of whom nothing else is said.';
+COMMENT ON COLUMN ledger.limits.method IS
+  'package.Service/Method, whose calls then count apart; empty for all of them.';
+COMMENT ON COLUMN ledger.limits.switched_off IS 'There is no such limit.';
+COMMENT ON COLUMN ledger.limits.per_s IS 'Units a second.';
+COMMENT ON COLUMN ledger.limits.burst IS 'Units at once: what comes back within a day.';
+COMMENT ON COLUMN ledger.limits.window_s IS
+  'Seconds within which a device may touch so many different payees and identifiers.';
+COMMENT ON COLUMN ledger.limits.revision IS
+  'Taken anew by every change, as that of step_up_policies.';
+ALTER TABLE ledger.limits ADD CONSTRAINT limits_pkey PRIMARY KEY (client, method, name);
+CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.limits FOR EACH ROW EXECUTE
+  FUNCTION ledger.audit_limit_setting();
+ALTER TABLE ledger.limits ENABLE ALWAYS TRIGGER audit_policy;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.limits FOR EACH STATEMENT EXECUTE FUNCTION
+  ledger.refuse_change();
+ALTER TABLE ledger.limits ENABLE ALWAYS TRIGGER never_truncated;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.limits TO paycore_command;
+GRANT SELECT ON TABLE ledger.limits TO paycore_audit;
+GRANT UPDATE (switched_off, per_s, burst, window_s, payees, identifiers, revision) ON TABLE
+  ledger.limits TO paycore_command;
+
 CREATE TABLE ledger.open_holds (
     id bigint NOT NULL,
     account bigint NOT NULL,
@@ -1104,20 +1176,13 @@ CREATE INDEX open_holds_expiry ON ledger.open_holds (expires_at_us) WHERE (expir
   NULL);
 GRANT SELECT ON TABLE ledger.open_holds TO paycore_command, paycore_audit;
 
-CREATE SEQUENCE ledger.policy_revision
-    START WITH 2
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-GRANT USAGE ON SEQUENCE ledger.policy_revision TO paycore_command;
-
 CREATE TABLE ledger.risk_rules (
     currency text NOT NULL,
     daily_limit bigint,
     daily_decision text DEFAULT 'REVIEW'::text NOT NULL,
     new_payee_above bigint,
     new_payee_decision text DEFAULT 'REVIEW'::text NOT NULL,
+    revision bigint DEFAULT nextval('ledger.policy_revision'::regclass) NOT NULL,
     CONSTRAINT risk_rules_currency_code CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT risk_rules_decisions CHECK (((daily_decision = ANY (ARRAY['DECLINE'::text, 'REVIEW'::text])) AND (new_payee_decision = ANY (ARRAY['DECLINE'::text, 'REVIEW'::text])))),
     CONSTRAINT risk_rules_not_negative CHECK (((daily_limit >= 0) AND (new_payee_above >= 0)))
@@ -1126,13 +1191,18 @@ COMMENT ON COLUMN ledger.risk_rules.daily_limit IS
   'What a payer may pay in a day of UTC, in minor units; what exceeds it is decided so.';
 COMMENT ON COLUMN ledger.risk_rules.new_payee_above IS
   'Above this many minor units a first payment to a payee is decided so.';
+COMMENT ON COLUMN ledger.risk_rules.revision IS
+  'Taken anew by every change, as that of step_up_policies.';
 ALTER TABLE ledger.risk_rules ADD CONSTRAINT risk_rules_pkey PRIMARY KEY (currency);
 CREATE TRIGGER audit_policy AFTER INSERT OR DELETE OR UPDATE ON ledger.risk_rules FOR EACH ROW EXECUTE FUNCTION ledger.audit_policy('RISK_RULE', 'currency');
 ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER audit_policy;
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.risk_rules FOR EACH STATEMENT EXECUTE
   FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.risk_rules ENABLE ALWAYS TRIGGER never_truncated;
-GRANT SELECT ON TABLE ledger.risk_rules TO paycore_command, paycore_audit;
+GRANT SELECT,INSERT,DELETE ON TABLE ledger.risk_rules TO paycore_command;
+GRANT SELECT ON TABLE ledger.risk_rules TO paycore_audit;
+GRANT UPDATE (daily_limit, daily_decision, new_payee_above, new_payee_decision, revision) ON TABLE
+  ledger.risk_rules TO paycore_command;
 
 CREATE TABLE ledger.scheme_grants (
     client text NOT NULL,

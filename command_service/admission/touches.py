@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -23,6 +23,9 @@ AT_ONCE = 100
 
 MOST_WAITING = 10_000
 """Touches of one process that wait for their statement; beyond them none is let through."""
+
+MOST_BOUNDS = 100
+"""Bounds by which touches are gathered; clients have fewer, and only their changes add to them."""
 
 GATHER_S = 0.008
 """How long a busy process lets touches gather, in seconds."""
@@ -49,7 +52,6 @@ class PostgresTouches:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._queries: Any = database.load("velocity")
-        # As many as the configuration has bounds.
         self._single: dict[Bound, Together[tuple[bytes, bytes], int]] = {}
 
     async def touch_together(self, device: bytes, subjects: Sequence[bytes], bound: Bound) -> int:
@@ -84,6 +86,9 @@ class PostgresTouches:
     async def _touch(self, device: bytes, subject: bytes, bound: Bound) -> int:
         single = self._single.get(bound)
         if single is None:
+            if len(self._single) >= MOST_BOUNDS:
+                # Those who wait by it are answered all the same.
+                del self._single[next(iter(self._single))]
             single = self._single[bound] = Together(
                 lambda pairs: self.touch_each(pairs, bound),
                 at_once=AT_ONCE,
@@ -115,7 +120,8 @@ class PostgresTouches:
 class ForgetJob:
     """Removes what is older than every window, until it is cancelled. Each process runs it."""
 
-    def __init__(self, touches: PostgresTouches, window_s: int, clock: Clock) -> None:
+    def __init__(self, touches: PostgresTouches, window_s: Callable[[], int], clock: Clock) -> None:
+        """`window_s` gives the longest window of now, in seconds."""
         self._touches = touches
         self._window_s = window_s
         self._clock = clock
@@ -126,7 +132,7 @@ class ForgetJob:
             removed = 0
             try:
                 removed = await self._touches.forget(
-                    self._clock.now_us() - self._window_s * 1_000_000
+                    self._clock.now_us() - self._window_s() * 1_000_000
                 )
                 FORGOTTEN.inc(removed)
             except Exception as error:

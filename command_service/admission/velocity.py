@@ -7,15 +7,16 @@ once lets one more through; and without the database nothing passes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.identifiers import ExternalIdentifier
+from paycore.domain.limits import Limit, VelocityLimit
 from paycore.domain.rules import PAYER_INITIATED
 from paycore.domain.transfers import TransferCommand
-from paycore.runtime.limits.rate import DECISIONS, Limit
-from paycore.runtime.limits.table import LimitTable, VelocityLimit
+from paycore.runtime.limits.rate import DECISIONS
+from paycore.runtime.limits.table import LimitTable
 
 PAYEE = "PAYEE"
 IDENTIFIER = "IDENTIFIER"
@@ -52,8 +53,10 @@ class TouchStore(Protocol):
 class Velocity:
     """Counts what is set in motion in the name of a device; a device is its client's own."""
 
-    def __init__(self, table: LimitTable, store: TouchStore, secret: bytes) -> None:
-        """`secret` keys the hashes under which devices, payees and identifiers are kept."""
+    def __init__(self, table: Callable[[], LimitTable], store: TouchStore, secret: bytes) -> None:
+        """`table` gives the limits of now.
+
+        `secret` keys the hashes under which devices, payees and identifiers are kept."""
         self._table = table
         self._store = store
         self._secret = hashlib.blake2b(secret, digest_size=32, person=b"paycore-veloc").digest()
@@ -63,7 +66,7 @@ class Velocity:
 
         Raises PaycoreError RATE_LIMITED, DATABASE_UNAVAILABLE.
         """
-        limit = self._table.velocity(client)
+        limit = self._table().velocity(client)
         if limit is None:
             return
         payees: dict[str, set[bytes]] = {}
@@ -81,7 +84,7 @@ class Velocity:
 
         Raises PaycoreError DATABASE_UNAVAILABLE.
         """
-        limit = self._table.velocity(client)
+        limit = self._table().velocity(client)
         if limit is None:
             return {}
         named: list[int] = []
@@ -108,7 +111,7 @@ class Velocity:
         self, client: str, device: str, identifier: ExternalIdentifier
     ) -> None:
         """Let `device`, if it is named, link `identifier`. Raises as `admit`."""
-        limit = self._table.velocity(client)
+        limit = self._table().velocity(client)
         if limit is None or not device:
             return
         bound = Bound(IDENTIFIER, limit.identifiers, limit.window_s)

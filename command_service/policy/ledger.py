@@ -11,20 +11,19 @@ import asyncpg
 import database
 from command_service.accounts.acting import act_as
 from command_service.accounts.turns import AccountTurns
+from command_service.admission.limits import limits_of
+from command_service.admission.risk.decisions import CurrencyRules
+from command_service.admission.risk.rule_table import currency_rules_of
 from command_service.admission.rules import policy_of
-from command_service.policy.commands import (
-    ChangeGrant,
-    PolicyChange,
-    PolicyOutcome,
-    RemovePolicy,
-    SchemeGrant,
-    SetPolicy,
-)
+from command_service.policy.changes import PolicyChanges
+from command_service.policy.commands import PolicyChange, PolicyOutcome, SchemeGrant
 from command_service.transactions import Transactions, reading
-from paycore.domain.errors import PaycoreError, Reason, key_reused
+from paycore.domain.errors import key_reused
 from paycore.domain.grants import Grant, GrantAction, GrantScope
+from paycore.domain.limits import Place
 from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.runtime.clock import Clock
+from paycore.runtime.limits.table import Said
 from paycore.runtime.snowflake import IdSource
 
 OUTCOME = "POLICY"
@@ -39,6 +38,14 @@ class StandingPolicy(NamedTuple):
 
     currency: str
     policy: StepUpPolicy
+    revision: int
+
+
+class StandingRiskRule(NamedTuple):
+    """The rules of risk of a currency as they stand."""
+
+    currency: str
+    rules: CurrencyRules
     revision: int
 
 
@@ -70,7 +77,9 @@ class PolicyLedger:
         self._clock = clock
         self._changed = changed
         self._turns = AccountTurns(clock)
+        self._changes = PolicyChanges()
         self._queries: Any = database.load("policy")
+        self._rules: Any = database.load("rules")
         self._keys: Any = database.load("accounts")
 
     async def policies(self) -> list[StandingPolicy]:
@@ -105,6 +114,20 @@ class PolicyLedger:
             )
         places = [GrantPlace(*row) for row in found]
         return [(place, _grant(place)) for place in places if _is_known(place)]
+
+    async def limits(self) -> dict[Place, Said]:
+        """All that are set. Raises UnreachableError."""
+        async with reading(self._pool) as connection:
+            return limits_of(await self._rules.all_limits(connection))
+
+    async def risk_rules(self) -> list[StandingRiskRule]:
+        """All, in the order of their currencies. Raises UnreachableError."""
+        async with reading(self._pool) as connection:
+            found = await self._queries.all_risk_rules(connection)
+        return [
+            StandingRiskRule(row["currency"], currency_rules_of(row), row["revision"])
+            for row in found
+        ]
 
     async def change(self, command: PolicyChange, deadline_s: float) -> PolicyOutcome:
         """Change policy; the tables write who did it to the audit.
@@ -148,7 +171,7 @@ class PolicyLedger:
             reason=command.reason,
             audit_id=audit_id,
         )
-        outcome = await self._apply(connection, command)
+        outcome = await self._changes.make(connection, command)
         await self._keys.write_keys(
             connection,
             clients=[command.client],
@@ -163,62 +186,6 @@ class PolicyLedger:
             connection, id=journal_id, created_us=self._clock.now_us(), accounts=[]
         )
         return outcome, xid
-
-    async def _apply(self, connection: asyncpg.Connection, command: PolicyChange) -> PolicyOutcome:
-        match command:
-            case SetPolicy(currency=currency, policy=policy):
-                await self._check_revision(connection, command)
-                revision = await self._queries.set_policy(
-                    connection,
-                    currency=currency,
-                    threshold=policy.threshold,
-                    first_payment_threshold=policy.first_payment_threshold,
-                    daily_total=policy.daily_total,
-                )
-                return PolicyOutcome(True, revision)
-            case RemovePolicy(currency=currency):
-                await self._check_revision(connection, command)
-                removed = await self._queries.remove_policy(connection, currency=currency)
-                return PolicyOutcome(removed is not None, 0)
-            case ChangeGrant(grant=grant, given=given):
-                return PolicyOutcome(await self._change_grant(connection, grant, given=given), 0)
-
-    async def _change_grant(
-        self, connection: asyncpg.Connection, grant: Grant | SchemeGrant, *, given: bool
-    ) -> bool:
-        """Whether the client has it now and had it not before, or the other way round."""
-        queries = self._queries
-        if isinstance(grant, SchemeGrant):
-            change = queries.give_scheme if given else queries.take_scheme
-            return (await change(connection, client=grant.client, scheme=grant.scheme)) is not None
-        change = queries.give_grant if given else queries.take_grant
-        done = await change(
-            connection,
-            client=grant.client,
-            action=grant.action.value,
-            scope=grant.scope.value,
-            institution=grant.institution,
-        )
-        return done is not None
-
-    async def _check_revision(
-        self, connection: asyncpg.Connection, command: SetPolicy | RemovePolicy
-    ) -> None:
-        expected = command.expected_revision
-        if expected is None:
-            return
-        row = await self._queries.find_policy(connection, currency=command.currency)
-        actual = 0 if row is None else row["revision"]
-        if actual != expected:
-            raise PaycoreError(
-                Reason.VERSION_MISMATCH,
-                f"the policy of {command.currency} no longer stands at revision {expected}",
-                {
-                    "currency": command.currency,
-                    "expected": str(expected),
-                    "actual": str(actual),
-                },
-            )
 
 
 def _standing(row: Any) -> StandingPolicy:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from command_service import anew
 from command_service.policy.commands import SchemeGrant
-from command_service.policy.ledger import PolicyLedger, StandingPolicy
-from command_service.policy.place_token import open_place, seal_place
+from command_service.policy.ledger import GrantPlace, PolicyLedger, StandingPolicy
+from command_service.policy.place_token import PlaceTokens
 from command_service.posting.store import UnreachableError
 from command_service.servicers.fields import MAX_NAME, Fields
+from command_service.servicers.policy_frame import page_size
 from command_service.servicers.policy_requests import PolicyRequests
 from paycore.domain.grants import Grant
 from paycore.runtime.server import Call
 from paycore.v1 import policy_service_pb2 as pb2
-
-DEFAULT_PAGE, LARGEST_PAGE = 50, 500
 
 
 class PolicyServicer:
@@ -23,7 +22,7 @@ class PolicyServicer:
         """`secret` is the key of page tokens."""
         self._policy = policy
         self._requests = requests
-        self._secret = secret
+        self._tokens = PlaceTokens(secret, "grants")
 
     async def GetStepUpPolicy(  # noqa: N802  # named by the contract
         self, request: pb2.GetStepUpPolicyRequest, call: Call
@@ -71,11 +70,9 @@ class PolicyServicer:
         """Show what clients may do."""
         fields = Fields()
         fields.text("client", request.client, MAX_NAME)
-        if not 0 <= request.page_size <= LARGEST_PAGE:
-            fields.violate("page_size", f"0 to {LARGEST_PAGE}")
+        size = page_size(request.page_size, fields)
         fields.check()
-        after = open_place(self._secret, request.page_token, call.client, request.client)
-        size = request.page_size or DEFAULT_PAGE
+        after = GrantPlace(*self._tokens.open(request.page_token, call.client, request.client))
         try:
             found = await self._policy.grants(request.client, after, size + 1)
         except UnreachableError as error:
@@ -83,7 +80,7 @@ class PolicyServicer:
         reply = pb2.ListGrantsResponse(grants=[_grant(grant) for _, grant in found[:size]])
         if len(found) > size:
             last = found[size - 1][0]
-            reply.next_page_token = seal_place(self._secret, last, call.client, request.client)
+            reply.next_page_token = self._tokens.seal(last, call.client, request.client)
         return reply
 
     async def GiveGrant(  # noqa: N802  # named by the contract

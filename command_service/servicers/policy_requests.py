@@ -5,28 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from command_service.policy.commands import ChangeGrant, RemovePolicy, SchemeGrant, SetPolicy
-from command_service.servicers.fields import (
-    MAX_AMOUNT,
-    MAX_INSTITUTION,
-    MAX_NAME,
-    MAX_REASON,
-    Fields,
-)
-from paycore.domain.errors import PaycoreError, Reason
+from command_service.servicers.fields import MAX_INSTITUTION, MAX_NAME, Fields
+from command_service.servicers.policy_frame import PolicyFrame, check_amount, expected_revision
 from paycore.domain.grants import Grant, GrantAction, GrantScope
 from paycore.domain.idempotency import command_hash
 from paycore.domain.identifiers import MAX_SCHEME, is_scheme
 from paycore.domain.rules import Rules
 from paycore.domain.step_up_policy import StepUpPolicy
-from paycore.domain.transfers import Details
-from paycore.v1 import actor_pb2
 from paycore.v1 import policy_service_pb2 as pb2
 
 ACTIONS = {pb2.GrantAction.Value(f"GRANT_ACTION_{one.value}"): one for one in GrantAction}
 SCOPES = {pb2.GrantScope.Value(f"GRANT_SCOPE_{one.value}"): one for one in GrantScope}
 
 GrantRequest = pb2.GiveGrantRequest | pb2.TakeGrantRequest
-PolicyRequest = pb2.SetStepUpPolicyRequest | pb2.RemoveStepUpPolicyRequest
 
 
 class PolicyRequests:
@@ -37,28 +28,28 @@ class PolicyRequests:
 
     def __init__(self, rules: Callable[[], Rules], secret: bytes) -> None:
         """`secret` is the key of request hashes."""
-        self._rules = rules
+        self._frame = PolicyFrame(rules)
         self._secret = secret
 
     def setting(self, request: pb2.SetStepUpPolicyRequest, client: str) -> SetPolicy:
         """A policy to be set."""
         fields = Fields()
         wanted = request.policy
-        actor = self._frame(request, fields, client)
+        actor = self._frame.actor(request, fields, client)
         fields.currency("policy.currency", wanted.currency)
         threshold = wanted.threshold_minor_units
-        _amount("policy.threshold_minor_units", threshold, fields)
+        check_amount("policy.threshold_minor_units", threshold, fields)
         first = total = None
         if wanted.HasField("first_payment_threshold_minor_units"):
             first = wanted.first_payment_threshold_minor_units
-            _amount("policy.first_payment_threshold_minor_units", first, fields)
+            check_amount("policy.first_payment_threshold_minor_units", first, fields)
             if first > threshold:
                 fields.violate(
                     "policy.first_payment_threshold_minor_units", "at most the threshold"
                 )
         if wanted.HasField("daily_total_minor_units"):
             total = wanted.daily_total_minor_units
-            _amount("policy.daily_total_minor_units", total, fields)
+            check_amount("policy.daily_total_minor_units", total, fields)
         fields.check()
         return SetPolicy(
             client,
@@ -74,7 +65,7 @@ class PolicyRequests:
             ),
             wanted.currency,
             StepUpPolicy(threshold, first, total),
-            _expected_revision(request),
+            expected_revision(request),
             request.reason,
             actor,
         )
@@ -82,7 +73,7 @@ class PolicyRequests:
     def removal(self, request: pb2.RemoveStepUpPolicyRequest, client: str) -> RemovePolicy:
         """A policy to be removed."""
         fields = Fields()
-        actor = self._frame(request, fields, client)
+        actor = self._frame.actor(request, fields, client)
         fields.currency("currency", request.currency)
         fields.check()
         return RemovePolicy(
@@ -90,7 +81,7 @@ class PolicyRequests:
             request.idempotency_key,
             command_hash(self._secret, "remove_step_up_policy/1", request.currency, request.reason),
             request.currency,
-            _expected_revision(request),
+            expected_revision(request),
             request.reason,
             actor,
         )
@@ -98,7 +89,7 @@ class PolicyRequests:
     def grant(self, request: GrantRequest, client: str, *, given: bool) -> ChangeGrant:
         """A grant to be given or taken."""
         fields = Fields()
-        actor = self._frame(request, fields, client)
+        actor = self._frame.actor(request, fields, client)
         grant = _grant(request.grant, fields)
         fields.check()
         right = (
@@ -121,21 +112,6 @@ class PolicyRequests:
             request.reason,
             actor,
         )
-
-    def _frame(self, request: PolicyRequest | GrantRequest, fields: Fields, client: str) -> Details:
-        """What every change carries; gives for whom it is made."""
-        fields.key(request.idempotency_key)
-        fields.text("reason", request.reason, MAX_REASON, required=True)
-        actor: actor_pb2.Actor = request.actor
-        fields.actor(actor)
-        named = request.HasField("actor")
-        if named and not self._rules().grants.holds(client, GrantAction.ACT_FOR_USERS):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{client} may not name an actor",
-                {"grant": GrantAction.ACT_FOR_USERS},
-            )
-        return Details(actor.user_id, actor.device_id, actor.ip_address)
 
 
 def _grant(message: pb2.Grant, fields: Fields) -> Grant | SchemeGrant:
@@ -161,12 +137,3 @@ def _grant(message: pb2.Grant, fields: Fields) -> Grant | SchemeGrant:
         scope or GrantScope.OWN,
         right.institution,
     )
-
-
-def _amount(field: str, amount: int, fields: Fields) -> None:
-    if not 0 <= amount <= MAX_AMOUNT:
-        fields.violate(field, f"0 to {MAX_AMOUNT} minor units")
-
-
-def _expected_revision(request: PolicyRequest) -> int | None:
-    return request.expected_revision if request.HasField("expected_revision") else None

@@ -1,4 +1,5 @@
--- Changing when payers must approve and what clients may do. The tables write the audit.
+-- Changing when payers must approve, what clients may do, how much they may ask, and by which rules of
+-- risk payments are judged. The tables write the audit.
 
 -- name: take_turn()$
 -- Changes of policy come one after the other: there are few, and each is read before it is made.
@@ -65,3 +66,46 @@ RETURNING client
 -- name: take_scheme(client, scheme)$
 -- NULL where the client has it not.
 DELETE FROM ledger.scheme_grants WHERE client = :client AND scheme = :scheme RETURNING client
+
+-- name: limit_revision(client, method, name)$
+-- NULL where nothing is set there.
+SELECT revision FROM ledger.limits WHERE client = :client AND method = :method AND name = :name
+
+-- name: set_limit(client, method, name, switched_off, per_s, burst, window_s, payees, identifiers)$
+INSERT INTO ledger.limits (
+  client, method, name, switched_off, per_s, burst, window_s, payees, identifiers)
+VALUES (
+  :client, :method, :name, :switched_off::boolean, :per_s::double precision, :burst::bigint,
+  :window_s::bigint, :payees::bigint, :identifiers::bigint)
+ON CONFLICT (client, method, name) DO UPDATE
+SET switched_off = excluded.switched_off, per_s = excluded.per_s, burst = excluded.burst,
+    window_s = excluded.window_s, payees = excluded.payees, identifiers = excluded.identifiers,
+    revision = nextval('ledger.policy_revision')
+RETURNING revision
+
+-- name: remove_limit(client, method, name)$
+DELETE FROM ledger.limits WHERE client = :client AND method = :method AND name = :name
+RETURNING revision
+
+-- name: all_risk_rules()
+SELECT currency, daily_limit, daily_decision, new_payee_above, new_payee_decision, revision
+FROM ledger.risk_rules
+ORDER BY currency
+
+-- name: risk_rule_revision(currency)$
+-- NULL where there is none.
+SELECT revision FROM ledger.risk_rules WHERE currency = :currency
+
+-- name: set_risk_rule(currency, daily_limit, daily_decision, new_payee_above, new_payee_decision)$
+INSERT INTO ledger.risk_rules (
+  currency, daily_limit, daily_decision, new_payee_above, new_payee_decision)
+VALUES (
+  :currency, :daily_limit::bigint, :daily_decision, :new_payee_above::bigint, :new_payee_decision)
+ON CONFLICT (currency) DO UPDATE
+SET daily_limit = excluded.daily_limit, daily_decision = excluded.daily_decision,
+    new_payee_above = excluded.new_payee_above, new_payee_decision = excluded.new_payee_decision,
+    revision = nextval('ledger.policy_revision')
+RETURNING revision
+
+-- name: remove_risk_rule(currency)$
+DELETE FROM ledger.risk_rules WHERE currency = :currency RETURNING revision

@@ -8,3 +8,7 @@ SELECT client, scheme FROM ledger.scheme_grants
 
 -- name: all_step_up_policies()
 SELECT currency, threshold, first_payment_threshold, daily_total FROM ledger.step_up_policies
+
+-- name: all_limits()
+SELECT client, method, name, switched_off, per_s, burst, window_s, payees, identifiers, revision
+FROM ledger.limits

@@ -12,10 +12,12 @@ from operations.cli import (
     device,
     erase,
     history,
+    limits,
     load,
     movements,
     pin,
     policy,
+    risk,
     stack,
     stats,
     transfers,
@@ -59,6 +61,8 @@ app.command(epilog="Example: paycore reverse 9002 --reason 'sent twice' --as ope
 app.command(epilog="Example: paycore group payroll.csv --key payroll-2026-11")(movements.group)
 app.add_typer(policy.policies, name="policy")
 app.add_typer(policy.grants, name="grants")
+app.add_typer(limits.app, name="limits")
+app.add_typer(risk.app, name="risk")
 app.add_typer(desk.reviews, name="review")
 app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
@@ -11,24 +10,17 @@ from rich.table import Table
 from operations.cli import options
 from operations.cli.accounts import amount
 from operations.cli.output import Output, run
+from operations.cli.policy_change import OPERATOR, Currency, Reason, Revision, change_policy
 from operations.deployment import find_deployment
 from operations.errors import UsageError
 from operations.money import format_money
 from paycore.client import PaycoreClient
-from paycore.client.policy import Grant, PolicyReceipt, StepUpPolicy
+from paycore.client.policy_model import Grant, PolicyReceipt, StepUpPolicy
 from paycore.domain.grants import GrantAction, GrantScope
-
-OPERATOR = "operator"
 
 policies = typer.Typer(help="Set above which amounts payers must approve.", no_args_is_help=True)
 grants = typer.Typer(help="Set what clients may do.", no_args_is_help=True)
 
-Currency = Annotated[str, typer.Argument(help="ISO 4217 code, such as EUR.")]
-Reason = Annotated[str, typer.Option(help="Why, 1 to 256 characters; kept in the audit.")]
-Revision = Annotated[
-    int | None,
-    typer.Option("--revision", help="Only if the policy stands at it; 0 for none in force."),
-]
 Client = Annotated[str, typer.Argument(help="Name in the client's certificate.")]
 Right = Annotated[
     str, typer.Argument(metavar="ACTION", help="Such as TRANSFER, or scheme:NAME to link names.")
@@ -88,7 +80,7 @@ def set_policy(
             policy, reason, expected_revision=revision, idempotency_key=key
         )
 
-    _change(change, state, identity, as_json=as_json)
+    change_policy(change, state, identity, as_json=as_json)
 
 
 @policies.command("remove", epilog="Example: paycore policy remove EUR --reason 'under review'")
@@ -102,7 +94,7 @@ def remove_policy(
     as_json: options.AsJson = False,
 ) -> None:
     """Have no policy for a currency: every payment needs approval."""
-    _change(
+    change_policy(
         lambda client: client.remove_step_up_policy(
             currency, reason, expected_revision=revision, idempotency_key=key
         ),
@@ -146,7 +138,7 @@ def give(
     as_json: options.AsJson = False,
 ) -> None:
     """Let a client do something."""
-    _change(
+    change_policy(
         lambda client: client.give_grant(
             _grant(client_name, right, scope, institution), reason, idempotency_key=key
         ),
@@ -171,7 +163,7 @@ def take(
     as_json: options.AsJson = False,
 ) -> None:
     """Have a client do something no more."""
-    _change(
+    change_policy(
         lambda client: client.take_grant(
             _grant(client_name, right, scope, institution), reason, idempotency_key=key
         ),
@@ -179,26 +171,6 @@ def take(
         identity,
         as_json=as_json,
     )
-
-
-def _change(
-    change: Callable[[PaycoreClient], Awaitable[PolicyReceipt]],
-    state: options.State,
-    identity: str,
-    *,
-    as_json: bool,
-) -> None:
-    output = Output(as_json=as_json)
-
-    async def work() -> PolicyReceipt:
-        async with find_deployment(state, identity).client() as client:
-            return await change(client)
-
-    receipt = run(output, work)
-    said = "changed" if receipt.changed else "nothing to change"
-    if receipt.policy is not None:
-        said += f": {receipt.policy.currency} stands at revision {receipt.policy.revision}"
-    output.show(said, receipt)
 
 
 def _grant(client: str, right: str, scope: GrantScope | None, institution: str) -> Grant:

@@ -14,6 +14,7 @@ from paycore.client.addresses import DEFAULT_CONNECTIONS, PLAIN_TEXT_IDENTITY, A
 from paycore.client.blocking_analytics import BlockingAnalytics
 from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
+from paycore.client.blocking_policy import BlockingPolicy
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
@@ -44,7 +45,9 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class BlockingPaycoreClient(BlockingAnalytics, BlockingApprovals, BlockingMovements):
+class BlockingPaycoreClient(
+    BlockingAnalytics, BlockingApprovals, BlockingMovements, BlockingPolicy
+):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
     Only streams are for event loops, since they send and take at the same time.

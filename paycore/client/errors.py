@@ -182,7 +182,7 @@ class IdempotencyKeyReusedError(RefusedError):
 
 
 class VersionMismatchError(RefusedError):
-    """The account stands at another version; metadata: account, expected, actual."""
+    """What was to be changed stands at another version; metadata: what it is, expected, actual."""
 
     reason = Reason.VERSION_MISMATCH
 

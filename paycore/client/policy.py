@@ -1,64 +1,34 @@
-"""Policy: when payers must approve, and what clients may do. Methods for operators."""
+"""What operators set: policies, grants, limits, rules of risk. Methods for an event loop."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from paycore.client import rpcs
+from paycore.client import limit_calls, policy_calls
 from paycore.client.calls import Call
 from paycore.client.core import Core
-from paycore.domain.grants import GrantAction, GrantScope
-from paycore.v1 import policy_service_pb2 as pb2
+from paycore.client.policy_model import (
+    Grant,
+    LimitView,
+    PolicyReceipt,
+    RiskRule,
+    StandingLimit,
+    StepUpPolicy,
+)
+from paycore.domain.limits import Place, Setting
 
 Answer = TypeVar("Answer")
-PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class StepUpPolicy:
-    """Amounts in minor units of `currency`, above each of which a payer must approve.
-
-    None stands for a rule that the currency does not have; `revision` is set by the service.
-    """
-
-    currency: str
-    threshold: int
-    first_payment_threshold: int | None = None
-    daily_total: int | None = None
-    revision: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What `client` may do with which accounts; or whose identifiers it may link, by `scheme`.
-
-    Action and scope are of a grant on accounts, and the institution of one with scope INSTITUTION.
-    """
-
-    client: str
-    action: GrantAction | None = None
-    scope: GrantScope | None = None
-    institution: str = ""
-    scheme: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyReceipt:
-    """Whether anything is other than before, now or (replayed) when the key was first used."""
-
-    changed: bool
-    idempotency_key: str
-    replayed: bool
-    policy: StepUpPolicy | None = None
-    """As it was set."""
 
 
 class PolicyCalls(ABC):
-    """Part of `PaycoreClient`."""
+    """Part of `PaycoreClient`.
+
+    `reason` is for the audit: 1 to 256 printable characters, no personal data. A change with
+    `expected_revision` is made only where what it changes stands at it, 0 for none
+    (VersionMismatchError otherwise).
+    """
 
     _core: Core
 
@@ -68,13 +38,7 @@ class PolicyCalls(ABC):
 
     async def list_step_up_policies(self) -> tuple[StepUpPolicy, ...]:
         """The policies of all currencies that have one."""
-        return await self._run(
-            Call(
-                rpcs.LIST_STEP_UP_POLICIES,
-                pb2.ListStepUpPoliciesRequest(),
-                lambda reply: tuple(map(_policy, reply.policies)),
-            )
-        )
+        return await self._run(policy_calls.list_step_up_policies())
 
     async def set_step_up_policy(
         self,
@@ -84,26 +48,10 @@ class PolicyCalls(ABC):
         expected_revision: int | None = None,
         idempotency_key: str | None = None,
     ) -> PolicyReceipt:
-        """Set all of a currency's policy; `expected_revision` is 0 where there must be none."""
+        """Set all of a currency's policy."""
         key = self._core.key(idempotency_key)
-        request = pb2.SetStepUpPolicyRequest(
-            idempotency_key=key,
-            policy=pb2.StepUpPolicy(
-                currency=policy.currency,
-                threshold_minor_units=policy.threshold,
-                first_payment_threshold_minor_units=policy.first_payment_threshold,
-                daily_total_minor_units=policy.daily_total,
-            ),
-            expected_revision=expected_revision,
-            reason=reason,
-        )
         return await self._run(
-            Call(
-                rpcs.SET_STEP_UP_POLICY,
-                request,
-                lambda reply: PolicyReceipt(True, key, reply.replayed, _policy(reply.policy)),
-                idempotency_key=key,
-            )
+            policy_calls.set_step_up_policy(policy, reason, expected_revision, key)
         )
 
     async def remove_step_up_policy(
@@ -116,30 +64,17 @@ class PolicyCalls(ABC):
     ) -> PolicyReceipt:
         """Have no policy for a currency: its payers must approve every payment."""
         key = self._core.key(idempotency_key)
-        request = pb2.RemoveStepUpPolicyRequest(
-            idempotency_key=key,
-            currency=currency,
-            expected_revision=expected_revision,
-            reason=reason,
-        )
         return await self._run(
-            Call(
-                rpcs.REMOVE_STEP_UP_POLICY,
-                request,
-                lambda reply: PolicyReceipt(reply.removed, key, reply.replayed),
-                idempotency_key=key,
-            )
+            policy_calls.remove_step_up_policy(currency, reason, expected_revision, key)
         )
 
     async def list_grants(self, client: str = "") -> AsyncIterator[Grant]:
         """What `client` may do, or all clients where it is empty."""
         token = ""
         while True:
-            request = pb2.ListGrantsRequest(client=client, page_size=PAGE, page_token=token)
-            reply = await self._run(Call(rpcs.LIST_GRANTS, request, _as_it_is))
-            for grant in reply.grants:
-                yield _grant(grant)
-            token = reply.next_page_token
+            grants, token = await self._run(policy_calls.list_grants(client, token))
+            for grant in grants:
+                yield grant
             if not token:
                 return
 
@@ -148,64 +83,82 @@ class PolicyCalls(ABC):
     ) -> PolicyReceipt:
         """Let a client do something."""
         key = self._core.key(idempotency_key)
-        request = pb2.GiveGrantRequest(idempotency_key=key, grant=_sent(grant), reason=reason)
-        return await self._run(
-            Call(rpcs.GIVE_GRANT, request, partial(_receipt, key), idempotency_key=key)
-        )
+        return await self._run(policy_calls.change_grant(grant, reason, key, given=True))
 
     async def take_grant(
         self, grant: Grant, reason: str, *, idempotency_key: str | None = None
     ) -> PolicyReceipt:
         """Have a client do something no more."""
         key = self._core.key(idempotency_key)
-        request = pb2.TakeGrantRequest(idempotency_key=key, grant=_sent(grant), reason=reason)
+        return await self._run(policy_calls.change_grant(grant, reason, key, given=False))
+
+    async def get_limit(self, place: Place) -> LimitView:
+        """The limit that is set in `place`, and the one that holds there."""
+        return await self._run(limit_calls.get_limit(place))
+
+    async def list_limits(self, client: str | None = None) -> AsyncIterator[StandingLimit]:
+        """All that is said of limits; of `client` where it is given, empty for every other."""
+        token = ""
+        while True:
+            limits, token = await self._run(limit_calls.list_limits(client, token))
+            for limit in limits:
+                yield limit
+            if not token:
+                return
+
+    async def set_limit(
+        self,
+        place: Place,
+        setting: Setting,
+        reason: str,
+        *,
+        expected_revision: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyReceipt:
+        """Set a limit, over what file and defaults say of `place`; None for no such limit."""
+        key = self._core.key(idempotency_key)
         return await self._run(
-            Call(rpcs.TAKE_GRANT, request, partial(_receipt, key), idempotency_key=key)
+            limit_calls.set_limit(place, setting, reason, expected_revision, key)
         )
 
+    async def remove_limit(
+        self,
+        place: Place,
+        reason: str,
+        *,
+        expected_revision: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyReceipt:
+        """Have what file and defaults say of `place` again."""
+        key = self._core.key(idempotency_key)
+        return await self._run(limit_calls.remove_limit(place, reason, expected_revision, key))
 
-def _as_it_is(reply: pb2.ListGrantsResponse) -> pb2.ListGrantsResponse:
-    return reply
+    async def list_risk_rules(self) -> tuple[RiskRule, ...]:
+        """The rules of risk of all currencies that have some."""
+        return await self._run(limit_calls.list_risk_rules())
 
+    async def set_risk_rule(
+        self,
+        rule: RiskRule,
+        reason: str,
+        *,
+        expected_revision: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyReceipt:
+        """Set all of a currency's rules of risk."""
+        key = self._core.key(idempotency_key)
+        return await self._run(limit_calls.set_risk_rule(rule, reason, expected_revision, key))
 
-def _receipt(key: str, reply: Any) -> PolicyReceipt:
-    return PolicyReceipt(reply.changed, key, reply.replayed)
-
-
-def _policy(message: pb2.StepUpPolicy) -> StepUpPolicy:
-    has_first = message.HasField("first_payment_threshold_minor_units")
-    return StepUpPolicy(
-        message.currency,
-        message.threshold_minor_units,
-        message.first_payment_threshold_minor_units if has_first else None,
-        message.daily_total_minor_units if message.HasField("daily_total_minor_units") else None,
-        message.revision,
-    )
-
-
-def _grant(message: pb2.Grant) -> Grant:
-    if message.HasField("scheme"):
-        return Grant(message.client, scheme=message.scheme)
-    right = message.accounts
-    return Grant(
-        message.client,
-        GrantAction(pb2.GrantAction.Name(right.action).removeprefix("GRANT_ACTION_")),
-        GrantScope(pb2.GrantScope.Name(right.scope).removeprefix("GRANT_SCOPE_")),
-        right.institution,
-    )
-
-
-def _sent(grant: Grant) -> pb2.Grant:
-    """Raises ValueError for a grant of neither accounts nor a scheme."""
-    if grant.scheme:
-        return pb2.Grant(client=grant.client, scheme=grant.scheme)
-    if grant.action is None or grant.scope is None:
-        raise ValueError("a grant has an action and a scope, or a scheme")
-    return pb2.Grant(
-        client=grant.client,
-        accounts=pb2.AccountGrant(
-            action=pb2.GrantAction.Value(f"GRANT_ACTION_{grant.action.value}"),
-            scope=pb2.GrantScope.Value(f"GRANT_SCOPE_{grant.scope.value}"),
-            institution=grant.institution,
-        ),
-    )
+    async def remove_risk_rule(
+        self,
+        currency: str,
+        reason: str,
+        *,
+        expected_revision: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyReceipt:
+        """Have no rules of risk for a currency."""
+        key = self._core.key(idempotency_key)
+        return await self._run(
+            limit_calls.remove_risk_rule(currency, reason, expected_revision, key)
+        )

@@ -89,6 +89,13 @@ REMOVE_STEP_UP_POLICY = _rpc(Service.COMMAND, _POLICY, "RemoveStepUpPolicy")
 LIST_GRANTS = _rpc(Service.COMMAND, _POLICY, "ListGrants")
 GIVE_GRANT = _rpc(Service.COMMAND, _POLICY, "GiveGrant")
 TAKE_GRANT = _rpc(Service.COMMAND, _POLICY, "TakeGrant")
+GET_LIMIT = _rpc(Service.COMMAND, _POLICY, "GetLimit")
+LIST_LIMITS = _rpc(Service.COMMAND, _POLICY, "ListLimits")
+SET_LIMIT = _rpc(Service.COMMAND, _POLICY, "SetLimit")
+REMOVE_LIMIT = _rpc(Service.COMMAND, _POLICY, "RemoveLimit")
+LIST_RISK_RULES = _rpc(Service.COMMAND, _POLICY, "ListRiskRules")
+SET_RISK_RULE = _rpc(Service.COMMAND, _POLICY, "SetRiskRule")
+REMOVE_RISK_RULE = _rpc(Service.COMMAND, _POLICY, "RemoveRiskRule")
 
 _HISTORY = history_service_pb2.DESCRIPTOR
 GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")

@@ -55,11 +55,21 @@ class Refreshed(ABC, Generic[T]):
             )
         return self._value
 
+    def last(self) -> T | None:
+        """The last value, however old; None before the first read.
+
+        For what does less harm when it is old than when it is missing.
+        """
+        return self._value
+
     async def load(self) -> None:
         """Read once. Raises what asyncpg raises."""
         asked_s = self._clock.monotonic_s()
-        self._value = await self._read()
-        self._asked_s = asked_s
+        value = await self._read()
+        if self._value is None or asked_s >= self._asked_s:
+            # Not where a read that began later was quicker: what it found is newer.
+            self._value = value
+            self._asked_s = asked_s
         self.loaded.set()
 
     async def refresh(self) -> bool:

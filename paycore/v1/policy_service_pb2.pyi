@@ -102,6 +102,79 @@ GRANT_SCOPE_INSTITUTION: GrantScope.ValueType  # 2
 GRANT_SCOPE_ALL: GrantScope.ValueType  # 3
 Global___GrantScope: _TypeAlias = GrantScope  # noqa: Y015
 
+class _LimitName:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitNameEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitName.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_NAME_UNSPECIFIED: _LimitName.ValueType  # 0
+    LIMIT_NAME_CLIENT: _LimitName.ValueType  # 1
+    """Commands of a client."""
+    LIMIT_NAME_ADDRESS: _LimitName.ValueType  # 2
+    """Commands of its users from one address."""
+    LIMIT_NAME_USER: _LimitName.ValueType  # 3
+    """Commands of one of its users."""
+    LIMIT_NAME_DEVICE: _LimitName.ValueType  # 4
+    """Commands of one of its users' devices."""
+    LIMIT_NAME_VELOCITY: _LimitName.ValueType  # 5
+    """Different payees and identifiers of a device."""
+
+class LimitName(_LimitName, metaclass=_LimitNameEnumTypeWrapper): ...
+
+LIMIT_NAME_UNSPECIFIED: LimitName.ValueType  # 0
+LIMIT_NAME_CLIENT: LimitName.ValueType  # 1
+"""Commands of a client."""
+LIMIT_NAME_ADDRESS: LimitName.ValueType  # 2
+"""Commands of its users from one address."""
+LIMIT_NAME_USER: LimitName.ValueType  # 3
+"""Commands of one of its users."""
+LIMIT_NAME_DEVICE: LimitName.ValueType  # 4
+"""Commands of one of its users' devices."""
+LIMIT_NAME_VELOCITY: LimitName.ValueType  # 5
+"""Different payees and identifiers of a device."""
+Global___LimitName: _TypeAlias = LimitName  # noqa: Y015
+
+class _LimitSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_SOURCE_UNSPECIFIED: _LimitSource.ValueType  # 0
+    LIMIT_SOURCE_DEFAULT: _LimitSource.ValueType  # 1
+    LIMIT_SOURCE_FILE: _LimitSource.ValueType  # 2
+    """The file of limits of the process that answers."""
+    LIMIT_SOURCE_DATABASE: _LimitSource.ValueType  # 3
+    """SetLimit."""
+
+class LimitSource(_LimitSource, metaclass=_LimitSourceEnumTypeWrapper): ...
+
+LIMIT_SOURCE_UNSPECIFIED: LimitSource.ValueType  # 0
+LIMIT_SOURCE_DEFAULT: LimitSource.ValueType  # 1
+LIMIT_SOURCE_FILE: LimitSource.ValueType  # 2
+"""The file of limits of the process that answers."""
+LIMIT_SOURCE_DATABASE: LimitSource.ValueType  # 3
+"""SetLimit."""
+Global___LimitSource: _TypeAlias = LimitSource  # noqa: Y015
+
+class _RiskRuleDecision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RiskRuleDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskRuleDecision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RISK_RULE_DECISION_UNSPECIFIED: _RiskRuleDecision.ValueType  # 0
+    RISK_RULE_DECISION_DECLINE: _RiskRuleDecision.ValueType  # 1
+    RISK_RULE_DECISION_REVIEW: _RiskRuleDecision.ValueType  # 2
+
+class RiskRuleDecision(_RiskRuleDecision, metaclass=_RiskRuleDecisionEnumTypeWrapper): ...
+
+RISK_RULE_DECISION_UNSPECIFIED: RiskRuleDecision.ValueType  # 0
+RISK_RULE_DECISION_DECLINE: RiskRuleDecision.ValueType  # 1
+RISK_RULE_DECISION_REVIEW: RiskRuleDecision.ValueType  # 2
+Global___RiskRuleDecision: _TypeAlias = RiskRuleDecision  # noqa: Y015
+
 @_typing.final
 class StepUpPolicy(_message.Message):
     """Amounts in minor units of `currency`, above each of which a payer must approve; an amount equal to
@@ -569,3 +642,590 @@ class TakeGrantResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TakeGrantResponse: _TypeAlias = TakeGrantResponse  # noqa: Y015
+
+@_typing.final
+class LimitPlace(_message.Message):
+    """For whom a limit is set. Of several places that a call belongs to the first one holds of which
+    anything is said: its client's for its method, its client's, everybody's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    client: _builtins.str
+    """The name in the client's certificate, one that the command service knows. Unset for every client of
+    which nothing else is said.
+    """
+    method: _builtins.str
+    """`package.Service/Method` of accounts or transfers, whose calls then count apart. Unset for all.
+    Only with a client, and not for velocity.
+    """
+    name: Global___LimitName.ValueType
+    def __init__(
+        self,
+        *,
+        client: _builtins.str = ...,
+        method: _builtins.str = ...,
+        name: Global___LimitName.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "method", b"method", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitPlace: _TypeAlias = LimitPlace  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PER_S_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    per_s: _builtins.float
+    """Units a second, above 0 and below 1e9. A call is one unit, one with items as many as they are."""
+    burst: _builtins.int
+    """Units at once: at least 1, and what comes back within a day."""
+    def __init__(
+        self,
+        *,
+        per_s: _builtins.float = ...,
+        burst: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "per_s", b"per_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
+
+@_typing.final
+class VelocityLimit(_message.Message):
+    """How many different ones a device may touch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    PAYEES_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    window_s: _builtins.int
+    """Within so many seconds, 1 to 86,400."""
+    payees: _builtins.int
+    """1 to 1,000."""
+    identifiers: _builtins.int
+    """1 to 1,000."""
+    def __init__(
+        self,
+        *,
+        window_s: _builtins.int = ...,
+        payees: _builtins.int = ...,
+        identifiers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "payees", b"payees", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VelocityLimit: _TypeAlias = VelocityLimit  # noqa: Y015
+
+@_typing.final
+class NoLimit(_message.Message):
+    """There is no such limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoLimit: _TypeAlias = NoLimit  # noqa: Y015
+
+@_typing.final
+class Limit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    VELOCITY_FIELD_NUMBER: _builtins.int
+    OFF_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    source: Global___LimitSource.ValueType
+    """Set by the service."""
+    revision: _builtins.int
+    """As of a StepUpPolicy; 0 where the source is not DATABASE."""
+    @_builtins.property
+    def place(self) -> Global___LimitPlace: ...
+    @_builtins.property
+    def rate(self) -> Global___RateLimit:
+        """Of all limits but velocity."""
+
+    @_builtins.property
+    def velocity(self) -> Global___VelocityLimit:
+        """Of velocity."""
+
+    @_builtins.property
+    def off(self) -> Global___NoLimit: ...
+    def __init__(
+        self,
+        *,
+        place: Global___LimitPlace | None = ...,
+        rate: Global___RateLimit | None = ...,
+        velocity: Global___VelocityLimit | None = ...,
+        off: Global___NoLimit | None = ...,
+        source: Global___LimitSource.ValueType = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["off", b"off", "place", b"place", "rate", b"rate", "setting", b"setting", "velocity", b"velocity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["off", b"off", "place", b"place", "rate", b"rate", "revision", b"revision", "setting", b"setting", "source", b"source", "velocity", b"velocity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_setting: _TypeAlias = _typing.Literal["rate", "velocity", "off"]  # noqa: Y015
+    _WhichOneofArgType_setting: _TypeAlias = _typing.Literal["setting", b"setting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_setting) -> _WhichOneofReturnType_setting | None: ...
+
+Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
+class GetLimitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def place(self) -> Global___LimitPlace: ...
+    def __init__(
+        self,
+        *,
+        place: Global___LimitPlace | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitRequest: _TypeAlias = GetLimitRequest  # noqa: Y015
+
+@_typing.final
+class GetLimitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limit(self) -> Global___Limit:
+        """As set here. Unset where nothing is."""
+
+    @_builtins.property
+    def in_force(self) -> Global___Limit:
+        """What holds for calls of this place, said of itself or of a wider one, by whatever source."""
+
+    def __init__(
+        self,
+        *,
+        limit: Global___Limit | None = ...,
+        in_force: Global___Limit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["in_force", b"in_force", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_force", b"in_force", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitResponse: _TypeAlias = GetLimitResponse  # noqa: Y015
+
+@_typing.final
+class ListLimitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    client: _builtins.str
+    """Empty for those of every client of which nothing else is said; unset for all."""
+    page_size: _builtins.int
+    """Default 50, at most 500."""
+    page_token: _builtins.str
+    """From the reply before, with the same client."""
+    def __init__(
+        self,
+        *,
+        client: _builtins.str | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "client", b"client", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client: _TypeAlias = _typing.Literal["client"]  # noqa: Y015
+    _WhichOneofArgType__client: _TypeAlias = _typing.Literal["_client", b"_client"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client) -> _WhichOneofReturnType__client | None: ...
+
+Global___ListLimitsRequest: _TypeAlias = ListLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ListLimitsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Unset on the last page."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]: ...
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[Global___Limit] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitsResponse: _TypeAlias = ListLimitsResponse  # noqa: Y015
+
+@_typing.final
+class SetLimitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    expected_revision: _builtins.int
+    """At which the limit must stand, 0 for none that is set; VERSION_MISMATCH otherwise."""
+    reason: _builtins.str
+    """For the audit: 1 to 256 printable characters, no personal data."""
+    @_builtins.property
+    def limit(self) -> Global___Limit:
+        """Without source and revision."""
+
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        limit: Global___Limit | None = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "limit", b"limit", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___SetLimitRequest: _TypeAlias = SetLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetLimitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    @_builtins.property
+    def limit(self) -> Global___Limit: ...
+    def __init__(
+        self,
+        *,
+        limit: Global___Limit | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimitResponse: _TypeAlias = SetLimitResponse  # noqa: Y015
+
+@_typing.final
+class RemoveLimitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    expected_revision: _builtins.int
+    """As in SetLimitRequest."""
+    reason: _builtins.str
+    """For the audit: 1 to 256 printable characters, no personal data."""
+    @_builtins.property
+    def place(self) -> Global___LimitPlace:
+        """Its client and method need not be known any more."""
+
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        place: Global___LimitPlace | None = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision", "place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "place", b"place", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___RemoveLimitRequest: _TypeAlias = RemoveLimitRequest  # noqa: Y015
+
+@_typing.final
+class RemoveLimitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMOVED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    removed: _builtins.bool
+    """Whether one was set."""
+    replayed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        removed: _builtins.bool = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveLimitResponse: _TypeAlias = RemoveLimitResponse  # noqa: Y015
+
+@_typing.final
+class RiskRule(_message.Message):
+    """By what payments in a currency are judged where the command service judges by rules. At least one
+    of both is set; an amount equal to one passes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    DAILY_LIMIT_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    DAILY_DECISION_FIELD_NUMBER: _builtins.int
+    NEW_PAYEE_ABOVE_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    NEW_PAYEE_DECISION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217 code, upper case."""
+    daily_limit_minor_units: _builtins.int
+    """What leaves an account in a day of UTC, in minor units. 0 to 2^62. Unset for no such rule."""
+    daily_decision: Global___RiskRuleDecision.ValueType
+    """Of a payment above it. Set with it, and only then."""
+    new_payee_above_minor_units: _builtins.int
+    """For payments to a payee that the payer has not paid before, in minor units. 0 to 2^62. Unset for
+    no such rule.
+    """
+    new_payee_decision: Global___RiskRuleDecision.ValueType
+    """Of a payment above it. Set with it, and only then."""
+    revision: _builtins.int
+    """As of a StepUpPolicy."""
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        daily_limit_minor_units: _builtins.int | None = ...,
+        daily_decision: Global___RiskRuleDecision.ValueType = ...,
+        new_payee_above_minor_units: _builtins.int | None = ...,
+        new_payee_decision: Global___RiskRuleDecision.ValueType = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_limit_minor_units", b"_daily_limit_minor_units", "_new_payee_above_minor_units", b"_new_payee_above_minor_units", "daily_limit_minor_units", b"daily_limit_minor_units", "new_payee_above_minor_units", b"new_payee_above_minor_units"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_limit_minor_units", b"_daily_limit_minor_units", "_new_payee_above_minor_units", b"_new_payee_above_minor_units", "currency", b"currency", "daily_decision", b"daily_decision", "daily_limit_minor_units", b"daily_limit_minor_units", "new_payee_above_minor_units", b"new_payee_above_minor_units", "new_payee_decision", b"new_payee_decision", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__daily_limit_minor_units: _TypeAlias = _typing.Literal["daily_limit_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__daily_limit_minor_units: _TypeAlias = _typing.Literal["_daily_limit_minor_units", b"_daily_limit_minor_units"]  # noqa: Y015
+    _WhichOneofReturnType__new_payee_above_minor_units: _TypeAlias = _typing.Literal["new_payee_above_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__new_payee_above_minor_units: _TypeAlias = _typing.Literal["_new_payee_above_minor_units", b"_new_payee_above_minor_units"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_limit_minor_units) -> _WhichOneofReturnType__daily_limit_minor_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__new_payee_above_minor_units) -> _WhichOneofReturnType__new_payee_above_minor_units | None: ...
+
+Global___RiskRule: _TypeAlias = RiskRule  # noqa: Y015
+
+@_typing.final
+class ListRiskRulesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRiskRulesRequest: _TypeAlias = ListRiskRulesRequest  # noqa: Y015
+
+@_typing.final
+class ListRiskRulesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___RiskRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRiskRulesResponse: _TypeAlias = ListRiskRulesResponse  # noqa: Y015
+
+@_typing.final
+class SetRiskRuleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    expected_revision: _builtins.int
+    """At which the rules must stand, 0 for none; VERSION_MISMATCH otherwise."""
+    reason: _builtins.str
+    """For the audit: 1 to 256 printable characters, no personal data."""
+    @_builtins.property
+    def rule(self) -> Global___RiskRule:
+        """Without its revision."""
+
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        rule: Global___RiskRule | None = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision", "rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___SetRiskRuleRequest: _TypeAlias = SetRiskRuleRequest  # noqa: Y015
+
+@_typing.final
+class SetRiskRuleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    @_builtins.property
+    def rule(self) -> Global___RiskRule: ...
+    def __init__(
+        self,
+        *,
+        rule: Global___RiskRule | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replayed", b"replayed", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRiskRuleResponse: _TypeAlias = SetRiskRuleResponse  # noqa: Y015
+
+@_typing.final
+class RemoveRiskRuleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    currency: _builtins.str
+    expected_revision: _builtins.int
+    """As in SetRiskRuleRequest."""
+    reason: _builtins.str
+    """For the audit: 1 to 256 printable characters, no personal data."""
+    @_builtins.property
+    def actor(self) -> _actor_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        actor: _actor_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actor", b"actor", "currency", b"currency", "expected_revision", b"expected_revision", "idempotency_key", b"idempotency_key", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___RemoveRiskRuleRequest: _TypeAlias = RemoveRiskRuleRequest  # noqa: Y015
+
+@_typing.final
+class RemoveRiskRuleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMOVED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    removed: _builtins.bool
+    """Whether there were any."""
+    replayed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        removed: _builtins.bool = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveRiskRuleResponse: _TypeAlias = RemoveRiskRuleResponse  # noqa: Y015

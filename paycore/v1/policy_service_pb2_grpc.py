@@ -26,10 +26,11 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """When payers must approve, and what clients may do. Served by the command service, for operators
-    only. Every change is audited. It takes effect at once in the process that answers, in all others
-    within two seconds while they can read the database; a process that cannot read it for a minute
-    posts nothing.
+    """When payers must approve, what clients may do and how much they may ask, and by which rules of risk
+    payments are judged. Served by the command service, for operators only. Every change is audited. It
+    takes effect at once in the process that answers (rules of risk: as in the others), in all others
+    within two seconds while they can read the database. A process that cannot read it for a minute
+    posts nothing; limits stay what they were when they were last read.
     """
 
     def __init__(self, channel):
@@ -73,13 +74,49 @@ class PolicyServiceStub:
                 request_serializer=paycore_dot_v1_dot_policy__service__pb2.TakeGrantRequest.SerializeToString,
                 response_deserializer=paycore_dot_v1_dot_policy__service__pb2.TakeGrantResponse.FromString,
                 _registered_method=True)
+        self.GetLimit = channel.unary_unary(
+                '/paycore.v1.PolicyService/GetLimit',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.GetLimitRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.GetLimitResponse.FromString,
+                _registered_method=True)
+        self.ListLimits = channel.unary_unary(
+                '/paycore.v1.PolicyService/ListLimits',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.ListLimitsRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.ListLimitsResponse.FromString,
+                _registered_method=True)
+        self.SetLimit = channel.unary_unary(
+                '/paycore.v1.PolicyService/SetLimit',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.SetLimitRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.SetLimitResponse.FromString,
+                _registered_method=True)
+        self.RemoveLimit = channel.unary_unary(
+                '/paycore.v1.PolicyService/RemoveLimit',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.RemoveLimitRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.RemoveLimitResponse.FromString,
+                _registered_method=True)
+        self.ListRiskRules = channel.unary_unary(
+                '/paycore.v1.PolicyService/ListRiskRules',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.ListRiskRulesRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.ListRiskRulesResponse.FromString,
+                _registered_method=True)
+        self.SetRiskRule = channel.unary_unary(
+                '/paycore.v1.PolicyService/SetRiskRule',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.SetRiskRuleRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.SetRiskRuleResponse.FromString,
+                _registered_method=True)
+        self.RemoveRiskRule = channel.unary_unary(
+                '/paycore.v1.PolicyService/RemoveRiskRule',
+                request_serializer=paycore_dot_v1_dot_policy__service__pb2.RemoveRiskRuleRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_policy__service__pb2.RemoveRiskRuleResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
-    """When payers must approve, and what clients may do. Served by the command service, for operators
-    only. Every change is audited. It takes effect at once in the process that answers, in all others
-    within two seconds while they can read the database; a process that cannot read it for a minute
-    posts nothing.
+    """When payers must approve, what clients may do and how much they may ask, and by which rules of risk
+    payments are judged. Served by the command service, for operators only. Every change is audited. It
+    takes effect at once in the process that answers (rules of risk: as in the others), in all others
+    within two seconds while they can read the database. A process that cannot read it for a minute
+    posts nothing; limits stay what they were when they were last read.
     """
 
     def GetStepUpPolicy(self, request, context):
@@ -130,6 +167,56 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLimit(self, request, context):
+        """The limit that is set in a place, and the one that holds there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLimits(self, request, context):
+        """All that is said of limits, by defaults, by the file of the process that answers, and by what is
+        set here. In the order of client, method, name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimit(self, request, context):
+        """Sets a limit, over what file and defaults say of its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveLimit(self, request, context):
+        """Back to what file and defaults say.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRiskRules(self, request, context):
+        """All of them, in the order of their currencies.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRiskRule(self, request, context):
+        """Sets the rules of a currency, all of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveRiskRule(self, request, context):
+        """Removes the rules of a currency: its payments are judged by none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -168,6 +255,41 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=paycore_dot_v1_dot_policy__service__pb2.TakeGrantRequest.FromString,
                     response_serializer=paycore_dot_v1_dot_policy__service__pb2.TakeGrantResponse.SerializeToString,
             ),
+            'GetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimit,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.GetLimitRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.GetLimitResponse.SerializeToString,
+            ),
+            'ListLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimits,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.ListLimitsRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.ListLimitsResponse.SerializeToString,
+            ),
+            'SetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimit,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.SetLimitRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.SetLimitResponse.SerializeToString,
+            ),
+            'RemoveLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveLimit,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.RemoveLimitRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.RemoveLimitResponse.SerializeToString,
+            ),
+            'ListRiskRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRiskRules,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.ListRiskRulesRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.ListRiskRulesResponse.SerializeToString,
+            ),
+            'SetRiskRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRiskRule,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.SetRiskRuleRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.SetRiskRuleResponse.SerializeToString,
+            ),
+            'RemoveRiskRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveRiskRule,
+                    request_deserializer=paycore_dot_v1_dot_policy__service__pb2.RemoveRiskRuleRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_policy__service__pb2.RemoveRiskRuleResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'paycore.v1.PolicyService', rpc_method_handlers)
@@ -177,10 +299,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """When payers must approve, and what clients may do. Served by the command service, for operators
-    only. Every change is audited. It takes effect at once in the process that answers, in all others
-    within two seconds while they can read the database; a process that cannot read it for a minute
-    posts nothing.
+    """When payers must approve, what clients may do and how much they may ask, and by which rules of risk
+    payments are judged. Served by the command service, for operators only. Every change is audited. It
+    takes effect at once in the process that answers (rules of risk: as in the others), in all others
+    within two seconds while they can read the database. A process that cannot read it for a minute
+    posts nothing; limits stay what they were when they were last read.
     """
 
     @staticmethod
@@ -362,6 +485,195 @@ class PolicyService:
             '/paycore.v1.PolicyService/TakeGrant',
             paycore_dot_v1_dot_policy__service__pb2.TakeGrantRequest.SerializeToString,
             paycore_dot_v1_dot_policy__service__pb2.TakeGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/GetLimit',
+            paycore_dot_v1_dot_policy__service__pb2.GetLimitRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.GetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/ListLimits',
+            paycore_dot_v1_dot_policy__service__pb2.ListLimitsRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.ListLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/SetLimit',
+            paycore_dot_v1_dot_policy__service__pb2.SetLimitRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.SetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/RemoveLimit',
+            paycore_dot_v1_dot_policy__service__pb2.RemoveLimitRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.RemoveLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRiskRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/ListRiskRules',
+            paycore_dot_v1_dot_policy__service__pb2.ListRiskRulesRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.ListRiskRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRiskRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/SetRiskRule',
+            paycore_dot_v1_dot_policy__service__pb2.SetRiskRuleRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.SetRiskRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveRiskRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.PolicyService/RemoveRiskRule',
+            paycore_dot_v1_dot_policy__service__pb2.RemoveRiskRuleRequest.SerializeToString,
+            paycore_dot_v1_dot_policy__service__pb2.RemoveRiskRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

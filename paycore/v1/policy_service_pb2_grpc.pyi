@@ -27,10 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """When payers must approve, and what clients may do. Served by the command service, for operators
-    only. Every change is audited. It takes effect at once in the process that answers, in all others
-    within two seconds while they can read the database; a process that cannot read it for a minute
-    posts nothing.
+    """When payers must approve, what clients may do and how much they may ask, and by which rules of risk
+    payments are judged. Served by the command service, for operators only. Every change is audited. It
+    takes effect at once in the process that answers (rules of risk: as in the others), in all others
+    within two seconds while they can read the database. A process that cannot read it for a minute
+    posts nothing; limits stay what they were when they were last read.
     """
 
     @_typing.overload
@@ -50,13 +51,30 @@ class PolicyServiceStub:
     """Lets a client do something."""
     TakeGrant: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.TakeGrantRequest, _policy_service_pb2.TakeGrantResponse]
     """Ends that."""
+    GetLimit: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetLimitRequest, _policy_service_pb2.GetLimitResponse]
+    """The limit that is set in a place, and the one that holds there."""
+    ListLimits: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListLimitsRequest, _policy_service_pb2.ListLimitsResponse]
+    """All that is said of limits, by defaults, by the file of the process that answers, and by what is
+    set here. In the order of client, method, name.
+    """
+    SetLimit: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.SetLimitRequest, _policy_service_pb2.SetLimitResponse]
+    """Sets a limit, over what file and defaults say of its place."""
+    RemoveLimit: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.RemoveLimitRequest, _policy_service_pb2.RemoveLimitResponse]
+    """Back to what file and defaults say."""
+    ListRiskRules: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListRiskRulesRequest, _policy_service_pb2.ListRiskRulesResponse]
+    """All of them, in the order of their currencies."""
+    SetRiskRule: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.SetRiskRuleRequest, _policy_service_pb2.SetRiskRuleResponse]
+    """Sets the rules of a currency, all of them."""
+    RemoveRiskRule: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.RemoveRiskRuleRequest, _policy_service_pb2.RemoveRiskRuleResponse]
+    """Removes the rules of a currency: its payments are judged by none."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
-    """When payers must approve, and what clients may do. Served by the command service, for operators
-    only. Every change is audited. It takes effect at once in the process that answers, in all others
-    within two seconds while they can read the database; a process that cannot read it for a minute
-    posts nothing.
+    """When payers must approve, what clients may do and how much they may ask, and by which rules of risk
+    payments are judged. Served by the command service, for operators only. Every change is audited. It
+    takes effect at once in the process that answers (rules of risk: as in the others), in all others
+    within two seconds while they can read the database. A process that cannot read it for a minute
+    posts nothing; limits stay what they were when they were last read.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -73,12 +91,29 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Lets a client do something."""
     TakeGrant: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.TakeGrantRequest, _policy_service_pb2.TakeGrantResponse]  # type: ignore[assignment]
     """Ends that."""
+    GetLimit: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetLimitRequest, _policy_service_pb2.GetLimitResponse]  # type: ignore[assignment]
+    """The limit that is set in a place, and the one that holds there."""
+    ListLimits: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListLimitsRequest, _policy_service_pb2.ListLimitsResponse]  # type: ignore[assignment]
+    """All that is said of limits, by defaults, by the file of the process that answers, and by what is
+    set here. In the order of client, method, name.
+    """
+    SetLimit: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetLimitRequest, _policy_service_pb2.SetLimitResponse]  # type: ignore[assignment]
+    """Sets a limit, over what file and defaults say of its place."""
+    RemoveLimit: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.RemoveLimitRequest, _policy_service_pb2.RemoveLimitResponse]  # type: ignore[assignment]
+    """Back to what file and defaults say."""
+    ListRiskRules: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListRiskRulesRequest, _policy_service_pb2.ListRiskRulesResponse]  # type: ignore[assignment]
+    """All of them, in the order of their currencies."""
+    SetRiskRule: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetRiskRuleRequest, _policy_service_pb2.SetRiskRuleResponse]  # type: ignore[assignment]
+    """Sets the rules of a currency, all of them."""
+    RemoveRiskRule: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.RemoveRiskRuleRequest, _policy_service_pb2.RemoveRiskRuleResponse]  # type: ignore[assignment]
+    """Removes the rules of a currency: its payments are judged by none."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """When payers must approve, and what clients may do. Served by the command service, for operators
-    only. Every change is audited. It takes effect at once in the process that answers, in all others
-    within two seconds while they can read the database; a process that cannot read it for a minute
-    posts nothing.
+    """When payers must approve, what clients may do and how much they may ask, and by which rules of risk
+    payments are judged. Served by the command service, for operators only. Every change is audited. It
+    takes effect at once in the process that answers (rules of risk: as in the others), in all others
+    within two seconds while they can read the database. A process that cannot read it for a minute
+    posts nothing; limits stay what they were when they were last read.
     """
 
     @_abc_1.abstractmethod
@@ -135,5 +170,63 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.TakeGrantResponse, _abc.Awaitable[_policy_service_pb2.TakeGrantResponse]]:
         """Ends that."""
+
+    @_abc_1.abstractmethod
+    def GetLimit(
+        self,
+        request: _policy_service_pb2.GetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetLimitResponse, _abc.Awaitable[_policy_service_pb2.GetLimitResponse]]:
+        """The limit that is set in a place, and the one that holds there."""
+
+    @_abc_1.abstractmethod
+    def ListLimits(
+        self,
+        request: _policy_service_pb2.ListLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListLimitsResponse, _abc.Awaitable[_policy_service_pb2.ListLimitsResponse]]:
+        """All that is said of limits, by defaults, by the file of the process that answers, and by what is
+        set here. In the order of client, method, name.
+        """
+
+    @_abc_1.abstractmethod
+    def SetLimit(
+        self,
+        request: _policy_service_pb2.SetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.SetLimitResponse, _abc.Awaitable[_policy_service_pb2.SetLimitResponse]]:
+        """Sets a limit, over what file and defaults say of its place."""
+
+    @_abc_1.abstractmethod
+    def RemoveLimit(
+        self,
+        request: _policy_service_pb2.RemoveLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.RemoveLimitResponse, _abc.Awaitable[_policy_service_pb2.RemoveLimitResponse]]:
+        """Back to what file and defaults say."""
+
+    @_abc_1.abstractmethod
+    def ListRiskRules(
+        self,
+        request: _policy_service_pb2.ListRiskRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListRiskRulesResponse, _abc.Awaitable[_policy_service_pb2.ListRiskRulesResponse]]:
+        """All of them, in the order of their currencies."""
+
+    @_abc_1.abstractmethod
+    def SetRiskRule(
+        self,
+        request: _policy_service_pb2.SetRiskRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.SetRiskRuleResponse, _abc.Awaitable[_policy_service_pb2.SetRiskRuleResponse]]:
+        """Sets the rules of a currency, all of them."""
+
+    @_abc_1.abstractmethod
+    def RemoveRiskRule(
+        self,
+        request: _policy_service_pb2.RemoveRiskRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.RemoveRiskRuleResponse, _abc.Awaitable[_policy_service_pb2.RemoveRiskRuleResponse]]:
+        """Removes the rules of a currency: its payments are judged by none."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

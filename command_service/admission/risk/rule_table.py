@@ -38,12 +38,14 @@ class RiskRuleTable(Refreshed[Mapping[str, CurrencyRules]]):
     async def _read(self) -> Mapping[str, CurrencyRules]:
         async with self._pool.acquire() as connection:
             rows = await self._queries.all_rules(connection)
-        return {
-            row["currency"]: CurrencyRules(
-                row["daily_limit"],
-                RiskDecision(row["daily_decision"]),
-                row["new_payee_above"],
-                RiskDecision(row["new_payee_decision"]),
-            )
-            for row in rows
-        }
+        return {row["currency"]: currency_rules_of(row) for row in rows}
+
+
+def currency_rules_of(row: Mapping[str, Any]) -> CurrencyRules:
+    """The rules in a row of ledger.risk_rules."""
+    return CurrencyRules(
+        row["daily_limit"],
+        RiskDecision(row["daily_decision"]),
+        row["new_payee_above"],
+        RiskDecision(row["new_payee_decision"]),
+    )

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.limits import Limit, RateLimit
 from paycore.runtime.gate import Method
-from paycore.runtime.limits.rate import Charge, Excess, Limit, RateLimit
+from paycore.runtime.limits.rate import Charge, Excess
 from paycore.runtime.limits.table import LimitTable
 
 IPV6_NETWORK_BYTES = 8
@@ -67,13 +68,14 @@ class CallLimits:
 
     def __init__(
         self,
-        table: LimitTable,
+        table: Callable[[], LimitTable],
         limiter: Decider,
         secret: bytes,
         speaks_for_users: Callable[[str], bool],
     ) -> None:
-        """`secret` keys the hashes under which users, devices and addresses are counted.
+        """`table` gives the limits of now, the same object while they do not change.
 
+        `secret` keys the hashes under which users, devices and addresses are counted.
         `speaks_for_users` tells of a client; it may raise PaycoreError.
         """
         self._table = table
@@ -82,6 +84,7 @@ class CallLimits:
         self._speaks_for_users = speaks_for_users
         # As many of each as there are clients and methods: access is checked before.
         self._plans: dict[tuple[str, str], _Plan] = {}
+        self._planned_by: LimitTable | None = None
         self._names_actor: dict[str, bool] = {}
 
     async def admit(self, client: str, method: Method, request: Any) -> None:
@@ -139,9 +142,13 @@ class CallLimits:
         return found
 
     def _plan(self, client: str, method: str) -> _Plan:
+        table = self._table()
+        if table is not self._planned_by:
+            self._plans.clear()
+            self._planned_by = table
         plan = self._plans.get((client, method))
         if plan is None:
-            rates = self._table.rates(client, method)
+            rates = table.rates(client, method)
             begun = {limit: self._begun(limit, one.method, client) for limit, one in rates.items()}
             own = rates.pop(Limit.CLIENT, None)
             plan = self._plans[client, method] = _Plan(

@@ -6,6 +6,9 @@
 -- Returns doubles too, three for each call: 0 when admitted, else the microseconds after which it
 -- would be; the place among its limits of the one that makes it wait longest, from 1, else 0; and
 -- the units taken ahead.
+-- A limit may have changed since its key was written. What is kept is the time at which all that was
+-- used has come back. Where that is later than the limit of now can make it, it is brought forward at
+-- once, admitted or not: nobody waits longer than for the whole burst of now.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local figures, at = ARGV[1], 1
@@ -21,6 +24,12 @@ while key <= #KEYS do
     local interval, burst, wanted, more
     interval, burst, wanted, more, at = struct.unpack('<dddd', figures, at)
     local arrival = math.max(tonumber(arrivals[i] or now), now)
+    local latest = now + burst * interval
+    if arrival > latest + 1 then
+      arrival = latest
+      local text = string.format('%.0f', arrival)
+      redis.call('SET', KEYS[key + i - 1], text, 'PX', math.ceil((arrival - now) / 1000) + 1)
+    end
     local room = burst * interval + now - arrival
     local early = wanted * interval - room
     if early > 0 then

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from paycore.domain.limits import US, RateLimit
 from paycore.runtime.clock import Clock
-from paycore.runtime.limits.rate import US, Charge, Excess, RateLimit
+from paycore.runtime.limits.rate import Charge, Excess
 
 FALLBACK_SHARE = 0.5
 """Part of a rate, and of its burst, that one process allows on its own."""
+
+MOST_RATES = 1_000
+"""Rates whose part is remembered; a configuration has fewer, and only its changes add to them."""
 
 MOST_KEYS = 20_000
 """Keys whose state is remembered; the least recent is forgotten first."""
@@ -36,6 +40,12 @@ class LocalLimiter:
             rate = self._part(charge.rate)
             cost = charge.cost if charge.cost > charge.rate.burst else min(charge.cost, rate.burst)
             used_us = max(self._arrivals_us.get(charge.key, now_us) - now_us, 0.0)
+            whole_us = rate.burst * rate.interval_us
+            if used_us > whole_us:
+                # It was used of a slower limit that held before. Kept, so that it comes back from
+                # now on also where the call is refused.
+                used_us = whole_us
+                self._arrivals_us[charge.key] = now_us + used_us
             # In this order no rounding refuses a whole burst to someone who has used none of it.
             early_us = used_us + (cost - rate.burst) * rate.interval_us
             if early_us > 0 and (excess is None or early_us > excess.wait_us):
@@ -50,8 +60,9 @@ class LocalLimiter:
         return excess
 
     def _part(self, rate: RateLimit) -> RateLimit:
-        # As many entries as the configuration has rates.
         part = self._parts.get(rate)
         if part is None:
+            if len(self._parts) >= MOST_RATES:
+                self._parts.clear()
             part = self._parts[rate] = rate.part(FALLBACK_SHARE)
         return part

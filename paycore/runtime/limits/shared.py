@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import RedisError
 
+from paycore.domain.limits import RATES
 from paycore.runtime.breaker import Breaker, BreakerState, probe_while_open
 from paycore.runtime.clock import Clock
 from paycore.runtime.limits.local import LocalLimiter
-from paycore.runtime.limits.rate import DECISIONS, RATES, Charge, Excess
+from paycore.runtime.limits.rate import DECISIONS, Charge, Excess
 from paycore.runtime.limits.script import Asked, GcraScript
 from paycore.runtime.together import Together
 

@@ -1,209 +1,138 @@
-"""Which limits hold for whom: defaults, and what a TOML file says of clients and their methods.
+"""Which limits hold for whom: defaults, over them the file's, and over those the database's.
 
-    [default.device]                  # of every client for whom nothing else is said
-    per_s = 5                         # units a second, more than 0
-    burst = 50                        # units at once, at least 1
-
-    [default.velocity]                # what one device may touch within a time
-    window_s = 3600
-    payees = 20
-    identifiers = 5
-
-    [clients.payroll]
-    user = false                      # no such limit
-    velocity = false
-
-    [clients.app.methods."paycore.v1.TransferService/SubmitTransfer".device]
-    per_s = 1
-    burst = 10
-
-A limit set for a method counts that method's calls apart from the client's others, and holds for
-them instead of the client's. Limits by address, user and device are each client's own: what one
-client's users do takes nothing from those of another. Velocity counts over all methods.
+In one place the later source overrides the earlier; for a call the nearest place holds of which
+anything is said: its client's for its method, its client's, everybody's. A limit set for a method
+counts that method's calls apart from the client's others, and holds for them instead of the
+client's. Limits by address, user and device are each client's own: what one client's users do takes
+nothing from those of another. Velocity counts over all methods.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from paycore.runtime.limits.rate import RATES, Limit, RateLimit
+from paycore.domain.limits import (
+    RATES,
+    Limit,
+    Place,
+    RateLimit,
+    Setting,
+    Source,
+    VelocityLimit,
+)
+from paycore.runtime.limits.file import read_settings
 
-LONGEST_S = 86_400
-"""Bound on burst / per_s and on windows, in seconds: state is kept for as long."""
+DEFAULTS: Mapping[Limit, Setting] = {
+    Limit.CLIENT: RateLimit(100_000, 200_000),
+    Limit.ADDRESS: RateLimit(100, 2_000),
+    Limit.USER: RateLimit(10, 1_000),
+    Limit.DEVICE: RateLimit(10, 1_000),
+    Limit.VELOCITY: VelocityLimit(3_600, 100, 20),
+}
+"""An address is shared by many (carriers, offices); a burst lets the largest group through."""
 
-MOST_DISTINCT = 1_000
-"""Bound on payees and identifiers: as many rows are kept for each device."""
+CONFIGURED_ONLY = "paycore.v1.PolicyService"
+"""Whose calls count apart, and by nothing that the database says: else a limit that was set too low
+would keep out whoever could take it back."""
 
 
-class VelocityLimit(NamedTuple):
-    """How many different ones a device may touch within a time."""
+class Said(NamedTuple):
+    """What a limit is set to, and who says so."""
 
-    window_s: int
-    payees: int
-    identifiers: int
+    setting: Setting
+    source: Source
+    revision: int = 0
+    """Of what the database says; else 0."""
 
 
 class Scoped(NamedTuple):
-    """A rate, and which calls count together: of one method, or all (empty)."""
+    """A rate, and which calls count together: of one method or service, or all (empty)."""
 
     rate: RateLimit
     method: str
 
 
-_Rates = Mapping[Limit, RateLimit | None]
-
-DEFAULTS: _Rates = {
-    Limit.CLIENT: RateLimit(100_000, 200_000),
-    Limit.ADDRESS: RateLimit(100, 2_000),
-    Limit.USER: RateLimit(10, 1_000),
-    Limit.DEVICE: RateLimit(10, 1_000),
-}
-"""An address is shared by many (carriers, offices); a burst lets the largest group through."""
-
-DEFAULT_VELOCITY = VelocityLimit(3_600, 100, 20)
-
-
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """What is said of one client. A missing limit is the default's, None is no limit."""
-
-    rates: _Rates = field(default_factory=dict)
-    velocity: tuple[VelocityLimit | None] | None = None
-    """In a tuple, so that nothing said differs from no limit."""
-    methods: Mapping[str, _Rates] = field(default_factory=dict)
+def everywhere(settings: Mapping[Limit, Setting]) -> dict[Place, Setting]:
+    """`settings` of every client of whom nothing else is said."""
+    return {Place("", "", limit): setting for limit, setting in settings.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class LimitTable:
     """The limits of every client."""
 
-    default: _Rates = field(default_factory=lambda: DEFAULTS)
-    default_velocity: VelocityLimit | None = DEFAULT_VELOCITY
-    clients: Mapping[str, ClientLimits] = field(default_factory=dict)
+    configured: Mapping[Place, Said] = field(default_factory=lambda: _said(everywhere(DEFAULTS)))
+    """What defaults and the file say."""
+    changed: Mapping[Place, Said] = field(default_factory=dict)
+    """What the database says."""
 
     @classmethod
     def of_client_rate(cls, rate: RateLimit) -> Self:
         """The defaults with another rate of clients."""
-        return cls({**DEFAULTS, Limit.CLIENT: rate})
+        return cls(_said(everywhere({**DEFAULTS, Limit.CLIENT: rate})))
 
     def read(self, path: Path | None, clients: Collection[str], methods: Collection[str]) -> Self:
-        """This table with what the TOML file at `path` changes; without a path as it is.
+        """This table with what the TOML file at `path` says; without a path as it is.
 
-        `clients` and `methods` (`package.Service/Method`) are those that there are. Raises
-        ValueError that names the entry which is not as the module says.
+        Raises as `read_settings`.
         """
         if path is None:
             return self
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        try:
-            _check_names("", document, ("default", "clients"))
-            default = _entry("default", document.get("default", {}), (), with_methods=False)
-            named = _table("clients", document.get("clients", {}))
-            _check_names("clients.", named, clients)
-            entries = {
-                name: _entry(f"clients.{name}", entry, methods, with_methods=True)
-                for name, entry in named.items()
-            }
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        velocity = self.default_velocity if default.velocity is None else default.velocity[0]
-        return replace(
-            self,
-            default={**self.default, **default.rates},
-            default_velocity=velocity,
-            clients=entries,
-        )
+        return self.with_file(read_settings(path, clients, methods))
+
+    def with_file(self, settings: Mapping[Place, Setting]) -> Self:
+        """This table with what a file says."""
+        return replace(self, configured={**self.configured, **_said(settings, Source.FILE)})
+
+    def with_changes(self, changed: Mapping[Place, Said]) -> Self:
+        """This table with nothing but `changed` of the database."""
+        return replace(self, changed=changed)
+
+    def said(self) -> dict[Place, Said]:
+        """All that is said, by place."""
+        return {**self.configured, **self.changed}
+
+    def in_force(self, place: Place) -> tuple[Place, Said] | None:
+        """What holds in `place`, and the place for which it is said."""
+        for near in place.nearest_first():
+            said = self.changed.get(near) or self.configured.get(near)
+            if said is not None:
+                return near, said
+        return None
 
     def rates(self, client: str, method: str) -> dict[Limit, Scoped]:
         """The limits of `client`'s calls to `method`."""
-        entry = self.clients.get(client, ClientLimits())
-        own = entry.methods.get(method, {})
-        everywhere = {**self.default, **entry.rates}
+        service, _, _ = method.partition("/")
+        if service == CONFIGURED_ONLY:
+            alone = replace(self, changed={})
+            return {
+                limit: Scoped(one.rate, service) for limit, one in alone._rates(client, "").items()
+            }
+        return self._rates(client, method)
+
+    def _rates(self, client: str, method: str) -> dict[Limit, Scoped]:
         found: dict[Limit, Scoped] = {}
         for limit in RATES:
-            rate = own[limit] if limit in own else everywhere.get(limit)
-            if rate is not None:
-                found[limit] = Scoped(rate, method if limit in own else "")
+            in_force = self.in_force(Place(client, method, limit))
+            if in_force is not None and isinstance(in_force[1].setting, RateLimit):
+                found[limit] = Scoped(in_force[1].setting, in_force[0].method)
         return found
 
     def velocity(self, client: str) -> VelocityLimit | None:
         """What devices of `client` may touch."""
-        said = self.clients.get(client, ClientLimits()).velocity
-        return self.default_velocity if said is None else said[0]
+        in_force = self.in_force(Place(client, "", Limit.VELOCITY))
+        if in_force is None or not isinstance(in_force[1].setting, VelocityLimit):
+            return None
+        return in_force[1].setting
 
     def longest_window_s(self) -> int:
         """The longest window of any velocity, in seconds; 0 where there is none."""
-        said = [entry.velocity[0] for entry in self.clients.values() if entry.velocity]
-        return max((one.window_s for one in (self.default_velocity, *said) if one), default=0)
+        settings = (said.setting for said in self.said().values())
+        return max((one.window_s for one in settings if isinstance(one, VelocityLimit)), default=0)
 
 
-def _entry(path: str, value: Any, methods: Collection[str], *, with_methods: bool) -> ClientLimits:
-    table = _table(path, value)
-    extra = ("velocity", "methods") if with_methods else ("velocity",)
-    _check_names(f"{path}.", table, (*RATES, *extra))
-    velocity = None
-    if "velocity" in table:
-        velocity = (_velocity(f"{path}.velocity", table["velocity"]),)
-    by_method: dict[str, _Rates] = {}
-    named = _table(f"{path}.methods", table.get("methods", {}))
-    _check_names(f"{path}.methods.", named, methods)
-    for method, limits in named.items():
-        place = f"{path}.methods.{method}"
-        _check_names(f"{place}.", _table(place, limits), RATES)
-        by_method[method] = _rates(place, limits)
-    return ClientLimits(_rates(path, table), velocity, by_method)
-
-
-def _rates(path: str, table: Mapping[str, Any]) -> _Rates:
-    return {limit: _rate(f"{path}.{limit}", table[limit]) for limit in RATES if limit in table}
-
-
-def _rate(path: str, value: Any) -> RateLimit | None:
-    if value is False:
-        return None
-    table = _table(path, value)
-    _check_names(f"{path}.", table, ("per_s", "burst"), complete=True)
-    per_s, burst = table["per_s"], table["burst"]
-    if isinstance(per_s, bool) or not isinstance(per_s, int | float) or not 0 < per_s < 1e9:
-        raise ValueError(f"{path}.per_s is a number above 0 and below 1e9, not {per_s!r}")
-    _check_whole(f"{path}.burst", burst, 1_000_000_000)
-    if burst / per_s > LONGEST_S:
-        raise ValueError(f"{path} lets a burst through once in more than {LONGEST_S} s")
-    return RateLimit(float(per_s), burst)
-
-
-def _velocity(path: str, value: Any) -> VelocityLimit | None:
-    if value is False:
-        return None
-    table = _table(path, value)
-    _check_names(f"{path}.", table, VelocityLimit._fields, complete=True)
-    _check_whole(f"{path}.window_s", table["window_s"], LONGEST_S)
-    _check_whole(f"{path}.payees", table["payees"], MOST_DISTINCT)
-    _check_whole(f"{path}.identifiers", table["identifiers"], MOST_DISTINCT)
-    return VelocityLimit(**table)
-
-
-def _check_whole(path: str, value: Any, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ValueError(f"{path} is a whole number from 1 to {most}, not {value!r}")
-
-
-def _table(path: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is a table (or false, for no limit), not {value!r}")
-    return value
-
-
-def _check_names(
-    path: str, table: Mapping[str, Any], known: Collection[str], *, complete: bool = False
-) -> None:
-    for name in table:
-        if name not in known:
-            raise ValueError(f"{path}{name} is not known")
-    for name in known if complete else ():
-        if name not in table:
-            raise ValueError(f"{path}{name} is missing")
+def _said(settings: Mapping[Place, Setting], source: Source = Source.DEFAULT) -> dict[Place, Said]:
+    return {place: Said(setting, source) for place, setting in settings.items()}

@@ -15,13 +15,13 @@ import uvloop
 from rich.console import Console
 
 from deploy.local import LocalStack
+from paycore.domain.limits import RATES, Limit, RateLimit
 from paycore.runtime.breaker import STATE, BreakerState
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.gate import Method
 from paycore.runtime.limits.calls import CallLimits
-from paycore.runtime.limits.rate import RATES, RateLimit
 from paycore.runtime.limits.shared import SharedLimiter
-from paycore.runtime.limits.table import LimitTable
+from paycore.runtime.limits.table import LimitTable, everywhere
 from paycore.v1 import actor_pb2, transfer_service_pb2
 
 TOGETHER = (1, 8, 32, 128)
@@ -57,8 +57,10 @@ async def _measure(url: str, calls: int) -> None:
         f" {memory_gib:.0f} GiB, load {os.getloadavg()[0]:.1f}; microseconds of Python a call"
     )
     limiter = SharedLimiter(url, SystemClock())
-    table = LimitTable(dict.fromkeys(RATES, AMPLE), None)
-    limits = CallLimits(table, limiter, bytes(32), lambda _: True)
+    table = LimitTable().with_file(
+        everywhere({**dict.fromkeys(RATES, AMPLE), Limit.VELOCITY: None})
+    )
+    limits = CallLimits(lambda: table, limiter, bytes(32), lambda _: True)
     service = transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"]
     request_class = transfer_service_pb2.SubmitTransferRequest
     method = Method(service.full_name, "SubmitTransfer", request_class, lambda _: 1)

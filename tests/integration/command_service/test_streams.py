@@ -19,12 +19,12 @@ from command_service.posting.pacing import EngineLimits
 from command_service.servicers.stream import StreamLimits
 from paycore.client.rpcs import STREAM_TRANSFERS
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
+from paycore.domain.limits import RateLimit
 from paycore.domain.rules import Rules
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.errors import from_rpc_error, from_status
 from paycore.runtime.limits.calls import CallLimits
-from paycore.runtime.limits.rate import RateLimit
 from paycore.runtime.limits.shared import SharedLimiter
 from paycore.runtime.limits.table import LimitTable
 from paycore.v1 import actor_pb2, step_up_pb2
@@ -324,7 +324,7 @@ async def test_who_is_over_its_rate_is_read_from_more_slowly(
     limiter = SharedLimiter(database.endpoints.redis_url, SystemClock())
     table = LimitTable.of_client_rate(RateLimit(per_s=200, burst=100))
     # A secret of its own: nobody else counts under these names.
-    limits = CallLimits(table, limiter, secrets.token_bytes(32), lambda _: True)
+    limits = CallLimits(lambda: table, limiter, secrets.token_bytes(32), lambda _: True)
     await limiter.start()
     try:
         async with serve(core, limiter=limits) as server, server.caller() as caller:

@@ -16,9 +16,10 @@ from command_service.admission.velocity import PAYEE, Bound, Velocity
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.identifiers import ExternalIdentifier
+from paycore.domain.limits import Limit, VelocityLimit
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
 from paycore.runtime.database import open_pool
-from paycore.runtime.limits.table import LimitTable, VelocityLimit
+from paycore.runtime.limits.table import LimitTable, everywhere
 from tests.support.command_core import payment
 from tests.support.databases import OwnDatabase
 from tests.support.postgres_proxy import PostgresProxy
@@ -44,7 +45,8 @@ def processes(pools: list[asyncpg.Pool]) -> list[Velocity]:
 
 
 def velocity(pool: asyncpg.Pool, limit: VelocityLimit | None = LIMIT) -> Velocity:
-    return Velocity(LimitTable(default_velocity=limit), PostgresTouches(pool), bytes(32))
+    table = LimitTable().with_file(everywhere({Limit.VELOCITY: limit}))
+    return Velocity(lambda: table, PostgresTouches(pool), bytes(32))
 
 
 def paid(

@@ -144,6 +144,29 @@ async def test_rules_of_risk_are_audited(owner: asyncpg.Connection) -> None:
     ]
 
 
+async def test_limits_are_audited_under_their_place(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO ledger.limits (client, method, name, switched_off, per_s, burst)"
+        " VALUES ('app', 'p.S/M', 'device', false, 0.5, 9)"
+    )
+    await owner.execute("UPDATE ledger.limits SET burst = 7")
+    await owner.execute("DELETE FROM ledger.limits")
+    await owner.execute(
+        "INSERT INTO ledger.limits (client, method, name, switched_off)"
+        " VALUES ('', '', 'user', true)"
+    )
+    rows = await audited(owner, subject="limit/app/p.S/M/device")
+    assert [row.action for row in rows] == ["ADD_LIMIT", "CHANGE_LIMIT", "REMOVE_LIMIT"]
+    (none, added), (before, after), (last, gone) = (row[1:3] for row in rows)
+    assert (none, gone) == (None, None)
+    assert (added, last) == (before, after)
+    assert (before["per_s"], before["burst"], after["burst"]) == (0.5, 9, 7)
+    assert [row[3:5] for row in rows] == [("paycore_owner", None)] * 3
+    (everybody,) = await audited(owner, subject="limit/*/user")
+    assert everybody.after is not None
+    assert everybody.after["switched_off"] is True
+
+
 async def test_schemes_given_and_taken_are_audited(owner: asyncpg.Connection) -> None:
     await owner.execute("INSERT INTO ledger.scheme_grants VALUES ('new', 'stripe')")
     await owner.execute("DELETE FROM ledger.scheme_grants WHERE client = 'new'")

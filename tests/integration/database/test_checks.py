@@ -53,6 +53,23 @@ def opening(column: str, value: str) -> str:
     )
 
 
+def limit(**changes: str) -> str:
+    """A limit that could be, but for what is changed."""
+    values = {
+        "client": "'app'",
+        "method": "''",
+        "name": "'device'",
+        "switched_off": "false",
+        "per_s": "1",
+        "burst": "1",
+        "window_s": "NULL",
+        "payees": "NULL",
+        "identifiers": "NULL",
+        **changes,
+    }
+    return f"INSERT INTO ledger.limits ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+
+
 CHECKS = {
     "accounts_floor": account("balance", "-1"),
     "accounts_held_not_negative": account("held", "-1"),
@@ -113,6 +130,15 @@ CHECKS = {
     "external_identifiers_one_of_each": "INSERT INTO ledger.external_identifiers"
     " VALUES ({a}, 1, 'stripe', 'cus_1'), ({a}, 1, 'stripe', 'cus_2')",
     "account_details_metadata_check": "INSERT INTO ledger.account_details VALUES ({a}, '[]')",
+    "limits_client_bounded": limit(client="repeat('x', 129)"),
+    "limits_name_known": limit(name="'devices'"),
+    "limits_method_of_client": limit(client="''", method="'p.S/M'"),
+    "limits_one_setting": limit(burst="NULL"),
+    "limits_rate_bounded": limit(per_s="0"),
+    "limits_velocity_bounded": limit(
+        name="'velocity'", per_s="NULL", burst="NULL", window_s="86401", payees="1", identifiers="1"
+    ),
+    "limits_pkey": limit() + ", " + limit().partition("VALUES ")[2],
     "risk_rules_currency_code": "INSERT INTO ledger.risk_rules (currency) VALUES ('eur')",
     "risk_rules_not_negative": "INSERT INTO ledger.risk_rules (currency, daily_limit)"
     " VALUES ('CHF', -1)",
@@ -132,6 +158,15 @@ CHECKS = {
 """Constraint, and a statement that only it stands against."""
 
 
+VELOCITY = {
+    "per_s": "NULL",
+    "burst": "NULL",
+    "window_s": "86400",
+    "payees": "1",
+    "identifiers": "1",
+}
+
+
 @pytest.mark.parametrize("constraint", CHECKS)
 async def test_the_table_refuses(
     connect: Connect, accounts: list[AccountId], constraint: str
@@ -145,6 +180,44 @@ async def test_the_table_refuses(
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
         await admin.execute(statement)
     assert refusal.value.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("constraint", "changes"),
+    [
+        ("limits_method_of_client", {"method": "'HoldFunds'"}),
+        ("limits_method_of_client", {"name": "'velocity'", "method": "'p.S/M'", **VELOCITY}),
+        ("limits_one_setting", {"switched_off": "true"}),
+        ("limits_one_setting", {"name": "'velocity'"}),
+        ("limits_one_setting", {"window_s": "1", "payees": "1", "identifiers": "1"}),
+        ("limits_rate_bounded", {"per_s": "'NaN'"}),
+        ("limits_rate_bounded", {"per_s": "1e9"}),
+        ("limits_rate_bounded", {"per_s": "-1"}),
+        ("limits_rate_bounded", {"burst": "0"}),
+        ("limits_rate_bounded", {"per_s": "1e8", "burst": "1000000001"}),
+        ("limits_rate_bounded", {"per_s": "0.5", "burst": "43201"}),
+        ("limits_velocity_bounded", {"name": "'velocity'", **VELOCITY, "payees": "1001"}),
+        ("limits_velocity_bounded", {"name": "'velocity'", **VELOCITY, "identifiers": "0"}),
+    ],
+)
+async def test_the_table_of_limits_refuses_what_the_file_refuses(
+    connect: Connect, constraint: str, changes: dict[str, str]
+) -> None:
+    admin = await connect("admin")
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await admin.execute(limit(**changes))
+    assert refusal.value.constraint_name == constraint
+
+
+async def test_the_table_of_limits_takes_what_is_on_its_edges(connect: Connect) -> None:
+    admin = await connect("admin")
+    for changes in (
+        {"per_s": "0.5", "burst": "43200"},
+        {"client": "''", "switched_off": "true", "per_s": "NULL", "burst": "NULL"},
+        {"client": "''", "name": "'velocity'", **VELOCITY, "payees": "1000"},
+        {"method": "'paycore.v1.TransferService/HoldFunds'"},
+    ):
+        await admin.execute(limit(**changes))
 
 
 async def test_every_check_of_the_ledger_has_a_test(connect: Connect) -> None:

@@ -29,6 +29,8 @@ LEDGER = (
     "ledger.grants",
     "ledger.scheme_grants",
     "ledger.step_up_policies",
+    "ledger.limits",
+    "ledger.risk_rules",
 )
 SIGNING = (
     "signing.pins",
@@ -62,6 +64,8 @@ COLUMN = {
     "ledger.grants": "scope",
     "ledger.scheme_grants": "scheme",
     "ledger.step_up_policies": "currency",
+    "ledger.limits": "client",
+    "ledger.risk_rules": "currency",
     "signing.pins": "encoded_hash",
     "signing.attempts": "verdict",
     "signing.attempt_counters": "failures",
@@ -104,9 +108,15 @@ def insert_whole(table: str) -> str:
 
 POLICY_CHANGES = {
     ("command", f"DELETE FROM {table}")
-    for table in ("ledger.grants", "ledger.scheme_grants", "ledger.step_up_policies")
+    for table in (
+        "ledger.grants",
+        "ledger.scheme_grants",
+        "ledger.step_up_policies",
+        "ledger.limits",
+        "ledger.risk_rules",
+    )
 }
-"""What PolicyService does beside adding rows, and setting amounts of policies."""
+"""What PolicyService does beside adding rows, and setting what is not the name of one."""
 
 
 def read(table: str) -> str:
@@ -263,6 +273,8 @@ def rewritings() -> list[str]:
         "TRUNCATE ledger.grants",
         "TRUNCATE ledger.scheme_grants",
         "TRUNCATE ledger.step_up_policies",
+        "TRUNCATE ledger.limits",
+        "TRUNCATE ledger.risk_rules",
         *(sql for table in EVENTS for sql in change(table)[:3]),
     ]
 

@@ -12,10 +12,11 @@ import pytest
 import redis.asyncio as redis
 
 from deploy.local import Endpoints
+from paycore.domain.limits import Limit, RateLimit
 from paycore.runtime.breaker import STATE, BreakerState
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.limits import shared
-from paycore.runtime.limits.rate import Charge, Limit, RateLimit
+from paycore.runtime.limits.rate import Charge
 from paycore.runtime.limits.shared import SharedLimiter
 from tests.support.tcp_proxy import TcpProxy
 
@@ -212,3 +213,52 @@ async def test_a_redis_that_is_gone_leaves_a_stricter_limit_of_this_process(
         assert state() is BreakerState.OPEN
     finally:
         await limiter.stop()
+
+
+async def test_a_limit_that_becomes_faster_lets_nobody_wait_longer_than_it_would(
+    limiter: SharedLimiter,
+) -> None:
+    key, fast = name(), RateLimit(100, 10)
+    assert await limiter.decide([Charge(Limit.USER, key, SLOW, 10)]) is None
+    # A thousand seconds of the slow limit are used; of the fast one that is its burst.
+    excess = await limiter.decide([Charge(Limit.USER, key, fast, 10)])
+    assert excess is not None
+    assert excess.wait_us <= 100_000
+    await asyncio.sleep(excess.wait_us / 1_000_000)
+    assert await limiter.decide([Charge(Limit.USER, key, fast, 10)]) is None
+
+
+async def test_a_limit_that_becomes_slower_gives_no_more_than_its_burst(
+    limiter: SharedLimiter,
+) -> None:
+    key = name()
+    assert await limiter.decide([Charge(Limit.USER, key, RateLimit(1_000, 100), 100)]) is None
+    decisions = [await limiter.decide([Charge(Limit.USER, key, SLOW, 1)]) for _ in range(20)]
+    assert sum(excess is None for excess in decisions) in (9, 10)
+
+
+async def test_processes_that_hold_different_limits_for_a_while_do_not_undo_each_other(
+    limiter: SharedLimiter,
+) -> None:
+    key, fast = name(), RateLimit(1_000, 20)
+    passed = 0
+    for _ in range(20):
+        for rate in (SLOW, fast):
+            passed += await limiter.decide([Charge(Limit.USER, key, rate, 1)]) is None
+    assert passed >= 10
+    async with asyncio.timeout(5):
+        while await limiter.decide([Charge(Limit.USER, key, fast, 20)]) is not None:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_refused_call_under_a_faster_limit_lets_time_pass_all_the_same(
+    limiter: SharedLimiter,
+) -> None:
+    key, other = name(), name()
+    assert await limiter.decide([Charge(Limit.USER, key, SLOW, 10)]) is None
+    assert await limiter.decide([Charge(Limit.DEVICE, other, SLOW, 10)]) is None
+    fast = Charge(Limit.USER, key, RateLimit(100, 10), 1)
+    # Refused by its device, too: what the user used still comes back from now on.
+    assert await limiter.decide([fast, Charge(Limit.DEVICE, other, SLOW, 1)]) is not None
+    await asyncio.sleep(0.1)
+    assert await limiter.decide([fast._replace(cost=10)]) is None

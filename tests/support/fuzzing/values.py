@@ -73,7 +73,7 @@ class Known:
 
     def of(self, field: FieldDescriptor) -> int | bytes | None:
         """A value that means something in `field`; none by which policies would change for all."""
-        if "StepUpPolic" in _type_of(field):
+        if "StepUpPolic" in _type_of(field) or "RiskRule" in _type_of(field):
             return None
         for sort in (field.name, field.name.rpartition("account_")[0] and "account_id"):
             if sort and self._values.get(sort):
@@ -120,6 +120,11 @@ class Values:
                     return int(time.time()) + self._rng.choice((0, 0, 0, -3_600, 3_600, -86_400))
                 case "google.protobuf.Timestamp" | "google.protobuf.Duration", _:
                     return self._rng.randrange(1_000)
+                case "paycore.v1.RateLimit", _:
+                    # Such a limit can be set, and stops nobody.
+                    return 100_000
+                case "paycore.v1.VelocityLimit", _:
+                    return 900
                 case _, ("minor_units" | "limit" | "overdraft_limit" | "page_size"):
                     return self._rng.randint(1, 400)
                 case _:

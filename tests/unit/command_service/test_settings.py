@@ -11,8 +11,9 @@ from pydantic import SecretStr, ValidationError
 from command_service.admission.risk.judge import OnSilence
 from command_service.servicers.fields import MAX_BATCH
 from command_service.settings import LEAST_BURST, CommandSettings
+from paycore.domain.limits import Limit, RateLimit
 from paycore.runtime.clock import SystemClock
-from paycore.runtime.limits.rate import Charge, Limit, RateLimit
+from paycore.runtime.limits.rate import Charge
 from paycore.runtime.limits.shared import SharedLimiter
 
 

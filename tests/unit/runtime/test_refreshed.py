@@ -83,3 +83,39 @@ def test_grants_of_a_later_release_grant_nothing_and_harm_no_others() -> None:
 
     assert grants.holds("app", GrantAction.READ)
     assert len(grants.reaches) == 1
+
+
+class Late(Refreshed[str]):
+    """Each read waits until it is told what it finds."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__("late", clock)
+        self.found: list[asyncio.Future[str]] = []
+
+    async def _read(self) -> str:
+        self.found.append(asyncio.get_running_loop().create_future())
+        return await self.found[-1]
+
+
+async def test_a_read_that_was_overtaken_does_not_bring_back_what_it_found() -> None:
+    clock = ManualClock()
+    late = Late(clock)
+    reads = []
+    for place in range(2):
+        reads.append(asyncio.create_task(late.load()))
+        while len(late.found) <= place:
+            await asyncio.sleep(0)
+        clock.at_s += 1
+    late.found[1].set_result("new")
+    await reads[1]
+    late.found[0].set_result("old")
+    await reads[0]
+    assert late.current() == "new"
+
+
+async def test_the_last_value_is_there_however_old(number: Number) -> None:
+    assert number.last() is None
+    await number.load()
+    number.clock.at_s += 10 * MAX_AGE_S
+    refusal(number)
+    assert number.last() == 1

@@ -9,8 +9,8 @@ from deploy.local.ports import PortClaims
 from deploy.local.services import ACCESS_FILE, service_environment
 from deploy.local.settings import StackSettings
 from deploy.local.state import StateFolder, ensure_secrets
+from paycore.domain.limits import RATES
 from paycore.runtime.access import AccessTable
-from paycore.runtime.limits.rate import RATES
 from paycore.runtime.limits.table import LimitTable
 
 

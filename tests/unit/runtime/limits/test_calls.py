@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.limits import Limit, Place, RateLimit, Setting, Source
 from paycore.runtime.gate import Method
 from paycore.runtime.limits.calls import CallLimits
 from paycore.runtime.limits.local import LocalLimiter
-from paycore.runtime.limits.rate import Charge, Excess, Limit, RateLimit
-from paycore.runtime.limits.table import DEFAULTS, ClientLimits, LimitTable
+from paycore.runtime.limits.rate import Charge, Excess
+from paycore.runtime.limits.table import LimitTable, Said, everywhere
 from paycore.v1 import actor_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
 from tests.support.clocks import ManualClock
@@ -45,7 +46,12 @@ class Here:
 def limits(here: Here, table: LimitTable | None = None, **changes: Any) -> CallLimits:
     values: dict[str, Any] = {"secret": bytes(32), "speaks": lambda client: client != "mute"}
     values |= changes
-    return CallLimits(table or LimitTable(), here, values["secret"], values["speaks"])
+    held = table or LimitTable()
+    return CallLimits(lambda: held, here, values["secret"], values["speaks"])
+
+
+def limited(settings: dict[Limit, Setting]) -> LimitTable:
+    return LimitTable().with_file(everywhere(settings))
 
 
 def actor(user: str = "u", device: str = "d", address: str = "192.0.2.7") -> actor_pb2.Actor:
@@ -134,7 +140,7 @@ async def test_each_client_s_users_are_its_own_and_a_user_is_no_device() -> None
 
 
 async def test_the_refusal_says_which_limit_and_when() -> None:
-    table = LimitTable({**DEFAULTS, Limit.DEVICE: RateLimit(2, 4)})
+    table = limited({Limit.DEVICE: RateLimit(2, 4)})
     one = limits(Here(), table)
     await one.admit("app", SUBMIT, submit(user="a"))
     await one.admit("app", SUBMIT, submit(user="b"))
@@ -147,7 +153,7 @@ async def test_the_refusal_says_which_limit_and_when() -> None:
 
 
 async def test_more_than_a_burst_is_told_that_no_waiting_helps() -> None:
-    table = LimitTable({**DEFAULTS, Limit.USER: RateLimit(2, 4)})
+    table = limited({Limit.USER: RateLimit(2, 4)})
     request = pb2.SubmitTransferGroupRequest(
         actor=actor(), transfers=[pb2.GroupedTransfer() for _ in range(5)]
     )
@@ -157,7 +163,7 @@ async def test_more_than_a_burst_is_told_that_no_waiting_helps() -> None:
 
 
 async def test_items_are_refused_by_their_own_actors() -> None:
-    table = LimitTable({**DEFAULTS, Limit.DEVICE: RateLimit(2, 8)})
+    table = limited({Limit.DEVICE: RateLimit(2, 8)})
     here = Here()
     one = limits(here, table)
     request = pb2.SubmitTransfersRequest(
@@ -178,11 +184,8 @@ async def test_items_are_refused_by_their_own_actors() -> None:
 
 async def test_a_method_with_limits_of_its_own_counts_apart() -> None:
     # Both have the same rate: only what they count differs.
-    own = LimitTable.of_client_rate(RateLimit(2, 4))
-    table = LimitTable(
-        own.default,
-        None,
-        {"app": ClientLimits(methods={GROUP.full_name: {Limit.CLIENT: RateLimit(2, 4)}})},
+    table = LimitTable.of_client_rate(RateLimit(2, 4)).with_file(
+        {Place("app", GROUP.full_name, Limit.CLIENT): RateLimit(2, 4)}
     )
     one = limits(Here(), table)
     for _ in range(2):
@@ -190,3 +193,24 @@ async def test_a_method_with_limits_of_its_own_counts_apart() -> None:
     with pytest.raises(PaycoreError):
         await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
     await one.admit("app", GROUP, pb2.SubmitTransferGroupRequest(transfers=[pb2.GroupedTransfer()]))
+
+
+async def test_a_table_that_changes_holds_from_the_next_call_on() -> None:
+    here, held = Here(), limited({Limit.CLIENT: RateLimit(2, 40)})
+    one = CallLimits(lambda: held, here, bytes(32), lambda _: True)
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    place = Place("app", "", Limit.CLIENT)
+    held = held.with_changes({place: Said(RateLimit(3, 90), Source.DATABASE, 1)})
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    held = held.with_changes({place: Said(None, Source.DATABASE, 2)})
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    held = held.with_changes({})
+    await one.admit("app", SUBMIT, pb2.SubmitTransferRequest())
+    charges = [charge for (charge,) in here.asked]
+    assert [charge.rate for charge in charges] == [
+        RateLimit(2, 40),
+        RateLimit(3, 90),
+        RateLimit(2, 40),
+    ]
+    # What was used is still used.
+    assert len({charge.key for charge in charges}) == 1

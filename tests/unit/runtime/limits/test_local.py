@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paycore.runtime.limits.local import MOST_KEYS, LocalLimiter
-from paycore.runtime.limits.rate import Charge, Limit, RateLimit
+from paycore.domain.limits import Limit, RateLimit
+from paycore.runtime.limits.local import MOST_KEYS, MOST_RATES, LocalLimiter
+from paycore.runtime.limits.rate import Charge
 from tests.support.clocks import ManualClock
 
 
@@ -115,3 +116,54 @@ def test_its_part_of_a_burst_at_once_is_admitted_at_every_rate(
 ) -> None:
     limiter = LocalLimiter(ManualClock(start_s))
     assert limiter.decide([client(RateLimit(rate, 2 * burst), burst)]) is None
+
+
+def test_a_limit_that_becomes_faster_lets_nobody_wait_longer_than_it_would() -> None:
+    clock = ManualClock()
+    limiter = LocalLimiter(clock)
+    assert limiter.decide([client(RateLimit(0.02, 10), 5)]) is None
+    # All of it is used, and 500 seconds of the slow limit; of the fast one that is half a second.
+    fast = RateLimit(20, 10)
+    excess = limiter.decide([client(fast)])
+    assert excess is not None
+    assert excess.wait_us <= 100_000
+    clock.at_s += 0.5
+    assert limiter.decide([client(fast, 5)]) is None
+
+
+def test_a_limit_that_becomes_slower_gives_no_more_than_its_burst() -> None:
+    limiter = LocalLimiter(ManualClock())
+    assert limiter.decide([client(RateLimit(2_000, 10), 5)]) is None
+    slow = RateLimit(0.02, 10)
+    passed = [limiter.decide([client(slow)]) is None for _ in range(20)]
+    assert passed.count(True) in (4, 5)
+
+
+def test_only_so_many_rates_are_remembered() -> None:
+    limiter = LocalLimiter(ManualClock())
+    for number in range(1, 2 * MOST_RATES):
+        assert limiter.decide([client(RateLimit(number, 2), 1, str(number))]) is None
+    assert len(limiter._parts) <= MOST_RATES
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([RateLimit(0.02, 4), RateLimit(2, 10), RateLimit(400, 40)]),
+            st.integers(1, 4),
+            st.floats(0, 3),
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_held_before_nobody_waits_longer_than_the_burst_of_now_takes(
+    steps: list[tuple[RateLimit, int, float]],
+) -> None:
+    clock = ManualClock()
+    limiter = LocalLimiter(clock)
+    for rate, cost, pause_s in steps:
+        clock.at_s += pause_s
+        part = rate.part(0.5)
+        excess = limiter.decide([client(rate, cost)])
+        if excess is not None:
+            assert excess.wait_us <= min(cost, part.burst) * part.interval_us + 1

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
+from paycore.domain.limits import Limit, RateLimit
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.limits import shared
-from paycore.runtime.limits.rate import Charge, Limit, RateLimit
+from paycore.runtime.limits.rate import Charge
 from paycore.runtime.limits.shared import SharedLimiter
 
 ANSWER_WITHIN_S = 2.0
