@@ -18,10 +18,10 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.limits import Limit
 from paycore.domain.subjects import MAX_SUBJECT
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
-from paycore.runtime.limits.rate import Limit
 from paycore.runtime.traces import Person
 
 MOST_KINDS = 1_000

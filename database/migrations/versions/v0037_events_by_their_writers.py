@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0048"
-down_revision = "0047"
+revision = "0037"
+down_revision = "0036"
 
 
 def upgrade() -> None:

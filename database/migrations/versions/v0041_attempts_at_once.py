@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0056"
-down_revision = "0055"
+revision = "0041"
+down_revision = "0040"
 
 
 def upgrade() -> None:

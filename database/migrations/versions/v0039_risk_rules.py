@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0051"
-down_revision = "0050"
+revision = "0039"
+down_revision = "0038"
 
 
 def upgrade() -> None:

@@ -2,7 +2,7 @@
 
 from database.migrations.statements import run_file
 
-revision = "0045"
+revision = "0034"
 down_revision = "0033"
 
 

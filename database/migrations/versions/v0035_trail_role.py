@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0046"
-down_revision = "0045"
+revision = "0035"
+down_revision = "0034"
 
 
 def upgrade() -> None:

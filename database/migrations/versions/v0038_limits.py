@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0050"
-down_revision = "0033"
+revision = "0038"
+down_revision = "0037"
 
 
 def upgrade() -> None:

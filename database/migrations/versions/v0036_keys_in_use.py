@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0047"
-down_revision = "0046"
+revision = "0036"
+down_revision = "0035"
 
 
 def upgrade() -> None:

@@ -2,8 +2,8 @@
 
 from database.migrations.statements import run_file
 
-revision = "0055"
-down_revision = "0033"
+revision = "0040"
+down_revision = "0039"
 
 
 def upgrade() -> None:
