@@ -57,7 +57,7 @@ LARGE = CALLS >= 10_000
 SAVED = bool(rounds("PAYCORE_FUZZ_SAVE", 0))
 """Whether the report goes into docs/proof/fuzz.md."""
 
-MORE_MEMORY = 0.10 if LARGE else 0.25
+MORE_MEMORY = 0.10 if CALLS >= 50_000 else 0.25
 """How much more a process may have in the last tenth than in the one after the warm-up, as a share
 of that. In a short round caches are still being filled."""
 
