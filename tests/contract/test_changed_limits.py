@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,10 @@ from tests.support.callers import TIMEOUT_S, Callers, payment, refusal_of
 from tests.support.command_process import command_process
 from tests.support.databases import OwnDatabase
 
-FILED, SET = 6, 3
-"""Bursts of a device: of the file, and of what is set over it."""
-
-PER_S = 0.001
-"""So slow that nothing comes back while a test runs."""
+BURST = 6
+FILED, SET = 0.001, 0.002
+"""Rates of a device, of the file and of what is set over it: so slow that nothing comes back while
+a test runs."""
 
 WITHIN_S = REFRESH_EVERY_S + 8
 """Time to be in force everywhere, with some for a busy machine."""
@@ -41,7 +40,7 @@ FILE = f"""
 velocity = {{ window_s = 600, payees = 50, identifiers = 2 }}
 
 [clients.loadtest]
-device = {{ per_s = {PER_S}, burst = {FILED} }}
+device = {{ per_s = {FILED}, burst = {BURST} }}
 user = false
 address = false
 """
@@ -59,34 +58,37 @@ class Pair:
         policy = self.processes[process].of("operator").policy
         return await getattr(policy, name)(request, timeout=TIMEOUT_S)
 
-    async def pay(self, process: int, device: str, payee: int = 1) -> str:
-        """POSTED, or which limit refused it."""
+    async def pay(self, process: int, device: str, payee: int = 1) -> Mapping[str, str] | None:
+        """What the refusal of a payment says; None where it is posted."""
         who = actor_pb2.Actor(user_id="ada", device_id=device)
         request = payment(self.accounts[0], self.accounts[payee], 1, actor=who)
         refusal = await refusal_of(self.processes[process].of("loadtest").submit(request))
         if refusal is None:
-            return "POSTED"
+            return None
         assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED, refusal
         assert refusal.reason == "RATE_LIMITED"
         assert refusal.error is not None
-        return str(refusal.error.metadata["limit"])
+        return refusal.error.metadata
 
-    async def burst(self, process: int) -> int:
-        """How many payments of a new device pass before one is refused; FILED + 1 for all."""
+    async def by_device(self, process: int) -> float | None:
+        """Of which rate the limit is that a new device meets; None where it meets none.
+
+        Not by how many pass: on a busy machine Redis may be slow, and half of them do.
+        """
         device = secrets.token_hex(8)
-        for passed in range(FILED + 1):
+        for _ in range(BURST + 1):
             told = await self.pay(process, device)
-            if told != "POSTED":
-                assert told == "device"
-                return passed
-        return FILED + 1
+            if told is not None:
+                assert told["limit"] == "device"
+                return float(told["per_s"])
+        return None
 
     async def payees(self, process: int) -> int:
         """How many of three payees a new device may pay."""
         device = secrets.token_hex(8)
         told = [await self.pay(process, device, payee) for payee in (1, 2, 3)]
-        assert set(told) <= {"POSTED", "velocity"}
-        return told.count("POSTED")
+        assert {one["limit"] for one in told if one is not None} <= {"velocity"}
+        return told.count(None)
 
     async def audit(self) -> list[tuple[Any, ...]]:
         """Action, subject, client, reason, role, before and after of each change of a limit."""
@@ -98,6 +100,13 @@ class Pair:
             (*row[:5], *(None if one is None else json.loads(one) for one in row[5:]))
             for row in rows
         ]
+
+
+@pytest.fixture
+async def admin(database: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database.admin_dsn)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture
@@ -161,18 +170,18 @@ def removing(where: pb2.LimitPlace, **changes: Any) -> pb2.RemoveLimitRequest:
     )
 
 
-def rate(burst: int, per_s: float = PER_S) -> pb2.RateLimit:
+def rate(burst: int = BURST, per_s: float = FILED) -> pb2.RateLimit:
     return pb2.RateLimit(per_s=per_s, burst=burst)
 
 
 async def test_a_limit_that_is_set_holds_everywhere_and_is_taken_back(pair: Pair) -> None:
     """One pair of processes for all: to start them takes longer than to ask."""
-    assert await pair.burst(0) == FILED
-    wanted = setting(place(), rate=rate(SET))
+    assert await pair.by_device(0) == FILED
+    wanted = setting(place(), rate=rate(per_s=SET))
     done = await pair.call("SetLimit", wanted)
     assert (done.limit.source, done.replayed) == (pb2.LIMIT_SOURCE_DATABASE, False)
-    assert await pair.burst(0) == SET
-    await soon(lambda: pair.burst(1), SET)
+    assert await pair.by_device(0) == SET
+    await soon(lambda: pair.by_device(1), SET)
     again = await pair.call("SetLimit", wanted, process=1)
     assert (again.replayed, again.limit) == (True, done.limit)
 
@@ -194,13 +203,13 @@ async def test_a_limit_that_is_set_holds_everywhere_and_is_taken_back(pair: Pair
     nothing = pb2.NoLimit()
     off = setting(place(), off=nothing, expected_revision=done.limit.revision)
     assert (await pair.call("SetLimit", off, process=1)).limit.WhichOneof("setting") == "off"
-    assert await pair.burst(1) == FILED + 1
-    await soon(lambda: pair.burst(0), FILED + 1)
+    assert await pair.by_device(1) is None
+    await soon(lambda: pair.by_device(0), None)
 
     removal = removing(place())
     assert (await pair.call("RemoveLimit", removal, process=1)).removed
-    assert await pair.burst(1) == FILED
-    await soon(lambda: pair.burst(0), FILED)
+    assert await pair.by_device(1) == FILED
+    await soon(lambda: pair.by_device(0), FILED)
     replay = await pair.call("RemoveLimit", removal)
     assert (replay.removed, replay.replayed) == (True, True)
     assert not (await pair.call("RemoveLimit", removing(place()))).removed
@@ -229,7 +238,7 @@ async def test_a_limit_that_is_set_holds_everywhere_and_is_taken_back(pair: Pair
     ]
     (_, first), (before, after), (last, gone), (_, velocity) = (row[5:] for row in audit)
     assert (first, last, gone) == (before, after, None)
-    assert (before["per_s"], before["burst"], after["switched_off"]) == (PER_S, SET, True)
+    assert (before["per_s"], before["burst"], after["switched_off"]) == (SET, BURST, True)
     assert (velocity["window_s"], velocity["payees"], velocity["burst"]) == (600, 1, None)
 
     # What an operator set too low does not keep out the operator.
