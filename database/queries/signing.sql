@@ -115,7 +115,8 @@ WITH asked AS MATERIALIZED (
   SET verdict = 'CORRECT', attempts_left = :attempts_left, locked_until_us = pin.locked_until_us
   FROM asked
   JOIN pin ON pin.user_id = asked.user_id AND pin.proof = asked.pin_proof
-  WHERE attempt.id = asked.id AND attempt.user_id = asked.user_id AND attempt.verdict IS NULL
+  WHERE attempt.id = ANY(:ids::bigint[]) AND attempt.id = asked.id
+    AND attempt.user_id = asked.user_id AND attempt.verdict IS NULL
   RETURNING attempt.id, attempt.locked_until_us
 ), recorded AS (
   INSERT INTO signing.authorizations

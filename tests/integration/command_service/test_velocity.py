@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -291,6 +292,15 @@ async def test_touches_of_one_device_in_one_statement_see_each_other(
     assert [wait_ms > 0 for wait_ms in waits_ms] == [False, False, True, False, False]
 
 
+async def until_it_waits_for_a_lock(
+    watching: asyncpg.Connection, pid: int, waiting: asyncio.Task[Any]
+) -> None:
+    async with asyncio.timeout(30):
+        while not await watching.fetchval("SELECT pg_blocking_pids($1)", pid):
+            assert not waiting.done()
+            await asyncio.sleep(0.01)
+
+
 async def test_another_process_s_touch_that_was_awaited_is_counted(
     pools: list[asyncpg.Pool],
 ) -> None:
@@ -313,8 +323,7 @@ async def test_another_process_s_touch_that_was_awaited_is_counted(
         await holding.start()
         assert await touch(one) == [0]
         waiting = asyncio.create_task(touch(other))
-        await asyncio.sleep(0.1)
-        assert not waiting.done()
+        await until_it_waits_for_a_lock(one, other.get_server_pid(), waiting)
         await holding.commit()
         (wait_ms,) = await waiting
         assert wait_ms > 0

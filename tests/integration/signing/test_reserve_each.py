@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import asyncpg
 import pytest
@@ -51,6 +52,15 @@ async def reserved(
     return {row["place"] for row in rows}
 
 
+async def until_it_waits_for_a_lock(
+    watching: asyncpg.Connection, pid: int, waiting: asyncio.Task[Any]
+) -> None:
+    async with asyncio.timeout(30):
+        while not await watching.fetchval("SELECT pg_blocking_pids($1)", pid):
+            assert not waiting.done()
+            await asyncio.sleep(0.01)
+
+
 async def test_only_of_users_about_whom_nothing_is_open(
     owner: asyncpg.Connection, connections: list[asyncpg.Connection]
 ) -> None:
@@ -91,8 +101,7 @@ async def test_what_another_process_reserved_while_its_lock_was_awaited_is_seen(
     await holding.start()
     assert await reserved(one, ["user-1"]) == {1}
     waiting = asyncio.create_task(reserved(other, ["user-1"]))
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
+    await until_it_waits_for_a_lock(owner, other.get_server_pid(), waiting)
     await holding.commit()
     assert await waiting == set()
     assert await owner.fetchval("SELECT count(*) FROM signing.attempts") == 1
