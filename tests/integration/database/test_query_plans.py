@@ -200,7 +200,7 @@ EXPECTED = {
     "risk.debits_of_day": by("ledger.transfers", "debit_account", "debit_version"),
     "risk.stored_keys": KEYS,
     "rules.all_grants": NOTHING,
-    "rules.all_limits": NOTHING,
+    "rules.all_limits": whole("ledger.limits"),
     "rules.all_scheme_grants": whole("ledger.scheme_grants"),
     "rules.all_step_up_policies": NOTHING,
     "schema.read_version": NOTHING,

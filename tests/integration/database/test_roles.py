@@ -221,6 +221,8 @@ FORBIDDEN: list[tuple[str, str]] = [
     *((role, read("ledger.authorizations")) for role in ("projector", "query")),
     *((role, read("ledger.audit")) for role in ("projector", "query")),
     *((role, read("ledger.account_details")) for role in ("projector", "query")),
+    *((role, read("ledger.limits")) for role in ("projector", "query")),
+    *((role, read("ledger.risk_rules")) for role in ("projector", "query")),
     # Nobody becomes more than he is.
     *((role, "CREATE TABLE ledger.mine (id int)") for role in SERVICES),
     *((role, "CREATE SCHEMA mine") for role in SERVICES),
