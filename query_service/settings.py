@@ -22,6 +22,8 @@ class QuerySettings(DatabaseSettings, ElasticsearchSettings):
 
     page_token_key_file: Path
     """32 random bytes in hexadecimal; the same for every process of the service."""
+    signing_target: str
+    """host:port of the signing service, which has the keys of personal data."""
     events_dsn: SecretStr | None = None
     """URL of the primary, for security events, where `postgres_dsn` is that of a replica."""
 

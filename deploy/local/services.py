@@ -149,6 +149,7 @@ def _own_settings(
             return {
                 "POSTGRES_DSN": endpoints.postgres_dsn["paycore_query"],
                 "PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file),
+                "SIGNING_TARGET": endpoints.signing_target,
                 **elasticsearch,
             }
         case _:

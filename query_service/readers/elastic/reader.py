@@ -10,15 +10,15 @@ from typing import Any
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import invalid_field
 from paycore.domain.transfers import TransferId
-from query_service.positions import IndexPosition, PositionTracker
+from query_service.positions import IndexPosition
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.connection import Connection
+from query_service.readers.elastic.entries import EntriesReader
 from query_service.readers.port import (
     MAX_COUNTERPARTIES,
     MAX_VOLUME_TOTALS,
     Answer,
     CounterpartyFilter,
-    Freshness,
     PageKey,
     ReadTerms,
     TransferFilter,
@@ -32,7 +32,6 @@ from query_service.readers.records import (
     VolumeTotal,
 )
 
-SOURCE = "elasticsearch"
 SINK = "elasticsearch"
 """Name under which the projector stores this index's position."""
 
@@ -50,18 +49,12 @@ class ElasticPositions:
         return None if source is None else documents.position(source)
 
 
-class ElasticReader:
+class ElasticReader(EntriesReader):
     """Answers from the index; implements HistoryReader and AnalyticsReader.
 
     Single documents are read as of the last refresh, like searches, so that a balance, a transfer
     and a list agree with each other and with the position that they state.
     """
-
-    def __init__(self, connection: Connection, positions: PositionTracker, prefix: str) -> None:
-        self._connection = connection
-        self._positions = positions
-        self._transfers = f"{prefix}-transfers"
-        self._accounts = f"{prefix}-accounts"
 
     async def account(self, account: AccountId, terms: ReadTerms) -> Answer[AccountRecord | None]:
         """The account as of the last refresh."""
@@ -76,10 +69,12 @@ class ElasticReader:
     ) -> Answer[TransferRecord | None]:
         """The transfer or stored decline as of the last refresh."""
         freshness = await self._freshness(terms)
-        source = await self._connection.document(
-            self._transfers, str(transfer), terms.deadline_s, realtime=False
+        # A search, not a document's read: the alias may stand for several indices.
+        reply = await self._connection.search(
+            self._transfers, requests.one_transfer(transfer), terms.deadline_s
         )
-        return Answer(None if source is None else documents.transfer(source), freshness)
+        hits = reply["hits"]["hits"]
+        return Answer(documents.transfer(hits[0]["_source"]) if hits else None, freshness)
 
     async def transfers(
         self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms
@@ -141,13 +136,6 @@ class ElasticReader:
             ],
             freshness,
         )
-
-    async def _freshness(self, terms: ReadTerms) -> Freshness:
-        # Taken before the query: what was searchable then is in any later answer.
-        if terms.min_position is not None:
-            await self._positions.reach(terms.min_position, terms.deadline_s)
-        seen = self._positions.seen
-        return Freshness(SOURCE, None if seen is None else seen.position, self._positions.lag_us())
 
     async def _buckets(
         self, request: Callable[[Mapping[str, Any] | None], requests.Body], deadline_s: float

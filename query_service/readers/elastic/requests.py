@@ -20,14 +20,23 @@ Body: TypeAlias = dict[str, Any]
 BUCKETS_A_PAGE = 2_000
 """Small enough that reading one page holds up other calls by a few milliseconds only."""
 
-_DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
-_POSTED: Body = {"bool": {"must_not": [_DECLINED]}}
+DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
+_POSTED: Body = {"bool": {"must_not": [DECLINED]}}
 """Declines are few: leaving them out costs next to nothing, looking for all others much."""
 
-_MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
-_MOVED: Body = {"bool": {"must_not": [_DECLINED, _MOVES_NOTHING]}}
+MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
+_MOVED: Body = {"bool": {"must_not": [DECLINED, MOVES_NOTHING]}}
 
 _LIMB_SUMS: Body = {limb: {"sum": {"field": limb}} for limb in LIMB_FIELDS}
+
+
+def one_transfer(transfer: int) -> Body:
+    """The transfer or stored decline of that id."""
+    return {
+        "size": 1,
+        "query": {"ids": {"values": [str(transfer)]}},
+        "track_total_hits": False,
+    }
 
 
 def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
@@ -92,7 +101,7 @@ def _listed(wanted: TransferFilter) -> list[Body]:
     if wanted.include_declines:
         # Those of payments to the account are the payer's business.
         to_account = {"term": {"credit_account": wanted.account}}
-        filters.append({"bool": {"must_not": [{"bool": {"filter": [_DECLINED, to_account]}}]}})
+        filters.append({"bool": {"must_not": [{"bool": {"filter": [DECLINED, to_account]}}]}})
     else:
         filters.append(_POSTED)
     if wanted.counterparty is not None:
