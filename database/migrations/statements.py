@@ -62,7 +62,7 @@ def run_file_outside_transaction(module_file: str) -> None:
 
 
 def build_on_partitions(schema: str, index: str) -> None:
-    """Give each partition its part of `index`, which was made ON ONLY the whole, beside the writers.
+    """Give each partition its part of `index`, made ON ONLY the whole, beside the writers.
 
     A partition that is made meanwhile, or later, gets its part with its attachment. Safe to repeat.
     """

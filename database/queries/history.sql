@@ -97,7 +97,7 @@ LEFT JOIN ledger.accounts AS credit ON credit.id = credit_account
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
 WHERE declines.id = :id::bigint;
 
--- name: list_transfers(account, above, upto, lowest_id, highest_id, start_us, before_us, before_id, kinds, counterparty, min_amount, max_amount, reference, max_rows)
+-- name: list_transfers(account, above, upto, lowest_id, id_span, start_us, before_us, before_id, kinds, counterparty, min_amount, max_amount, reference, max_rows)
 -- Newest first, below (before_us, before_id): the account's entries with above < version <= upto, of
 -- either side, and the holds and releases of which it is the payee from start_us on. The ids only
 -- leave out partitions. Filters that are NULL hold for all.
@@ -108,7 +108,7 @@ WITH listed AS (
      WHERE debit_account = :account::bigint
        AND debit_version > :above::bigint AND debit_version <= :upto::bigint
        AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
-       AND id BETWEEN :lowest_id::bigint AND :highest_id::bigint
+       AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
        AND coalesce(credit_account = :counterparty::bigint, true)
        AND coalesce(amount >= :min_amount::bigint, true)
@@ -121,7 +121,7 @@ WITH listed AS (
      WHERE credit_account = :account::bigint
        AND credit_version > :above::bigint AND credit_version <= :upto::bigint
        AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
-       AND id BETWEEN :lowest_id::bigint AND :highest_id::bigint
+       AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
        AND coalesce(debit_account = :counterparty::bigint, true)
        AND coalesce(amount >= :min_amount::bigint, true)
@@ -134,7 +134,7 @@ WITH listed AS (
      WHERE credit_account = :account::bigint AND credit_version IS NULL
        AND created_at_us >= :start_us::bigint
        AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
-       AND id BETWEEN :lowest_id::bigint AND :highest_id::bigint
+       AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
        AND coalesce(debit_account = :counterparty::bigint, true)
        AND coalesce(amount >= :min_amount::bigint, true)
@@ -207,7 +207,7 @@ CROSS JOIN LATERAL (
 WHERE first.parent_id = ANY (:ids::bigint[]) AND first.parent_sequence = 1
   AND first.id > :above::bigint;
 
--- name: list_entries(account, above, upto, lowest_id, highest_id, with_holds, max_rows)
+-- name: list_entries(account, above, upto, lowest_id, id_span, with_holds, max_rows)
 -- Oldest first: the account's entries with above < version <= upto. HOLD and RELEASE, which move
 -- nothing, only where they are asked for.
 WITH listed AS (
@@ -218,7 +218,7 @@ WITH listed AS (
      FROM ledger.transfers
      WHERE debit_account = :account::bigint
        AND debit_version > :above::bigint AND debit_version <= :upto::bigint
-       AND id BETWEEN :lowest_id::bigint AND :highest_id::bigint
+       AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND (credit_version IS NOT NULL OR :with_holds::boolean)
      ORDER BY debit_version
      LIMIT :max_rows::int)
@@ -227,7 +227,7 @@ WITH listed AS (
      FROM ledger.transfers
      WHERE credit_account = :account::bigint
        AND credit_version > :above::bigint AND credit_version <= :upto::bigint
-       AND id BETWEEN :lowest_id::bigint AND :highest_id::bigint
+       AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
      ORDER BY credit_version
      LIMIT :max_rows::int)
   ) AS merged

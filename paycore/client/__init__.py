@@ -38,6 +38,7 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
+from paycore.client.statements import StatementEntry, StatementFilter, StatementPage
 from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
@@ -77,6 +78,9 @@ __all__ = [
     "Pin",
     "PublicKey",
     "RefusedItem",
+    "StatementEntry",
+    "StatementFilter",
+    "StatementPage",
     "StepUpBasis",
     "StepUpProof",
     "Surroundings",

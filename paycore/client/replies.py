@@ -77,7 +77,7 @@ def account(message: account_pb2.Account) -> model.Account:
         balance=message.balance_minor_units,
         held=message.held_minor_units,
         overdraft_limit=message.overdraft_limit_minor_units,
-        available=message.available_minor_units,
+        available=_figure(message, "available_minor_units"),
         version=message.version,
         revision=message.revision,
         opened_by=message.opened_by,
@@ -94,10 +94,10 @@ def _actor(message: actor_pb2.Actor) -> model.Actor:
     return model.Actor(message.user_id, message.device_id, message.ip_address)
 
 
-def _figure(message: transfer_pb2.Transfer, field: str) -> int | None:
-    # The stubs list the literals that HasField takes.
+def _figure(message: Any, field: str) -> int | None:
+    # Any: the stubs list the literals that HasField takes.
     value: int = getattr(message, field)
-    return value if message.HasField(field) else None  # type: ignore[arg-type]
+    return value if message.HasField(field) else None
 
 
 def transfer(message: transfer_pb2.Transfer) -> model.Transfer:
@@ -252,6 +252,16 @@ def looked_up_all(
 def _check_count(received: int, expected: int) -> None:
     if received != expected:
         raise UnexpectedReplyError(f"{received} outcomes for {expected} requests")
+
+
+def transfer_kind(number: int) -> TransferKind:
+    return _named(_TRANSFER_KINDS, number)
+
+
+def details_state(number: int) -> Unreadable | None:
+    if number == transfer_pb2.DETAILS_STATE_UNSPECIFIED:
+        return None
+    return _named(_DETAILS_STATES, number)
 
 
 def freshness(message: freshness_pb2.Freshness) -> model.Freshness:

@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
     upto: int
     """up to this one."""
     lowest_id: int
-    highest_id: int
+    id_span: int
 
 
 class PostgresReader:
@@ -223,7 +223,7 @@ def _ids(start_us: int | None, before_us: int | None) -> dict[str, int]:
     """Bounds on ids of transfers between these times."""
     lowest = 0 if start_us is None else first_id_at(start_us - CLOCKS_APART_US)
     highest = END_OF_TIME if before_us is None else first_id_at(before_us + CLOCKS_APART_US)
-    return {"lowest_id": lowest, "highest_id": highest}
+    return {"lowest_id": lowest, "id_span": max(0, highest - lowest)}
 
 
 def _newest_first(row: Row) -> tuple[int, int]:
