@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deploy.local import default_state, load_stack
+from deploy.local import DATABASE, default_state, load_stack
 from operations.verify import IndexAddress
 from paycore.client import PaycoreClient, Timeouts, TlsFiles
 from paycore.client.addresses import DEFAULT_CONNECTIONS
@@ -79,6 +79,8 @@ class Deployment:
     index: IndexAddress | None
     state: Path | None
     """The state folder, where it is a local stack."""
+    replica_dsn: str | None = field(default=None, repr=False)
+    """DSN of role paycore_audit on the replica, where there is one."""
 
     def client(
         self, *, connections: int = DEFAULT_CONNECTIONS, timeouts: Timeouts = INTERACTIVE
@@ -154,4 +156,5 @@ def _local(state: Path, identity: str) -> Deployment:
             endpoints.index_prefix,
         ),
         state=state,
+        replica_dsn=endpoints.replica_dsn("paycore_audit", DATABASE),
     )

@@ -63,9 +63,9 @@ app.add_typer(policy.grants, name="grants")
 app.add_typer(desk.reviews, name="review")
 app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)
-app.command(epilog="Examples: paycore balance 7041  |  paycore balance 7041 --at 2026-10-31T23:59:59")(
-    balance.balance
-)
+app.command(
+    epilog="Examples: paycore balance 7041  |  paycore balance 7041 --at 2026-10-31T23:59:59"
+)(balance.balance)
 app.command(
     epilog="Examples: paycore statement 7041 --from 2026-10-01 --to 2026-11-01  |  "
     "paycore statement 7041 --csv october.csv --from 2026-10-01 --to 2026-11-01"

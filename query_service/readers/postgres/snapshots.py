@@ -105,7 +105,8 @@ class Snapshots:
         """Return when a snapshot taken from now on has `min_position`: it never goes back."""
         if terms.min_position is None:
             return
-        remaining_s = terms.deadline_s - self._clock.monotonic_s()
+        remaining_s = self._wait_s(terms)
+        # The answer is read after it, within the same bound.
         patience_s = remaining_s - max(QUERY_MARGIN_S, remaining_s * QUERY_MARGIN_SHARE)
         if terms.patience_s is not None:
             patience_s = min(patience_s, terms.patience_s)

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from command_service.accounts.commands import AccountStored
 from command_service.personal.erasure import Erasure
 from command_service.personal.owners import Owners
 from command_service.personal.posting import PersonalPosting
 from command_service.personal.vault import Vault
 from deploy.local import Endpoints
+from paycore.domain.accounts import AccountKind
+from paycore.domain.money import Currency
 from paycore.domain.position import Position
-from paycore.domain.transfers import Command, Details, GroupCommand, Outcome, TransferCommand
+from paycore.domain.transfers import (
+    Command,
+    Details,
+    GroupCommand,
+    Outcome,
+    TransferCommand,
+    TransferKind,
+)
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.elastic import ElasticAddress, open_client
@@ -34,7 +44,7 @@ from tests.integration.command_service.test_programs import Program
 from tests.integration.personal.conftest import Desk
 from tests.integration.projector.conftest import Running
 from tests.support.clocks import ShiftedClock
-from tests.support.command_core import command_core
+from tests.support.command_core import command_core, opening, payment
 from tests.support.data_key_server import DataKeyServer, data_key_server
 from tests.support.databases import OwnDatabase, own_database
 from tests.support.ledger_model.world import CLEARING
@@ -106,10 +116,12 @@ class World:
     positions: PositionTracker
     admin: asyncpg.Connection
     keys: DataKeys
+    others: list[int] = field(default_factory=list)
+    """Accounts of which the program knows nothing."""
 
     @property
     def accounts(self) -> list[int]:
-        return list(self.program.names.accounts.values())
+        return [*self.program.names.accounts.values(), *self.others]
 
     @property
     def transfers(self) -> list[int]:
@@ -219,12 +231,35 @@ async def world(
     chance = seeded("tests/integration/query_service/readers")
     async with open_world(endpoints, template, chance) as world:
         await world.program.open()
+        await open_more(world)
         for erased in (None, "bob", "someone"):
             if erased is not None:
                 await world.desk.erase(erased)
             await world.program.run(COMMANDS // 3, 6)
         await world.catch_up()
         yield world
+
+
+async def open_more(world: World) -> None:
+    """Accounts in other currencies, between which something moves."""
+    core = world.desk.core
+    for currency in ("JPY", "BHD"):
+        outside, *customers = [
+            outcome.account.id
+            for outcome in await core.open_accounts(
+                [
+                    opening(currency=Currency(currency), kind=kind)
+                    for kind in (AccountKind.EXTERNAL, AccountKind.CUSTOMER, AccountKind.CUSTOMER)
+                ]
+            )
+            if isinstance(outcome, AccountStored)
+        ]
+        paid: dict[str, Any] = {"currency": Currency(currency), "reference": "rent"}
+        await core.submit(
+            *(payment(outside, one, 500, kind=TransferKind.DEPOSIT, **paid) for one in customers),
+            payment(customers[0], customers[1], 120, **paid),
+        )
+        world.others += [outside, *customers]
 
 
 @pytest.fixture(params=SOURCES)
