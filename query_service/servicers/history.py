@@ -65,10 +65,11 @@ class HistoryServicer:
         terms = ReadTerms(call.deadline_s, fields.position("min_position", request.min_position))
         walk = self._walk(request.page_token, call.client, wanted, fields)
         fields.check()
-        await self._access.readable_account(call.client, wanted.account, terms)
+        self._access.check_known(call.client, wanted.account)
         # One more than asked tells whether there is a next page.
         after, shown = walk or (None, None)
         answer = await self._reader.transfers(wanted, after, size + 1, terms.at_or_after(shown))
+        await self._access.readable_account(call.client, wanted.account, terms, answer.value)
         page = answer.value[:size]
         token = ""
         if len(answer.value) > size:

@@ -134,8 +134,7 @@ EXPECTED = {
     # Each part of a list follows an index from its own end, and ends with the page.
     "history.find_account": ACCOUNTS,
     "history.find_decline": DECLINES | ACCOUNTS | DETAILS | by("ledger.erased_keys", "data_key"),
-    "history.find_entry": BOTH_SIDES
-    | first("ledger.transfers", "debit_account", "debit_version"),
+    "history.find_entry": BOTH_SIDES | first("ledger.transfers", "debit_account", "debit_version"),
     "history.find_latest_children": by("ledger.transfers", "parent_id", "parent_sequence"),
     "history.find_transfer": TRANSFERS | ACCOUNTS | DETAILS | by("ledger.erased_keys", "data_key"),
     "history.find_version": ACCOUNTS | BOTH_SIDES,

@@ -1,0 +1,142 @@
+"""The service with both sources, as callers of the client library see it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from paycore.client import PaycoreClient, StatementFilter, TransferFilter
+from paycore.client.errors import IndexUnavailableError, InvalidFieldError
+from query_service.__main__ import serve
+from query_service.settings import QuerySettings
+from tests.integration.query_service.conftest import free_port, service_settings, until_serving
+from tests.integration.query_service.readers import oracle
+from tests.integration.query_service.readers.conftest import World
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def serving(world: World, folder: Path, **changes: object) -> AsyncIterator[PaycoreClient]:
+    key_file = folder / "page-token.key"
+    key_file.write_text(secrets.token_hex(32))
+    settings: QuerySettings = service_settings(world.database, key_file).model_copy(
+        update={
+            "index_prefix": world.database.name,
+            "signing_target": world.signer.target,
+            **changes,
+        }
+    )
+    stop = asyncio.Event()
+    service = asyncio.create_task(serve(settings, stop))
+    await until_serving(settings)
+    client = PaycoreClient(
+        "127.0.0.1:1", query_target=settings.listen, tls=world.database.endpoints.tls["analyst"]
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+        stop.set()
+        await service
+
+
+@pytest.fixture(params=["with the index", "without the index"])
+async def client(
+    world: World, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[PaycoreClient]:
+    """Without the index the service serves all the same, from the ledger."""
+    nowhere = {"elasticsearch_url": f"http://127.0.0.1:{free_port()}"}
+    changes = {} if request.param == "with the index" else nowhere
+    async with serving(world, tmp_path, **changes) as client:
+        yield client
+
+
+def at(time_us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=time_us)
+
+
+async def test_a_statement_is_that_of_the_tables(world: World, client: PaycoreClient) -> None:
+    for account in world.accounts[:4]:
+        entries = await oracle.entries(world.admin, account)
+        wanted = StatementFilter(account, LONG_AGO, FAR_AHEAD, include_holds=True)
+        pages = [page async for page in client.get_statement(wanted, page_size=3)]
+        assert [entry.transfer for page in pages for entry in page.entries] == [
+            one.transfer for one in entries
+        ]
+        assert pages[0].opening.minor_units == 0
+        assert pages[-1].closing.minor_units == (entries[-1].balance_after if entries else 0)
+        for page in pages:
+            moved = sum(entry.change for entry in page.entries)
+            assert page.opening.minor_units + moved == page.closing.minor_units
+
+
+async def test_a_balance_at_a_time_has_no_available(world: World, client: PaycoreClient) -> None:
+    account = world.accounts[1]
+    entries = await oracle.entries(world.admin, account)
+    middle = entries[len(entries) // 2]
+    past = await client.get_balance(account, at=at(middle.created_at_us))
+    assert (past.version, past.balance.minor_units, past.held) == (
+        middle.version,
+        middle.balance_after,
+        middle.held,
+    )
+    assert past.available is None
+    before = await client.get_balance(account, at=LONG_AGO)
+    assert (before.version, before.balance.minor_units, before.held) == (0, 0, 0)
+    now = await client.get_balance(account)
+    assert (now.version, now.balance.minor_units) == (
+        entries[-1].version,
+        entries[-1].balance_after,
+    )
+    assert now.available is not None
+
+
+async def test_a_token_of_another_statement_is_refused(world: World, client: PaycoreClient) -> None:
+    account = world.accounts[1]
+    wanted = StatementFilter(account, LONG_AGO, FAR_AHEAD)
+    page = await client.get_statement_page(wanted, page_size=1)
+    assert page.next_page_token
+    other = StatementFilter(account, LONG_AGO, FAR_AHEAD, include_holds=True)
+    with pytest.raises(InvalidFieldError):
+        await client.get_statement_page(other, page_token=page.next_page_token)
+    with pytest.raises(InvalidFieldError):
+        await client.list_transfers_page(TransferFilter(account), page_token=page.next_page_token)
+
+
+async def test_analytics_alone_need_the_index(world: World, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with serving(world, tmp_path, elasticsearch_url=url) as client:
+        page = await client.list_transfers_page(TransferFilter(world.accounts[1]))
+        assert page.transfers
+        assert page.freshness.source == "postgresql"
+        with pytest.raises(IndexUnavailableError):
+            await client.transfer_volume(LONG_AGO, LONG_AGO + timedelta(minutes=5))
+
+
+async def test_personal_data_is_opened_with_keys_and_else_shown_as_unavailable(
+    world: World, tmp_path: Path
+) -> None:
+    rows = await world.admin.fetch(
+        "SELECT id FROM ledger.transfer_details WHERE sealed IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM ledger.erased_keys WHERE data_key IN (owner_key, actor_key))"
+        " AND id IN (SELECT id FROM ledger.transfers)"
+    )
+    assert rows
+    url = f"http://127.0.0.1:{free_port()}"
+    async with serving(world, tmp_path, elasticsearch_url=url) as client:
+        views = [await client.get_transfer(row["id"]) for row in rows[:20]]
+        assert all(view.transfer.unreadable is None for view in views)
+    away = {"elasticsearch_url": url, "signing_target": f"127.0.0.1:{free_port()}"}
+    async with serving(world, tmp_path, **away) as client:
+        view = await client.get_transfer(rows[0]["id"])
+        assert view.transfer.unreadable == "UNAVAILABLE"
+        assert view.transfer.description == ""
