@@ -26,6 +26,7 @@ from query_service.access import Access
 from query_service.grants import GrantsLoader
 from query_service.identifiers import LedgerIdentifiers
 from query_service.page_token import PageTokens
+from query_service.personal import DetailsOpener
 from query_service.positions import PositionTracker
 from query_service.readers.elastic.connection import CONNECTIONS, MAX_WAIT_S, Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
@@ -66,7 +67,10 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     snapshots = Snapshots(dsn, clock)
     breaker = Breaker("index", trips_after=TRIPS_AFTER)
     reader = FallbackReader(
-        index, PostgresReader(snapshots, DataKeys(signing, clock), clock), breaker, clock
+        index,
+        PostgresReader(snapshots, DetailsOpener(DataKeys(signing, clock)), clock),
+        breaker,
+        clock,
     )
     access = Access(grants, reader)
     events = SecurityEvents(

@@ -1,8 +1,8 @@
 """A replica of the embedded PostgreSQL: streaming replication, read only, on a port of its own.
 
-It holds nothing of its own, so each start of the stack copies the primary anew: a copy of an earlier
-run may be of another history, or further behind than the primary keeps its log. After a death within
-a run it goes on from where it was.
+It holds nothing of its own, so each start of the stack copies the primary anew: a copy of an
+earlier run may be of another history, or further behind than the primary keeps its log. After a
+death within a run it goes on from where it was.
 """
 
 import shutil
@@ -19,8 +19,8 @@ from deploy.local.process import Launch, run_once
 COPY_TIMEOUT_S = 600.0
 
 REPLICA_SETTINGS = """
-# What a reading here still needs is not cleaned up at the primary, which would end the reading. That
-# holds old rows there for as long, which the time-outs of paycore_query bound.
+# What a reading here still needs is not cleaned up at the primary, which would end the reading.
+# That holds old rows there for as long, which the time-outs of paycore_query bound.
 hot_standby_feedback = on
 primary_conninfo = 'host={host} port={primary} user={user} password={password} \
 application_name=replica sslmode=disable'
@@ -63,7 +63,7 @@ class Replica(Postgres):
         own(settings, self._user)
 
     def _copy(self) -> None:
-        """Run pg_basebackup in a folder beside, so that an interrupted one is never taken for whole."""
+        """Run pg_basebackup in a folder beside: one that was cut is never taken for whole."""
         unfinished = self._folder / "data.unfinished"
         for folder in (unfinished, self._data):
             if folder.exists():

@@ -77,7 +77,7 @@ def account(message: account_pb2.Account) -> model.Account:
         balance=message.balance_minor_units,
         held=message.held_minor_units,
         overdraft_limit=message.overdraft_limit_minor_units,
-        available=_figure(message, "available_minor_units"),
+        available=message.available_minor_units,
         version=message.version,
         revision=message.revision,
         opened_by=message.opened_by,
@@ -289,7 +289,7 @@ def balance(message: history_service_pb2.GetBalanceResponse) -> model.Balance:
         account=message.account_id,
         balance=money(message.balance),
         held=message.held_minor_units,
-        available=message.available_minor_units,
+        available=_figure(message, "available_minor_units"),
         version=message.version,
         freshness=freshness(message.freshness),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
@@ -12,7 +12,6 @@ from paycore.domain.accounts import AccountId
 from paycore.domain.money import Minor
 from paycore.domain.transfers import TransferId
 from paycore.runtime.clock import Clock
-from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.snowflake import first_id_at
 from query_service.readers.port import (
     Answer,
@@ -23,7 +22,7 @@ from query_service.readers.port import (
     TransferFilter,
 )
 from query_service.readers.postgres import rows
-from query_service.readers.postgres.personal import Row, open_details
+from query_service.readers.postgres.rows import Row, Shown
 from query_service.readers.postgres.snapshots import Snapshots
 from query_service.readers.records import (
     AccountRecord,
@@ -50,12 +49,20 @@ class Stretch(NamedTuple):
     id_span: int
 
 
+class OpensDetails(Protocol):
+    """Opens the personal data of rows."""
+
+    async def open(self, rows: Iterable[Row], within_s: float) -> dict[int, Shown]:
+        """By id, what those of `rows` hold that hold any, or why it is not shown."""
+        ...
+
+
 class PostgresReader:
     """Answers from the ledger; implements HistoryReader."""
 
-    def __init__(self, snapshots: Snapshots, keys: DataKeys, clock: Clock) -> None:
+    def __init__(self, snapshots: Snapshots, opener: OpensDetails, clock: Clock) -> None:
         self._snapshots = snapshots
-        self._keys = keys
+        self._opener = opener
         self._clock = clock
         self._queries: Any = database.load("history")
 
@@ -203,9 +210,9 @@ class PostgresReader:
         )
         return {row["id"]: row for row in found}
 
-    async def _details(self, found: Sequence[Row], terms: ReadTerms) -> dict[int, Any]:
+    async def _details(self, found: Sequence[Row], terms: ReadTerms) -> dict[int, Shown]:
         within_s = max(0.0, (terms.deadline_s - self._clock.monotonic_s()) / 2)
-        return dict(await open_details(self._keys, found, within_s))
+        return await self._opener.open(found, within_s)
 
 
 _CLOCKS_APART_IDS = CLOCKS_APART_US // 1_000 << 22

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.money import Currency, Minor
@@ -16,8 +17,13 @@ from paycore.domain.transfers import (
     TransferState,
     first_state,
 )
-from query_service.readers.postgres.personal import Row, Shown
 from query_service.readers.records import AccountRecord, EntryRecord, Side, TransferRecord
+
+Row = Mapping[str, Any]
+"""A row of one of the named queries, by column."""
+
+Shown = Details | Unreadable
+"""Personal data of a row, or why it is not shown."""
 
 _NOTHING: Mapping[str, str] = {}
 _NO_DETAILS = Details()

@@ -34,6 +34,7 @@ from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.elastic import ElasticAddress, open_client
 from projector.settings import ProjectorSettings
+from query_service.personal import DetailsOpener
 from query_service.positions import PositionTracker
 from query_service.readers.elastic.connection import Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
@@ -160,7 +161,7 @@ async def ledger_reader(
     keys = DataKeys(channel, clock)
     snapshots = Snapshots(dsn, clock)
     try:
-        yield PostgresReader(snapshots, keys, clock), keys
+        yield PostgresReader(snapshots, DetailsOpener(keys), clock), keys
     finally:
         await snapshots.close()
 

@@ -32,8 +32,9 @@ ORDER BY created_at_us DESC, id DESC
 
 _ENTRIES = """
 SELECT version, transfer, change, balance_after, created_at_us,
-       (SELECT sum(before.held_change) FROM ledger.entries AS before
-        WHERE before.account = entries.account AND before.version <= entries.version)::bigint AS held,
+       (SELECT sum(held_change) FROM ledger.entries AS before
+        WHERE before.account = entries.account
+          AND before.version <= entries.version)::bigint AS held,
        (SELECT kind::text FROM ledger.transfers WHERE id = transfer) AS kind
 FROM ledger.entries WHERE account = $1 ORDER BY version
 """

@@ -49,7 +49,7 @@ async def walk(
 async def whole_statement(
     reader: HistoryReader, wanted: StatementFilter, page_size: int
 ) -> tuple[int, list[EntryRecord]]:
-    """Opening and all entries, page by page; each page begins with the balance of the one before."""
+    """Opening and all entries; each page must begin with the balance of the one before."""
     opening: int | None = None
     found: list[EntryRecord] = []
     after: StatementPlace | None = None
