@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import json
+import os
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -47,6 +52,58 @@ async def serving(world: World, folder: Path, **changes: object) -> AsyncIterato
         await client.close()
         stop.set()
         await service
+
+
+async def paycore(world: World, target: str, *arguments: str) -> str:
+    """What the command line prints, as the analyst; it must succeed."""
+    tls = world.database.endpoints.tls["analyst"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from operations.cli import main; main()",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "PAYCORE_COMMAND_TARGET": "127.0.0.1:1",
+            "PAYCORE_QUERY_TARGET": target,
+            "PAYCORE_TLS_CERTIFICATE": str(tls.certificate),
+            "PAYCORE_TLS_KEY": str(tls.key),
+            "PAYCORE_TLS_CA": str(tls.ca),
+        },
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return output.decode()
+
+
+async def test_the_command_line_shows_and_exports_what_the_tables_have(
+    world: World, tmp_path: Path
+) -> None:
+    target = f"127.0.0.1:{free_port()}"
+    async with serving(world, tmp_path, listen=target):
+        # The last that was opened is in BHD, which has three decimals.
+        account = world.others[-1]
+        entries = await oracle.entries(world.admin, account)
+        middle = at(entries[0].created_at_us).isoformat().removesuffix("+00:00")
+        shown = json.loads(
+            await paycore(world, target, "balance", str(account), "--at", middle, "--json")
+        )
+        assert shown["balance"]["minor_units"] == entries[0].balance_after
+        assert shown["available"] is None
+        period = ("--from", "2020-01-01", "--to", "2100-01-01")
+        file = tmp_path / "statement.csv"
+        await paycore(world, target, "statement", str(account), *period, "--csv", str(file))
+        printed = await paycore(world, target, "statement", str(account), *period, "--csv", "-")
+        assert printed.splitlines() == file.read_text().splitlines()
+        assert [one.name for one in tmp_path.glob("statement.csv*")] == ["statement.csv"]
+        lines = list(csv.DictReader(file.open(newline="")))
+        assert (lines[0]["kind"], lines[-1]["kind"]) == ("OPENING", "CLOSING")
+        assert [int(line["transfer"]) for line in lines[1:-1]] == [one.transfer for one in entries]
+        assert Decimal(lines[-1]["balance"]) * 1_000 == entries[-1].balance_after
+        table = await paycore(world, target, "statement", str(account), *period)
+        assert "opening" in table
+        assert "closing" in table
 
 
 @pytest.fixture(params=["with the index", "without the index"])
