@@ -29,7 +29,8 @@ FROM ledger.accounts
 WHERE id = :account::bigint;
 
 -- name: find_version(account, before_us)$
--- The version of the account's last entry before that time; 0 where there is none.
+-- The version of the account's last entry before that time; 0 where there is none. The view of
+-- entries would not do: into its sides no condition on the step is pushed.
 WITH RECURSIVE bisection (low, high) AS (
   SELECT 0::bigint, version FROM ledger.accounts WHERE id = :account::bigint
   UNION ALL
@@ -37,8 +38,11 @@ WITH RECURSIVE bisection (low, high) AS (
          CASE WHEN middle.created_at_us < :before_us::bigint THEN high ELSE middle.version - 1 END
   FROM bisection
   CROSS JOIN LATERAL (
-    SELECT version, created_at_us FROM ledger.entries
-    WHERE account = :account::bigint AND version = (low + high + 1) / 2
+    SELECT debit_version AS version, created_at_us FROM ledger.transfers
+    WHERE debit_account = :account::bigint AND debit_version = (low + high + 1) / 2
+    UNION ALL
+    SELECT credit_version, created_at_us FROM ledger.transfers
+    WHERE credit_account = :account::bigint AND credit_version = (low + high + 1) / 2
   ) AS middle
   WHERE low < high
 )
