@@ -101,8 +101,8 @@ LEFT JOIN ledger.accounts AS credit ON credit.id = credit_account
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
 WHERE declines.id = :id::bigint;
 
--- name: list_transfers(account, above, upto, lowest_id, id_span, start_us, before_us, before_id, kinds, counterparty, min_amount, max_amount, reference, max_rows)
--- Newest first, below (before_us, before_id): the account's entries with above < version <= upto, of
+-- name: list_transfers(account, above, versions, lowest_id, id_span, start_us, before_us, before_id, kinds, counterparty, min_amount, max_amount, reference, max_rows)
+-- Newest first, below (before_us, before_id): the account's entries with above < version <= above + versions, of
 -- either side, and the holds and releases of which it is the payee from start_us on. The ids only
 -- leave out partitions. Filters that are NULL hold for all.
 WITH listed AS (
@@ -110,7 +110,7 @@ WITH listed AS (
   FROM (
     (SELECT * FROM ledger.transfers
      WHERE debit_account = :account::bigint
-       AND debit_version > :above::bigint AND debit_version <= :upto::bigint
+       AND debit_version > :above::bigint AND debit_version <= :above::bigint + :versions::bigint
        AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
        AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
@@ -123,7 +123,7 @@ WITH listed AS (
     UNION ALL
     (SELECT * FROM ledger.transfers
      WHERE credit_account = :account::bigint
-       AND credit_version > :above::bigint AND credit_version <= :upto::bigint
+       AND credit_version > :above::bigint AND credit_version <= :above::bigint + :versions::bigint
        AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
        AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
@@ -211,8 +211,8 @@ CROSS JOIN LATERAL (
 WHERE first.parent_id = ANY (:ids::bigint[]) AND first.parent_sequence = 1
   AND first.id > :above::bigint;
 
--- name: list_entries(account, above, upto, lowest_id, id_span, with_holds, max_rows)
--- Oldest first: the account's entries with above < version <= upto. HOLD and RELEASE, which move
+-- name: list_entries(account, above, versions, lowest_id, id_span, with_holds, max_rows)
+-- Oldest first: the account's entries with above < version <= above + versions. HOLD and RELEASE, which move
 -- nothing, only where they are asked for.
 WITH listed AS (
   SELECT *
@@ -221,7 +221,7 @@ WITH listed AS (
             CASE WHEN credit_version IS NULL THEN 0 ELSE -amount END AS change, *
      FROM ledger.transfers
      WHERE debit_account = :account::bigint
-       AND debit_version > :above::bigint AND debit_version <= :upto::bigint
+       AND debit_version > :above::bigint AND debit_version <= :above::bigint + :versions::bigint
        AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
        AND (credit_version IS NOT NULL OR :with_holds::boolean)
      ORDER BY debit_version
@@ -230,7 +230,7 @@ WITH listed AS (
     (SELECT credit_version, debit_account, credit_balance_after, amount, *
      FROM ledger.transfers
      WHERE credit_account = :account::bigint
-       AND credit_version > :above::bigint AND credit_version <= :upto::bigint
+       AND credit_version > :above::bigint AND credit_version <= :above::bigint + :versions::bigint
        AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
      ORDER BY credit_version
      LIMIT :max_rows::int)

@@ -43,8 +43,8 @@ class Stretch(NamedTuple):
 
     above: int
     """Entries with a higher version than this,"""
-    upto: int
-    """up to this one."""
+    versions: int
+    """so many versions on."""
     lowest_id: int
     id_span: int
 
@@ -155,11 +155,12 @@ class PostgresReader:
                 opening = 0 if entry is None else entry["balance_after"]
             else:
                 above, opening, start_us = after.version, after.balance, after.created_at_us
+            upto = await self._version(connection, account, wanted.end_us)
             entries = await self._queries.list_entries(
                 connection,
                 account=account,
                 above=above,
-                upto=await self._version(connection, account, wanted.end_us),
+                versions=max(0, upto - above),
                 **_ids(start_us, wanted.end_us),
                 with_holds=wanted.include_holds,
                 max_rows=limit,
@@ -186,7 +187,7 @@ class PostgresReader:
         elif end_us is not None:
             upto = await self._version(connection, account, end_us)
         before_us = end_us if after is None else after.created_at_us
-        return Stretch(above, upto, **_ids(start_us, before_us))
+        return Stretch(above, max(0, upto - above), **_ids(start_us, before_us))
 
     async def _version(
         self, connection: asyncpg.Connection, account: AccountId, before_us: int
