@@ -56,6 +56,9 @@ AMPLE_S = 90.0
 
 SOURCES = ("elasticsearch", "postgresql")
 
+FIRST_ID = 10**9
+"""Below it are the program's numbers of what does not exist."""
+
 ACTORS = ("ada", "bob", "cy")
 
 
@@ -78,7 +81,9 @@ class DetailedCore:
         return self._of_one(command) if isinstance(command, TransferCommand) else command
 
     def _of_one(self, command: TransferCommand) -> TransferCommand:
-        if self.chance.random() < 0.5:
+        # Whose data it is, is asked before anything is decided: only of accounts that there are.
+        sides = (command.debit_account, command.credit_account)
+        if self.chance.random() < 0.5 or sides[0] == sides[1] or min(sides) < FIRST_ID:
             return command
         details = Details(
             self.chance.choice(("", *ACTORS)),

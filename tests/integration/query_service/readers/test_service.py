@@ -85,11 +85,12 @@ async def test_the_command_line_shows_and_exports_what_the_tables_have(
         # The last that was opened is in BHD, which has three decimals.
         account = world.others[-1]
         entries = await oracle.entries(world.admin, account)
-        middle = at(entries[0].created_at_us).isoformat().removesuffix("+00:00")
+        # The command line takes whole seconds.
+        later = at(entries[-1].created_at_us + 1_000_000).strftime("%Y-%m-%dT%H:%M:%S")
         shown = json.loads(
-            await paycore(world, target, "balance", str(account), "--at", middle, "--json")
+            await paycore(world, target, "balance", str(account), "--at", later, "--json")
         )
-        assert shown["balance"]["minor_units"] == entries[0].balance_after
+        assert shown["balance"]["minor_units"] == entries[-1].balance_after
         assert shown["available"] is None
         period = ("--from", "2020-01-01", "--to", "2100-01-01")
         file = tmp_path / "statement.csv"
