@@ -22,6 +22,8 @@ class QuerySettings(DatabaseSettings, ElasticsearchSettings):
 
     page_token_key_file: Path
     """32 random bytes in hexadecimal; the same for every process of the service."""
+    signing_target: str
+    """host:port of the signing service, which has the keys of personal data."""
     trail: Literal["written", "logged"] = "written"
     """Whether calls that are denied are rows of the trail, or lines of the log alone."""
     trail_dsn: SecretStr | None = None

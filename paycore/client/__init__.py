@@ -38,6 +38,7 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
+from paycore.client.statements import StatementEntry, StatementFilter, StatementPage
 from paycore.client.statistics import (
     AccountActivity,
     ActivityBucket,
@@ -105,6 +106,9 @@ __all__ = [
     "PublicKey",
     "RefusedItem",
     "SinkLatency",
+    "StatementEntry",
+    "StatementFilter",
+    "StatementPage",
     "StepUpBasis",
     "StepUpProof",
     "Surroundings",

@@ -35,6 +35,7 @@ from paycore.client.movements import Movements
 from paycore.client.policy import PolicyCalls
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
+from paycore.client.statements import Statements
 from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
@@ -46,7 +47,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls):
+class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls, Statements):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError
@@ -288,10 +289,10 @@ class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls):
                 return
 
     async def get_balance(
-        self, account: model.AccountName, *, min_position: str = ""
+        self, account: model.AccountName, *, at: datetime | None = None, min_position: str = ""
     ) -> model.Balance:
-        """The account's balance on the read side, at or after `min_position`."""
-        return await self._run(calls.get_balance(account, min_position))
+        """The account's balance now, or after its last entry at or before `at`."""
+        return await self._run(calls.get_balance(account, at, min_position))
 
     # Transport
 

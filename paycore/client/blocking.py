@@ -35,6 +35,7 @@ from paycore.client.handshake import LONGEST_LOOK_S, BlockingHandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
+from paycore.client.statements import BlockingStatements
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
@@ -46,7 +47,7 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class BlockingPaycoreClient(
-    BlockingAnalytics, BlockingApprovals, BlockingMovements, BlockingPolicy
+    BlockingAnalytics, BlockingApprovals, BlockingMovements, BlockingPolicy, BlockingStatements
 ):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
@@ -285,9 +286,11 @@ class BlockingPaycoreClient(
             if not token:
                 return
 
-    def get_balance(self, account: model.AccountName, *, min_position: str = "") -> model.Balance:
-        """The account's balance on the read side, at or after `min_position`."""
-        return self._run(calls.get_balance(account, min_position))
+    def get_balance(
+        self, account: model.AccountName, *, at: datetime | None = None, min_position: str = ""
+    ) -> model.Balance:
+        """The account's balance now, or after its last entry at or before `at`."""
+        return self._run(calls.get_balance(account, at, min_position))
 
     # Transport
 

@@ -250,9 +250,11 @@ def list_transfers(
     )
 
 
-def get_balance(account: model.AccountName, min_position: str) -> Call[model.Balance]:
+def get_balance(
+    account: model.AccountName, at: datetime | None, min_position: str
+) -> Call[model.Balance]:
     return Call(
         rpcs.GET_BALANCE,
-        requests.get_balance(account, min_position),
+        requests.get_balance(account, at, min_position),
         replies.balance,
     )

@@ -61,6 +61,11 @@ def _account(place: Named, name: model.AccountName) -> dict[str, Any]:
     return {place.by_id: name}
 
 
+def named_account(name: model.AccountName) -> dict[str, Any]:
+    """The field of a request that names its account."""
+    return _account(ACCOUNT, name)
+
+
 def external_identifier(name: ExternalIdentifier) -> account_pb2.ExternalIdentifier:
     return account_pb2.ExternalIdentifier(scheme=name.scheme, value=name.value)
 
@@ -338,10 +343,10 @@ def transfer_volume(
 
 
 def get_balance(
-    account: model.AccountName, min_position: str
+    account: model.AccountName, at: datetime | None, min_position: str
 ) -> history_service_pb2.GetBalanceRequest:
     return history_service_pb2.GetBalanceRequest(
-        **_account(ACCOUNT, account), min_position=min_position
+        **_account(ACCOUNT, account), at_time=_at(at), min_position=min_position
     )
 
 

@@ -101,6 +101,7 @@ _HISTORY = history_service_pb2.DESCRIPTOR
 GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")
 LIST_TRANSFERS = _rpc(Service.QUERY, _HISTORY, "ListTransfers")
 GET_BALANCE = _rpc(Service.QUERY, _HISTORY, "GetBalance")
+GET_STATEMENT = _rpc(Service.QUERY, _HISTORY, "GetStatement")
 
 _ANALYTICS = analytics_service_pb2.DESCRIPTOR
 TRANSFER_VOLUME = _rpc(Service.QUERY, _ANALYTICS, "TransferVolume")

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class HistoryServiceStub:
-    """Answers what happened. Served by the query service from the index.
+    """Answers what happened. Served by the query service from the index, or from the ledger while the
+    index is away or behind.
     """
 
     def __init__(self, channel):
@@ -50,10 +51,16 @@ class HistoryServiceStub:
                 request_serializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceResponse.FromString,
                 _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/paycore.v1.HistoryService/GetStatement',
+                request_serializer=paycore_dot_v1_dot_history__service__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_history__service__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer:
-    """Answers what happened. Served by the query service from the index.
+    """Answers what happened. Served by the query service from the index, or from the ledger while the
+    index is away or behind.
     """
 
     def GetTransfer(self, request, context):
@@ -70,7 +77,16 @@ class HistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBalance(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Now, or at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+        page.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -93,6 +109,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     request_deserializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceRequest.FromString,
                     response_serializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceResponse.SerializeToString,
             ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=paycore_dot_v1_dot_history__service__pb2.GetStatementRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_history__service__pb2.GetStatementResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'paycore.v1.HistoryService', rpc_method_handlers)
@@ -102,7 +123,8 @@ def add_HistoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HistoryService:
-    """Answers what happened. Served by the query service from the index.
+    """Answers what happened. Served by the query service from the index, or from the ledger while the
+    index is away or behind.
     """
 
     @staticmethod
@@ -176,6 +198,33 @@ class HistoryService:
             '/paycore.v1.HistoryService/GetBalance',
             paycore_dot_v1_dot_history__service__pb2.GetBalanceRequest.SerializeToString,
             paycore_dot_v1_dot_history__service__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.HistoryService/GetStatement',
+            paycore_dot_v1_dot_history__service__pb2.GetStatementRequest.SerializeToString,
+            paycore_dot_v1_dot_history__service__pb2.GetStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HistoryServiceStub:
-    """Answers what happened. Served by the query service from the index."""
+    """Answers what happened. Served by the query service from the index, or from the ledger while the
+    index is away or behind.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +39,33 @@ class HistoryServiceStub:
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.ListTransfersRequest, _history_service_pb2.ListTransfersResponse]
     """Newest first; stable under concurrent inserts."""
     GetBalance: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.GetBalanceRequest, _history_service_pb2.GetBalanceResponse]
+    """Now, or at a time."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.GetStatementRequest, _history_service_pb2.GetStatementResponse]
+    """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+    page.
+    """
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
-    """Answers what happened. Served by the query service from the index."""
+    """Answers what happened. Served by the query service from the index, or from the ledger while the
+    index is away or behind.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTransfer: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetTransferRequest, _history_service_pb2.GetTransferResponse]  # type: ignore[assignment]
     ListTransfers: _aio.UnaryUnaryMultiCallable[_history_service_pb2.ListTransfersRequest, _history_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
     """Newest first; stable under concurrent inserts."""
     GetBalance: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetBalanceRequest, _history_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
+    """Now, or at a time."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetStatementRequest, _history_service_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+    page.
+    """
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers what happened. Served by the query service from the index."""
+    """Answers what happened. Served by the query service from the index, or from the ledger while the
+    index is away or behind.
+    """
 
     @_abc_1.abstractmethod
     def GetTransfer(
@@ -71,6 +87,17 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _history_service_pb2.GetBalanceRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_history_service_pb2.GetBalanceResponse, _abc.Awaitable[_history_service_pb2.GetBalanceResponse]]: ...
+    ) -> _typing.Union[_history_service_pb2.GetBalanceResponse, _abc.Awaitable[_history_service_pb2.GetBalanceResponse]]:
+        """Now, or at a time."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _history_service_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_service_pb2.GetStatementResponse, _abc.Awaitable[_history_service_pb2.GetStatementResponse]]:
+        """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+        page.
+        """
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

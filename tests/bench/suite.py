@@ -26,6 +26,7 @@ from tests.bench.measurements.projection import (
     wait_until_caught_up,
 )
 from tests.bench.measurements.raw import RawPosting
+from tests.bench.measurements.statements import DeepPages, Statements
 from tests.bench.measurements.step_up import Argon2idAlone, by_device, by_pin, open_payers
 from tests.bench.measurements.stream import StreamedSubmission
 from tests.bench.measurements.unary import EchoCalls, UnarySubmission
@@ -101,9 +102,13 @@ class Suite:
         self._tell("waiting until the index has them")
         await wait_until_caught_up(bed)
         chance = random.Random(bed.orders.key())
-        rows = [
+        rows: list[tuple[Section, Measurement]] = [
             (Section.PAGES, HistoryPages(bed, callers, first=first, chance=chance))
             for callers, first in ((1, True), (4, True), (1, False))
+        ]
+        rows += [
+            (Section.PAGES, DeepPages(bed, chance)),
+            (Section.PAGES, Statements(bed, chance)),
         ]
         return await self._repeat(rows)
 

@@ -18,8 +18,17 @@ DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
 POSTED: Body = {"bool": {"must_not": [DECLINED]}}
 """Declines are few: leaving them out costs next to nothing, looking for all others much."""
 
-_MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
-MOVED: Body = {"bool": {"must_not": [DECLINED, _MOVES_NOTHING]}}
+MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
+MOVED: Body = {"bool": {"must_not": [DECLINED, MOVES_NOTHING]}}
+
+
+def one_transfer(transfer: int) -> Body:
+    """The transfer or stored decline of that id."""
+    return {
+        "size": 1,
+        "query": {"ids": {"values": [str(transfer)]}},
+        "track_total_hits": False,
+    }
 
 
 def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:

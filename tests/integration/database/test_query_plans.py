@@ -91,6 +91,12 @@ KEYS = by("ledger.idempotency_keys", "ledger.key_locator(client, key)")
 LEASES = by("ledger.id_leases", "instance")
 PINS = by("signing.pins", "user_id")
 APPROVALS = by("signing.authorizations", "digest")
+BOTH_SIDES = by("ledger.transfers", "debit_account", "debit_version") | by(
+    "ledger.transfers", "credit_account", "credit_version"
+)
+IN_ORDER = first("ledger.transfers", "debit_account", "debit_version") | first(
+    "ledger.transfers", "credit_account", "credit_version"
+)
 REWRITES = by("projection.rewrites", "sink", "data_key")
 COUNTERS = by("signing.attempt_counters", "user_id")
 
@@ -125,6 +131,26 @@ EXPECTED = {
     "erasure.erase_account_details": NOTHING,
     "erasure.erase_keys": NOTHING,
     "erasure.write_journal": NOTHING,
+    # Each part of a list follows an index from its own end, and ends with the page.
+    "history.find_account": ACCOUNTS,
+    "history.find_decline": DECLINES | ACCOUNTS | DETAILS | by("ledger.erased_keys", "data_key"),
+    "history.find_entry": BOTH_SIDES | first("ledger.transfers", "debit_account", "debit_version"),
+    "history.find_latest_children": by("ledger.transfers", "parent_id", "parent_sequence"),
+    "history.find_transfer": TRANSFERS | ACCOUNTS | DETAILS | by("ledger.erased_keys", "data_key"),
+    "history.find_version": ACCOUNTS | BOTH_SIDES,
+    "history.list_declines": first("ledger.declines", "debit_account", "created_at_us", "id")
+    | by("ledger.declines", "debit_account", "created_at_us")
+    | ACCOUNTS
+    | DETAILS,
+    "history.list_entries": IN_ORDER | BOTH_SIDES | DETAILS,
+    "history.list_transfers": IN_ORDER
+    | BOTH_SIDES
+    | by("ledger.transfers", "credit_account", "created_at_us")
+    | first("ledger.transfers", "credit_account", "created_at_us", "id")
+    | ACCOUNTS
+    | DETAILS,
+    "history.read_freshness": JOURNAL | first("ledger.journal", "xid", "id"),
+    "history.version_of": TRANSFERS,
     # Looks for a free number among 1,024.
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
