@@ -15,6 +15,9 @@ import struct
 
 from paycore.domain.errors import PaycoreError, invalid_field
 from query_service.readers.port import PageKey, TransferFilter
+from query_service.readers.search_port import SearchFilter
+
+Filter = TransferFilter | SearchFilter
 
 KEY_BYTES = 32
 
@@ -32,13 +35,13 @@ class PageTokens:
             raise ValueError(f"a page token key has {KEY_BYTES} bytes")
         self._key = key
 
-    def seal(self, place: PageKey, client: str, wanted: TransferFilter) -> str:
+    def seal(self, place: PageKey, client: str, wanted: Filter) -> str:
         """The token with which `client` goes on below `place` in the list of `wanted`."""
         packed = _PLACE.pack(_FORMAT_VERSION, *place)
         raw = packed + self._mac(packed, client, wanted)
         return base64.urlsafe_b64encode(raw).decode("ascii")
 
-    def open(self, token: str, client: str, wanted: TransferFilter) -> PageKey:
+    def open(self, token: str, client: str, wanted: Filter) -> PageKey:
         """The place in `token`.
 
         Raises PaycoreError INVALID_FIELD naming page_token when it was altered, or made for another
@@ -56,12 +59,14 @@ class PageTokens:
         _, created_at_us, transfer = _PLACE.unpack(packed)
         return PageKey(created_at_us, transfer)
 
-    def _mac(self, packed: bytes, client: str, wanted: TransferFilter) -> bytes:
+    def _mac(self, packed: bytes, client: str, wanted: Filter) -> bytes:
         bound = json.dumps([client, *_fields(wanted)]).encode("ascii")
         return hmac.digest(self._key, packed + bound, hashlib.sha256)[:_MAC_BYTES]
 
 
-def _fields(wanted: TransferFilter) -> list[object]:
+def _fields(wanted: Filter) -> list[object]:
+    if isinstance(wanted, SearchFilter):
+        return _searched(wanted)
     return [
         wanted.account,
         wanted.start_us,
@@ -71,6 +76,23 @@ def _fields(wanted: TransferFilter) -> list[object]:
         wanted.min_amount,
         wanted.max_amount,
         wanted.reference,
+        wanted.include_declines,
+    ]
+
+
+def _searched(wanted: SearchFilter) -> list[object]:
+    return [
+        "search",
+        wanted.words,
+        wanted.metadata,
+        wanted.account,
+        wanted.counterparty,
+        wanted.start_us,
+        wanted.end_us,
+        sorted(wanted.kinds),
+        wanted.currency,
+        wanted.min_amount,
+        wanted.max_amount,
         wanted.include_declines,
     ]
 

@@ -148,6 +148,7 @@ def _own_settings(
         case "query":
             return {
                 "POSTGRES_DSN": endpoints.postgres_dsn["paycore_query"],
+                "SIGNING_TARGET": endpoints.signing_target,
                 "PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file),
                 **elasticsearch,
             }

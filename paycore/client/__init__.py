@@ -38,6 +38,8 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
+from paycore.client.search import SearchFilter, SearchPage, TotalCount
+from paycore.client.watching import TransferWatch
 from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
@@ -77,11 +79,14 @@ __all__ = [
     "Pin",
     "PublicKey",
     "RefusedItem",
+    "SearchFilter",
+    "SearchPage",
     "StepUpBasis",
     "StepUpProof",
     "Surroundings",
     "Timeouts",
     "TlsFiles",
+    "TotalCount",
     "Transfer",
     "TransferFilter",
     "TransferKind",
@@ -90,6 +95,7 @@ __all__ = [
     "TransferReceipt",
     "TransferState",
     "TransferView",
+    "TransferWatch",
     "Unreadable",
     "Volume",
     "VolumeBucket",

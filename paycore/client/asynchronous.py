@@ -33,6 +33,7 @@ from paycore.client.handshake import LONGEST_LOOK_S, HandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
 from paycore.client.movements import Movements
 from paycore.client.policy import PolicyCalls
+from paycore.client.reading import Reading
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
@@ -47,7 +48,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Approvals, Movements, PolicyCalls):
+class PaycoreClient(Approvals, Movements, PolicyCalls, Reading):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError

@@ -14,6 +14,7 @@ from paycore.client import calls, model
 from paycore.client.addresses import DEFAULT_CONNECTIONS, PLAIN_TEXT_IDENTITY, Addresses
 from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
+from paycore.client.blocking_reading import BlockingReading
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
@@ -45,10 +46,10 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class BlockingPaycoreClient(BlockingApprovals, BlockingMovements):
+class BlockingPaycoreClient(BlockingApprovals, BlockingMovements, BlockingReading):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
-    Only streams are for event loops, since they send and take at the same time.
+    Only streams of orders are for event loops, since they send and take at the same time.
 
     Not for use inside an event loop, which it would hold up.
     """

@@ -163,6 +163,7 @@ def service_settings(database: OwnDatabase, key_file: Path) -> QuerySettings:
         access_file=ACCESS_FILE,
         shutdown_grace_s=2.0,
         postgres_dsn=SecretStr(database.dsn("query")),
+        signing_target=endpoints.signing_target,
         elasticsearch_url=endpoints.elasticsearch_url,
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),

@@ -16,6 +16,7 @@ def settings(key_file: Path) -> QuerySettings:
         tls_key=key_file,
         tls_ca=key_file,
         postgres_dsn=SecretStr("postgresql://example"),
+        signing_target="signing:7000",
         elasticsearch_url="http://127.0.0.1:9200",
         elasticsearch_password=SecretStr("secret-canary"),
         page_token_key_file=key_file,

@@ -1,0 +1,1 @@
+"""Answers from PostgreSQL, as role paycore_query."""
