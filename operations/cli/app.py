@@ -16,10 +16,12 @@ from operations.cli import (
     movements,
     pin,
     policy,
+    search,
     stack,
     transfers,
     verify,
     volume,
+    watch,
 )
 
 EPILOG = (
@@ -61,6 +63,13 @@ app.add_typer(policy.grants, name="grants")
 app.add_typer(desk.reviews, name="review")
 app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)
+app.command(
+    epilog="Examples: paycore search rent --meta flat=4b  |  "
+    "paycore search --account 7041 --min 10000"
+)(search.search)
+app.command(epilog="Examples: paycore watch 7041  |  paycore watch 7041 --json --from TOKEN")(
+    watch.watch
+)
 app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
     volume.volume
 )

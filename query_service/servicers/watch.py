@@ -88,7 +88,7 @@ class WatchServicer:
             yield self._response(Step(None, start.place, start.position), start.epoch, bound)
             place = start.place
             try:
-                async with aclosing(watch.steps()) as steps:  # type: ignore[type-var]  # a generator
+                async with aclosing(watch.steps()) as steps:
                     async for step in steps:
                         # For each: a grant may have been taken away since.
                         await self._access.readable_account(call.client, account, terms)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 from paycore.domain.accounts import AccountId
@@ -86,7 +86,7 @@ class Watch:
         """How far it has come."""
         return Place(self._version, self._decline)
 
-    async def steps(self) -> AsyncIterator[Step]:
+    async def steps(self) -> AsyncGenerator[Step, None]:
         """Events as they happen, and a heartbeat wherever nothing does for HEARTBEAT_S.
 
         Raises BehindError when steps are taken too slowly, and PaycoreError: DATABASE_UNAVAILABLE,
