@@ -82,9 +82,7 @@ def _filters(wanted: SearchFilter, viewer: Viewer) -> list[Body]:
         filters.append({"bool": {"must_not": [_DECLINED]}})
     if wanted.metadata:
         filters += _payers(viewer)
-        filters += [
-            {"term": {f"metadata.{key}": {"value": value}}} for key, value in wanted.metadata
-        ]
+        filters += [{"term": {f"metadata.{key}": value}} for key, value in wanted.metadata]
     for account in (wanted.account, wanted.counterparty):
         if account is not None:
             filters.append({"term": {"accounts": account}})
