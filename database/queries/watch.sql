@@ -66,18 +66,18 @@ FROM ledger.declines
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
 WHERE declines.id = ANY (:ids::bigint[]) AND debit_account = ANY (:accounts::bigint[]);
 
--- name: entries_between(account, above, up_to)
+-- name: entries_between(account, above, most)
 -- An account's entries with these versions, which have no gap, so that the bound is also one on rows.
 WITH entry AS (
   SELECT transfers.*, debit_version AS version
   FROM ledger.transfers
   WHERE debit_account = :account::bigint
-    AND debit_version > :above::bigint AND debit_version <= :up_to::bigint
+    AND debit_version > :above::bigint AND debit_version <= :above::bigint + :most::bigint
   UNION ALL
   SELECT transfers.*, credit_version
   FROM ledger.transfers
   WHERE credit_account = :account::bigint
-    AND credit_version > :above::bigint AND credit_version <= :up_to::bigint
+    AND credit_version > :above::bigint AND credit_version <= :above::bigint + :most::bigint
 )
 SELECT entry.id, kind::text, debit_account, credit_account, amount, currency,
        debit_version, credit_version, debit_balance_after, credit_balance_after, debit_held_after,
@@ -144,7 +144,7 @@ UNION ALL
 SELECT created_at_us FROM ledger.transfers
 WHERE credit_account = :account AND credit_version = :version;
 
--- name: first_entry_after(account, above, up_to, xid)$
+-- name: first_entry_after(account, above, most, xid)$
 -- The first of an account's entries with these versions whose transaction is above `xid`. A row tells
 -- the lower 32 bits of its own: enough among transactions that are fewer than 2^31 apart.
 SELECT min(version)
@@ -152,11 +152,11 @@ FROM (
   SELECT debit_version AS version, transfers.xmin::text::bigint AS low
   FROM ledger.transfers
   WHERE debit_account = :account::bigint
-    AND debit_version > :above::bigint AND debit_version <= :up_to::bigint
+    AND debit_version > :above::bigint AND debit_version <= :above::bigint + :most::bigint
   UNION ALL
   SELECT credit_version, transfers.xmin::text::bigint
   FROM ledger.transfers
   WHERE credit_account = :account::bigint
-    AND credit_version > :above::bigint AND credit_version <= :up_to::bigint
+    AND credit_version > :above::bigint AND credit_version <= :above::bigint + :most::bigint
 ) AS entry
 WHERE (low - :xid::bigint % 4294967296 + 4294967296) % 4294967296 BETWEEN 1 AND 2147483647;

@@ -118,7 +118,7 @@ class PostgresWatchedLedger:
         """See WatchedLedger."""
         async with self._connection() as connection:
             found = await self._queries.entries_between(
-                connection, account=account, above=above, up_to=up_to
+                connection, account=account, above=above, most=up_to - above
             )
             events = await self._posted(connection, found)
         if [event.version_on(account) for event in events] != list(range(above + 1, up_to + 1)):
@@ -164,7 +164,7 @@ class PostgresWatchedLedger:
         """See WatchedLedger."""
         async with self._connection() as connection:
             found: int | None = await self._queries.first_entry_after(
-                connection, account=account, above=above, up_to=up_to, xid=xid
+                connection, account=account, above=above, most=up_to - above, xid=xid
             )
         return found
 

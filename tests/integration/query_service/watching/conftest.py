@@ -24,7 +24,7 @@ from query_service.watching.watch import Step, Watch
 from tests.integration.projector.ledger import TestLedger
 from tests.support.databases import OwnDatabase
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 BEGINNING = Place(0, DeclinePlace(0, 0))
 
 Seen = tuple[str, int]
