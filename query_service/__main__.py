@@ -32,6 +32,7 @@ from query_service.positions import PositionTracker
 from query_service.readers.elastic.analytics import ElasticAnalytics
 from query_service.readers.elastic.connection import CONNECTIONS, MAX_WAIT_S, Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
+from query_service.readers.elastic.search import ElasticSearcher
 from query_service.readers.fallback import (
     PROBE_EVERY_S,
     PROBE_WITHIN_S,
@@ -40,10 +41,17 @@ from query_service.readers.fallback import (
 )
 from query_service.readers.postgres.reader import PostgresReader
 from query_service.readers.postgres.snapshots import Snapshots
+from query_service.readers.postgres.watched import PostgresWatchedLedger
 from query_service.servicers.analytics import AnalyticsServicer
 from query_service.servicers.history import HistoryServicer
+from query_service.servicers.search import SearchServicer
 from query_service.servicers.statements import StatementServicer
+from query_service.servicers.watch import WatchServicer
 from query_service.settings import QuerySettings
+from query_service.watching import metrics as watch_metrics
+from query_service.watching.tail import Tail
+from query_service.watching.tokens import WatchTokens
+from query_service.watching.watchers import Watchers, WatchLimits
 
 log = structlog.get_logger()
 
@@ -72,6 +80,18 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
     breaker = Breaker("index", trips_after=TRIPS_AFTER)
     reader = FallbackReader(index, PostgresReader(snapshots, opener, clock), breaker, clock)
     access = Access(grants, reader)
+    searcher = ElasticSearcher(connection, positions, settings.index_prefix)
+    watched = PostgresWatchedLedger(dsn, opener)
+    tail = Tail(watched, clock)
+    watch = WatchServicer(
+        watched,
+        tail,
+        Access(grants, watched),
+        identifiers,
+        WatchTokens(settings.page_token_key()),
+        Watchers(WatchLimits(settings.watchers, settings.watchers_of_a_client)),
+        clock,
+    )
     events = _events(settings, clock)
     server = Server(settings, events=events)
     server.add(
@@ -79,6 +99,8 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
         [
             HistoryServicer(reader, access, identifiers, tokens),
             StatementServicer(reader, access, identifiers, tokens),
+            SearchServicer(searcher, access, identifiers, tokens),
+            watch,
         ],
     )
     server.add(
@@ -86,6 +108,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
         [AnalyticsServicer(analytics, access, identifiers, clock)],
     )
     query_metrics.watch(positions, connection, snapshots, grants)
+    watch_metrics.TAIL_AGE.set_function(tail.age_s)
     endpoint = metrics.serve(settings.metrics_listen)
     try:
         port = await server.start()
@@ -99,6 +122,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
                         breaker, positions.probe, every_s=PROBE_EVERY_S, within_s=PROBE_WITHIN_S
                     )
                 ),
+                background.create_task(tail.run()),
                 background.create_task(_announce(server, dsn, grants)),
             ]
             await stop.wait()
@@ -112,6 +136,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
         await client.close()
         await signing.close(None)
         await snapshots.close()
+        await watched.close()
         await grants.close()
         await ledger.close()
         endpoint.shutdown()

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from paycore.domain.errors import PaycoreError, invalid_field
 from paycore.domain.position import Position
 from query_service.readers.port import PageKey, StatementFilter, StatementPlace, TransferFilter
+from query_service.readers.search_port import SearchFilter
 
 KEY_BYTES = 32
 
@@ -29,7 +30,8 @@ _MAC_BYTES = 18
 _TOKEN_CHARACTERS = (_LAYOUT.size + _MAC_BYTES) * 4 // 3
 _NO_POSITION = Position(0, 0, 0)
 
-Filter = TransferFilter | StatementFilter
+Listed = TransferFilter | SearchFilter
+Filter = Listed | StatementFilter
 
 
 class Walk(NamedTuple):
@@ -55,12 +57,12 @@ class PageTokens:
         self._key = key
 
     def seal(
-        self, place: PageKey, client: str, wanted: TransferFilter, shown: Position | None = None
+        self, place: PageKey, client: str, wanted: Listed, shown: Position | None = None
     ) -> str:
         """The token with which `client` goes on below `place` in the list of `wanted`."""
         return self._seal((*place, 0), shown, client, wanted)
 
-    def open(self, token: str, client: str, wanted: TransferFilter) -> PageKey:
+    def open(self, token: str, client: str, wanted: Listed) -> PageKey:
         """The place in `token`.
 
         Raises PaycoreError INVALID_FIELD naming page_token when it was altered, or made for another
@@ -68,7 +70,7 @@ class PageTokens:
         """
         return self.walk(token, client, wanted).place
 
-    def walk(self, token: str, client: str, wanted: TransferFilter) -> Walk:
+    def walk(self, token: str, client: str, wanted: Listed) -> Walk:
         """All that is in `token`. Raises as `open` does."""
         (created_at_us, transfer, _), shown = self._open(token, client, wanted)
         return Walk(PageKey(created_at_us, transfer), shown)
@@ -115,6 +117,8 @@ class PageTokens:
 def _fields(wanted: Filter) -> list[object]:
     if isinstance(wanted, StatementFilter):
         return ["statement", *astuple(wanted)]
+    if isinstance(wanted, SearchFilter):
+        return _searched(wanted)
     return [
         wanted.account,
         wanted.start_us,
@@ -124,6 +128,23 @@ def _fields(wanted: Filter) -> list[object]:
         wanted.min_amount,
         wanted.max_amount,
         wanted.reference,
+        wanted.include_declines,
+    ]
+
+
+def _searched(wanted: SearchFilter) -> list[object]:
+    return [
+        "search",
+        wanted.words,
+        wanted.metadata,
+        wanted.account,
+        wanted.counterparty,
+        wanted.start_us,
+        wanted.end_us,
+        sorted(wanted.kinds),
+        wanted.currency,
+        wanted.min_amount,
+        wanted.max_amount,
         wanted.include_declines,
     ]
 

@@ -12,20 +12,20 @@ from paycore.runtime.opening import open_rows
 from paycore.runtime.sealing import key_ids
 from query_service.readers.postgres.rows import Row, Shown
 
-KEYS_WITHIN_S = 0.25
-"""How long an answer waits at most for the keys of its rows, in seconds."""
-
 _PLAIN = ("user_id", "device_id", "ip_address", "description", "metadata")
 
 
 class DetailsOpener:
-    """Asks for the keys of a whole page at once; implements what the ledger's reader needs."""
+    """Asks for the keys of a whole page at once; implements OpensDetails."""
 
     def __init__(self, keys: DataKeys) -> None:
         self._keys = keys
 
     async def open(self, rows: Iterable[Row], within_s: float) -> dict[int, Shown]:
-        """The details, by id, of those of `rows` that have any. Never fails for want of a key."""
+        """The details, by id, of those of `rows` that have any.
+
+        Waits `within_s` seconds at most for keys, and never fails for want of one.
+        """
         details: dict[int, Shown] = {}
         sealed: list[SealedDetails] = []
         for row in rows:
@@ -37,7 +37,7 @@ class DetailsOpener:
             elif any(row[name] is not None for name in _PLAIN):
                 details[row["id"]] = _plain(row)
         if sealed:
-            found = await open_rows(self._keys, sealed, min(within_s, KEYS_WITHIN_S))
+            found = await open_rows(self._keys, sealed, within_s)
             details.update(zip((one.row_id for one in sealed), found, strict=True))
         return details
 

@@ -19,12 +19,14 @@ from operations.cli import (
     pin,
     policy,
     risk,
+    search,
     stack,
     statement,
     stats,
     transfers,
     verify,
     volume,
+    watch,
 )
 
 EPILOG = (
@@ -75,6 +77,13 @@ app.command(
     epilog="Examples: paycore statement 7041 --from 2026-10-01 --to 2026-11-01  |  "
     "paycore statement 7041 --csv october.csv --from 2026-10-01 --to 2026-11-01"
 )(statement.statement)
+app.command(
+    epilog="Examples: paycore search rent --meta flat=4b  |  "
+    "paycore search --account 7041 --min 10000"
+)(search.search)
+app.command(epilog="Examples: paycore watch 7041  |  paycore watch 7041 --json --from TOKEN")(
+    watch.watch
+)
 app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
     volume.volume
 )

@@ -38,6 +38,7 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
+from paycore.client.search import SearchFilter, SearchPage, TotalCount
 from paycore.client.statements import StatementEntry, StatementFilter, StatementPage
 from paycore.client.statistics import (
     AccountActivity,
@@ -54,6 +55,7 @@ from paycore.client.statistics import (
     ProjectionLatency,
     SinkLatency,
 )
+from paycore.client.watching import TransferWatch
 from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
@@ -105,6 +107,8 @@ __all__ = [
     "ProjectionLatency",
     "PublicKey",
     "RefusedItem",
+    "SearchFilter",
+    "SearchPage",
     "SinkLatency",
     "StatementEntry",
     "StatementFilter",
@@ -114,6 +118,7 @@ __all__ = [
     "Surroundings",
     "Timeouts",
     "TlsFiles",
+    "TotalCount",
     "Transfer",
     "TransferFilter",
     "TransferKind",
@@ -122,6 +127,7 @@ __all__ = [
     "TransferReceipt",
     "TransferState",
     "TransferView",
+    "TransferWatch",
     "Unreadable",
     "Volume",
     "VolumeBucket",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,6 +34,7 @@ from paycore.client.handshake import LONGEST_LOOK_S, HandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
 from paycore.client.movements import Movements
 from paycore.client.policy import PolicyCalls
+from paycore.client.reading import Reading
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.statements import Statements
@@ -47,7 +49,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls, Statements):
+class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls, Reading, Statements):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError

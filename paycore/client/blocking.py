@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ from paycore.client.blocking_analytics import BlockingAnalytics
 from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
 from paycore.client.blocking_policy import BlockingPolicy
+from paycore.client.blocking_reading import BlockingReading
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
@@ -47,11 +49,16 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class BlockingPaycoreClient(
-    BlockingAnalytics, BlockingApprovals, BlockingMovements, BlockingPolicy, BlockingStatements
+    BlockingAnalytics,
+    BlockingApprovals,
+    BlockingMovements,
+    BlockingPolicy,
+    BlockingReading,
+    BlockingStatements,
 ):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
-    Only streams are for event loops, since they send and take at the same time.
+    Only streams of orders are for event loops, since they send and take at the same time.
 
     Not for use inside an event loop, which it would hold up.
     """

@@ -258,10 +258,6 @@ def _check_count(received: int, expected: int) -> None:
         raise UnexpectedReplyError(f"{received} outcomes for {expected} requests")
 
 
-def transfer_kind(number: int) -> TransferKind:
-    return _named(_TRANSFER_KINDS, number)
-
-
 def details_state(number: int) -> Unreadable | None:
     if number == transfer_pb2.DETAILS_STATE_UNSPECIFIED:
         return None

@@ -14,6 +14,7 @@ from paycore.client.errors import UnexpectedReplyError
 from paycore.client.model import AccountName, Freshness, Money
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import TransferKind
+from paycore.runtime.account_names import ACCOUNT
 from paycore.v1 import history_service_pb2
 
 Answer = TypeVar("Answer")
@@ -145,7 +146,7 @@ def _call(
     return Call(
         rpcs.GET_STATEMENT,
         history_service_pb2.GetStatementRequest(
-            **requests.named_account(wanted.account),
+            **requests.account_field(ACCOUNT, wanted.account),
             start_time=requests.timestamp(wanted.start),
             end_time=requests.timestamp(wanted.end),
             include_holds=wanted.include_holds,

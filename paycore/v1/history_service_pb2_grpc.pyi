@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HistoryServiceStub:
-    """Answers what happened. Served by the query service from the index, or from the ledger while the
-    index is away or behind.
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
     """
 
     @_typing.overload
@@ -44,11 +44,18 @@ class HistoryServiceStub:
     """An account's entries, oldest first, between two balances: opening + entries = closing, on every
     page.
     """
+    SearchTransfers: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.SearchTransfersRequest, _history_service_pb2.SearchTransfersResponse]
+    """Newest first, over all that the caller may see; stable under concurrent inserts."""
+    WatchTransfers: _grpc.UnaryStreamMultiCallable[_history_service_pb2.WatchTransfersRequest, _history_service_pb2.WatchTransfersResponse]
+    """An account's transfers as they are posted, in the order of its entries: none missing, none
+    twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+    again after: go on from the last resume_token.
+    """
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
-    """Answers what happened. Served by the query service from the index, or from the ledger while the
-    index is away or behind.
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -61,10 +68,17 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     """An account's entries, oldest first, between two balances: opening + entries = closing, on every
     page.
     """
+    SearchTransfers: _aio.UnaryUnaryMultiCallable[_history_service_pb2.SearchTransfersRequest, _history_service_pb2.SearchTransfersResponse]  # type: ignore[assignment]
+    """Newest first, over all that the caller may see; stable under concurrent inserts."""
+    WatchTransfers: _aio.UnaryStreamMultiCallable[_history_service_pb2.WatchTransfersRequest, _history_service_pb2.WatchTransfersResponse]  # type: ignore[assignment]
+    """An account's transfers as they are posted, in the order of its entries: none missing, none
+    twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+    again after: go on from the last resume_token.
+    """
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers what happened. Served by the query service from the index, or from the ledger while the
-    index is away or behind.
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
     """
 
     @_abc_1.abstractmethod
@@ -98,6 +112,25 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_history_service_pb2.GetStatementResponse, _abc.Awaitable[_history_service_pb2.GetStatementResponse]]:
         """An account's entries, oldest first, between two balances: opening + entries = closing, on every
         page.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchTransfers(
+        self,
+        request: _history_service_pb2.SearchTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_service_pb2.SearchTransfersResponse, _abc.Awaitable[_history_service_pb2.SearchTransfersResponse]]:
+        """Newest first, over all that the caller may see; stable under concurrent inserts."""
+
+    @_abc_1.abstractmethod
+    def WatchTransfers(
+        self,
+        request: _history_service_pb2.WatchTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_history_service_pb2.WatchTransfersResponse], _abc.AsyncIterator[_history_service_pb2.WatchTransfersResponse]]:
+        """An account's transfers as they are posted, in the order of its entries: none missing, none
+        twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+        again after: go on from the last resume_token.
         """
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,6 +30,7 @@ from tests.bench.measurements.statements import DeepPages, Statements
 from tests.bench.measurements.step_up import Argon2idAlone, by_device, by_pin, open_payers
 from tests.bench.measurements.stream import StreamedSubmission
 from tests.bench.measurements.unary import EchoCalls, UnarySubmission
+from tests.bench.measurements.watching import Watches
 from tests.bench.sizes import CALLERS, ECHO_PROCESSES, HOT_ACCOUNTS
 from tests.support.command_process import command_process
 
@@ -46,6 +47,7 @@ class Section(StrEnum):
     UNARY = "unary"
     PROJECTION = "projection"
     PAGES = "pages"
+    WATCH = "watch"
     STREAM = "stream"
     GROUP = "group"
     FAIRNESS = "fairness"
@@ -57,7 +59,7 @@ class Section(StrEnum):
 ON_ONE_PROCESS = frozenset({Section.FAIRNESS, Section.MEMORY})
 OF_SECURITY = frozenset({Section.STEP_UP, Section.LAYERS})
 WRITING = frozenset({Section.RAW, Section.BULK, Section.UNARY, Section.STREAM, Section.GROUP})
-NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES})
+NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES, Section.WATCH})
 
 
 class Suite:
@@ -82,6 +84,8 @@ class Suite:
         rows: list[Row] = []
         if Section.PAGES in self._chosen:
             rows += await self._pages()
+        if Section.WATCH in self._chosen:
+            rows += await self._repeat([(Section.WATCH, Watches(self._bed))])
         if (WRITING | ON_ONE_PROCESS | OF_SECURITY) & self._chosen:
             rows += await self._writing_alone()
         if {Section.BULK, Section.UNARY} & self._chosen:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -22,7 +22,7 @@ from query_service.readers.port import (
     TransferFilter,
 )
 from query_service.readers.postgres import rows
-from query_service.readers.postgres.rows import Row, Shown
+from query_service.readers.postgres.rows import OpensDetails, Row, Shown
 from query_service.readers.postgres.snapshots import Snapshots
 from query_service.readers.records import (
     AccountRecord,
@@ -30,6 +30,9 @@ from query_service.readers.records import (
     StatementPage,
     TransferRecord,
 )
+
+KEYS_WITHIN_S = 0.25
+"""How long an answer waits at most for the keys of its rows, in seconds."""
 
 END_OF_TIME = 2**63 - 1
 
@@ -47,14 +50,6 @@ class Stretch(NamedTuple):
     """so many versions on."""
     lowest_id: int
     id_span: int
-
-
-class OpensDetails(Protocol):
-    """Opens the personal data of rows."""
-
-    async def open(self, rows: Iterable[Row], within_s: float) -> dict[int, Shown]:
-        """By id, what those of `rows` hold that hold any, or why it is not shown."""
-        ...
 
 
 class PostgresReader:
@@ -212,8 +207,8 @@ class PostgresReader:
         return {row["id"]: row for row in found}
 
     async def _details(self, found: Sequence[Row], terms: ReadTerms) -> dict[int, Shown]:
-        within_s = max(0.0, (terms.deadline_s - self._clock.monotonic_s()) / 2)
-        return await self._opener.open(found, within_s)
+        remaining_s = max(0.0, terms.deadline_s - self._clock.monotonic_s())
+        return await self._opener.open(found, min(remaining_s / 2, KEYS_WITHIN_S))
 
 
 _CLOCKS_APART_IDS = CLOCKS_APART_US // 1_000 << 22

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.money import Currency, Minor
@@ -25,12 +25,21 @@ Row = Mapping[str, Any]
 Shown = Details | Unreadable
 """Personal data of a row, or why it is not shown."""
 
+
+class OpensDetails(Protocol):
+    """Opens the personal data of rows."""
+
+    async def open(self, rows: Iterable[Row], within_s: float) -> dict[int, Shown]:
+        """By id, what those of `rows` hold that hold any, or why it is not shown."""
+        ...
+
+
 _NOTHING: Mapping[str, str] = {}
 _NO_DETAILS = Details()
 
 
 def transfer(row: Row, latest: Row | None, shown: Shown | None) -> TransferRecord:
-    """A posted transfer; `latest` is what its latest child says of it."""
+    """A posted transfer; `latest` is what its latest child says of it, None as it was posted."""
     kind = TransferKind(row["kind"])
     if latest is None:
         state = first_state(kind)

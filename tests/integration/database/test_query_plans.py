@@ -87,6 +87,10 @@ DECLINES = by("ledger.declines", "id")
 TRANSFERS = by("ledger.transfers", "id")
 DETAILS = by("ledger.transfer_details", "id")
 JOURNAL = by("ledger.journal", "xid", "id")
+FIRST_OF_JOURNAL = first("ledger.journal", "xid", "id")
+ENTRIES = by("ledger.transfers", "debit_account", "debit_version") | by(
+    "ledger.transfers", "credit_account", "credit_version"
+)
 KEYS = by("ledger.idempotency_keys", "ledger.key_locator(client, key)")
 LEASES = by("ledger.id_leases", "instance")
 PINS = by("signing.pins", "user_id")
@@ -329,6 +333,19 @@ EXPECTED = {
     "verify_transfers.check_families": VERIFICATION,
     "verify_transfers.check_groups": VERIFICATION,
     "verify_transfers.check_sides": VERIFICATION,
+    "watch.account_now": ACCOUNTS | FIRST_OF_JOURNAL,
+    "watch.begin_tail": FIRST_OF_JOURNAL,
+    "watch.declines_between": by("ledger.declines", "debit_account", "xid", "id") | DETAILS,
+    "watch.entries_between": ENTRIES | DETAILS,
+    "watch.entry_time": ENTRIES,
+    "watch.erased_of": by("ledger.erased_keys", "data_key"),
+    "watch.first_entry_after": ENTRIES,
+    "watch.follow_journal": JOURNAL | FIRST_OF_JOURNAL,
+    "watch.journal_time_at": FIRST_OF_JOURNAL,
+    "watch.sides_of": ACCOUNTS,
+    "watch.watched_account": ACCOUNTS,
+    "watch.watched_declines": DECLINES | DETAILS,
+    "watch.watched_transfers": TRANSFERS | DETAILS,
     "verify_transfers.read_group_legs": TRANSFERS | by("ledger.transfer_groups", "id"),
     "verify_transfers.read_authorizations": by("ledger.authorizations", "id")
     | first("ledger.authorizations", "id")
