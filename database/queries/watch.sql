@@ -65,6 +65,10 @@ WHERE transfers.id = ANY (:ids::bigint[])
 
 -- name: watched_declines(ids, accounts)
 -- Those of `ids` that one of `accounts` was to pay. What they follow and hold is the payer's.
+WITH named AS MATERIALIZED (
+  -- By id, however few an account's may seem: a payer's may be many.
+  SELECT * FROM ledger.declines WHERE id = ANY (:ids::bigint[])
+)
 SELECT declines.id, declines.xid, declines.kind::text, debit_account, credit_account, amount,
        declines.currency, client, reference, reason, figures::text, declines.created_at_us,
        effective_at_us, parent_id, group_id,
@@ -74,11 +78,11 @@ SELECT declines.id, declines.xid, declines.kind::text, debit_account, credit_acc
        sealed IS NOT NULL AND EXISTS (
          SELECT FROM ledger.erased_keys WHERE data_key IN (owner_key, actor_key)
        ) AS erased
-FROM ledger.declines
+FROM named AS declines
 LEFT JOIN ledger.accounts AS debit ON debit.id = debit_account
 LEFT JOIN ledger.accounts AS credit ON credit.id = credit_account
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
-WHERE declines.id = ANY (:ids::bigint[]) AND debit_account = ANY (:accounts::bigint[]);
+WHERE debit_account = ANY (:accounts::bigint[]);
 
 -- name: entries_between(account, above, most)
 -- An account's entries with these versions, which have no gap, so that the bound is also one on rows.
@@ -108,7 +112,7 @@ FROM entry
 JOIN ledger.accounts AS debit ON debit.id = debit_account
 JOIN ledger.accounts AS credit ON credit.id = credit_account
 LEFT JOIN ledger.transfer_details AS details ON details.id = entry.id
-ORDER BY version;
+ORDER BY entry.version;
 
 -- name: declines_between(account, after_xid, after_id, below_xid, most)
 -- An account's declines in the order of the journal, of transactions that have ended.
