@@ -33,8 +33,8 @@ demo: $(READY) ## Start the local stack and watch 20,000 payments take the whole
 	@$(BIN)/paycore demo
 
 .PHONY: up
-up: $(READY) ## Run the local stack in the foreground until Ctrl-C
-	@$(BIN)/paycore up
+up: $(READY) ## Run the local stack in the foreground until Ctrl-C (REPLICA=1 with a replica)
+	@$(BIN)/paycore up $(if $(REPLICA),--replica)
 
 .PHONY: test
 test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch

@@ -51,6 +51,13 @@ ALTER ROLE paycore_query SET default_transaction_read_only = on;
 ALTER ROLE paycore_query SET statement_timeout = '10s';
 ALTER ROLE paycore_query SET lock_timeout = '2s';
 ALTER ROLE paycore_query SET idle_in_transaction_session_timeout = '10s';
+-- It too names what it asks for by key, and takes the first of many rows in the order of an index:
+-- without statistics, or for a limit that is not known yet, a planner would rather sort them all.
+ALTER ROLE paycore_query SET enable_seqscan = off;
+ALTER ROLE paycore_query SET enable_bitmapscan = off;
+ALTER ROLE paycore_query SET enable_hashjoin = off;
+ALTER ROLE paycore_query SET enable_mergejoin = off;
+ALTER ROLE paycore_query SET jit = off;
 
 -- Verification reads the whole ledger in one snapshot, which takes as long as it takes.
 ALTER ROLE paycore_audit SET search_path = '';

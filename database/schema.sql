@@ -844,13 +844,18 @@ CREATE TABLE ledger.declines (
     details_hash bytea,
     parent_id bigint,
     group_id bigint,
+    xid xid8 DEFAULT pg_current_xact_id(),
     CONSTRAINT declines_amount_check CHECK ((amount > 0))
 );
 COMMENT ON COLUMN ledger.declines.figures IS
   'Metadata of the error: account, currency, available, requested and the like, as text.';
 COMMENT ON COLUMN ledger.declines.group_id IS
   'Set when a whole group was refused: the row then tells of its first item that failed.';
+COMMENT ON COLUMN ledger.declines.xid IS
+  'The transaction that stored it, as in the journal; NULL where that was before the column.';
 ALTER TABLE ledger.declines ADD CONSTRAINT declines_pkey PRIMARY KEY (id);
+CREATE INDEX declines_by_payer ON ledger.declines (debit_account, xid, id) WHERE (xid IS NOT NULL);
+CREATE INDEX declines_of_payer ON ledger.declines (debit_account, created_at_us, id);
 CREATE INDEX declines_reference ON ledger.declines (client, reference, id) WHERE (reference IS NOT
   NULL);
 CREATE INDEX declines_short_reversals ON ledger.declines (parent_id, id DESC) WHERE ((kind = 'REVERSAL'::ledger.transfer_kind) AND (reason = 'INSUFFICIENT_FUNDS'::text));
@@ -939,6 +944,8 @@ COMMENT ON COLUMN ledger.transfers.review IS
 ALTER TABLE ledger.transfers
     ADD CONSTRAINT transfers_deadline CHECK ((expires_at_us > created_at_us)) NOT VALID;
 ALTER TABLE ledger.transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
+CREATE INDEX transfers_held_for ON ledger.transfers (credit_account, created_at_us, id) WHERE
+  (credit_version IS NULL);
 CREATE INDEX transfers_reference ON ledger.transfers (client, reference, id) WHERE (reference IS NOT
   NULL);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.transfers FOR EACH

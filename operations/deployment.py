@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deploy.local import default_state, load_stack
+from deploy.local import DATABASE, default_state, load_stack
 from deploy.local.state import StateFolder
 from operations.verify import IndexAddress
 from paycore.client import PaycoreClient, Timeouts, TlsFiles
@@ -85,6 +85,8 @@ class Deployment:
     """The state folder, where it is a local stack."""
     trail_key: bytes | None = field(default=None, repr=False)
     """The key of the hints in security events."""
+    replica_dsn: str | None = field(default=None, repr=False)
+    """DSN of role paycore_audit on the replica, where there is one."""
 
     def client(
         self, *, connections: int = DEFAULT_CONNECTIONS, timeouts: Timeouts = INTERACTIVE
@@ -164,4 +166,5 @@ def _local(state: Path, identity: str) -> Deployment:
         state=state,
         # A stack that was last started by a release before has none.
         trail_key=read_key(trail_key) if trail_key.exists() else None,
+        replica_dsn=endpoints.replica_dsn("paycore_audit", DATABASE),
     )

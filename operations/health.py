@@ -70,6 +70,9 @@ async def examine(deployment: Deployment) -> System:
             probes.append((name, target, _service(name, target, deployment.tls)))
     if deployment.audit_dsn is not None:
         probes.append(("postgres", _place(deployment.audit_dsn), _postgres(deployment.audit_dsn)))
+    if deployment.replica_dsn is not None:
+        place = _place(deployment.replica_dsn)
+        probes.append(("replica", place, _postgres(deployment.replica_dsn)))
     if deployment.redis_url is not None:
         probes.append(("redis", _place(deployment.redis_url), _redis(deployment.redis_url)))
     if deployment.index is not None:

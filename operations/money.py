@@ -46,6 +46,11 @@ def format_amount(minor_units: int, currency: str) -> str:
     return f"{sign}{whole:,}" + (f".{fraction:0{decimals}}" if decimals else "")
 
 
+def plain_amount(minor_units: int, currency: str) -> str:
+    """`minor_units` as a decimal for programs: 1234.50, without anything set apart."""
+    return format_amount(minor_units, currency).replace(",", "")
+
+
 def format_money(minor_units: int, currency: str) -> str:
     """`minor_units` as a decimal with its currency: 1,234.50 EUR."""
     return f"{format_amount(minor_units, currency)} {currency}"

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from paycore.domain.accounts import AccountId
@@ -64,18 +65,37 @@ class Access:
         if not self._grants.current().holds(client, READ):
             raise PaycoreError(Reason.NOT_PERMITTED, "no grant to read accounts", {"grant": READ})
 
+    def check_known(self, client: str, account: AccountId) -> None:
+        """Raise PaycoreError NOT_PERMITTED where that is plain before anything is asked.
+
+        What is not plain yet, `readable_account` must say before anything is answered.
+        """
+        grants = self._grants_of_a_reader(client, account)
+        facts = self._known.get(account)
+        if facts is not None and not _reads(grants, client, facts.side):
+            raise _not_permitted(account)
+
     async def readable_account(
-        self, client: str, account: AccountId, terms: ReadTerms
+        self,
+        client: str,
+        account: AccountId,
+        terms: ReadTerms,
+        seen: Sequence[TransferRecord] = (),
     ) -> AccountFacts:
-        """The facts of an account that `client` may read.
+        """The facts of an account that `client` may read, which transfers `seen` of it tell too.
 
         Raises PaycoreError ACCOUNT_NOT_FOUND or NOT_PERMITTED.
         """
         grants = self._grants_of_a_reader(client, account)
         facts = self._known.get(account)
-        if facts is None:
-            answer = await self._accounts.account(account, terms)
-            facts = self._remember(_found(answer.value, account))
+        posted = next((one for one in seen if one.state is not TransferState.FAILED), None)
+        if facts is None and posted is not None:
+            # A second question, for the account alone, would double the cost of a first page.
+            facts = self._remember(account, _facts_in(posted, account))
+        elif facts is None:
+            record = _found((await self._accounts.account(account, terms)).value, account)
+            side = Side(record.opened_by, record.institution)
+            facts = self._remember(account, AccountFacts(record.currency, side))
         else:
             self._known.move_to_end(account)
         if not _reads(grants, client, facts.side):
@@ -115,12 +135,16 @@ class Access:
             raise _not_permitted(account)
         return grants
 
-    def _remember(self, record: AccountRecord) -> AccountFacts:
-        facts = AccountFacts(record.currency, Side(record.opened_by, record.institution))
-        self._known[record.id] = facts
+    def _remember(self, account: AccountId, facts: AccountFacts) -> AccountFacts:
+        self._known[account] = facts
         if len(self._known) > KNOWN_ACCOUNTS:
             self._known.popitem(last=False)
         return facts
+
+
+def _facts_in(record: TransferRecord, account: AccountId) -> AccountFacts:
+    pays = record.debit_account == account
+    return AccountFacts(record.currency, record.debit_side if pays else record.credit_side)
 
 
 def _shown(record: TransferRecord, client: str, grants: Grants) -> TransferRecord | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from query_service.grants import GrantsLoader
 from query_service.positions import PositionTracker
 from query_service.readers.elastic.connection import Connection
+from query_service.readers.postgres.snapshots import Snapshots
 
 UNKNOWN = float("nan")
 
@@ -20,12 +21,25 @@ WAITING_CALLS = Gauge(
 INDEX_REQUESTS = Gauge(
     "paycore_query_index_requests", "Requests to the index that are under way or wait to be sent."
 )
+LEDGER_READINGS = Gauge(
+    "paycore_query_ledger_readings", "Readings of the ledger that run or wait for a connection."
+)
+UNBALANCED = Counter(
+    "paycore_query_statements_unbalanced_total",
+    "Statements that did not balance, and were not sent.",
+    ["source"],
+)
 GRANTS_AGE = Gauge(
     "paycore_query_grants_age_seconds", "Age of the grants in force; NaN before the first load."
 )
 
 
-def watch(positions: PositionTracker, connection: Connection, grants: GrantsLoader) -> None:
+def watch(
+    positions: PositionTracker,
+    connection: Connection,
+    snapshots: Snapshots,
+    grants: GrantsLoader,
+) -> None:
     """Let the gauges ask these, at each scrape."""
 
     def lag_s() -> float:
@@ -39,4 +53,5 @@ def watch(positions: PositionTracker, connection: Connection, grants: GrantsLoad
     INDEX_LAG.set_function(lag_s)
     WAITING_CALLS.set_function(lambda: positions.waiting)
     INDEX_REQUESTS.set_function(lambda: connection.under_way)
+    LEDGER_READINGS.set_function(lambda: snapshots.under_way)
     GRANTS_AGE.set_function(age_s)

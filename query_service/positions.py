@@ -64,8 +64,6 @@ class PositionTracker:
         self._waiting: dict[asyncio.Future[None], Position] = {}
         self._wanted = asyncio.Event()
         self._answering = True
-        self.answered = asyncio.Event()
-        """Set once the index has answered for the first time."""
         self.seen: IndexPosition | None = None
 
     @property
@@ -79,10 +77,13 @@ class PositionTracker:
             return None
         return max(0, self._clock.now_us() - self.seen.source_time_us)
 
-    async def reach(self, wanted: Position, deadline_s: float) -> None:
+    async def reach(
+        self, wanted: Position, deadline_s: float, patience_s: float | None = None
+    ) -> None:
         """Return once everything up to `wanted` is searchable.
 
-        Raises PaycoreError: INDEX_BEHIND when that is not so shortly before `deadline_s`,
+        Raises PaycoreError: INDEX_BEHIND when that is not so shortly before `deadline_s`, or after
+        `patience_s` seconds,
         INDEX_UNAVAILABLE when the index cannot tell, OVERLOADED when too many wait,
         INVALID_FIELD when `wanted` is of an earlier epoch than the index.
         """
@@ -96,7 +97,10 @@ class PositionTracker:
         try:
             remaining_s = deadline_s - self._clock.monotonic_s()
             margin_s = max(QUERY_MARGIN_S, remaining_s * QUERY_MARGIN_SHARE)
-            async with asyncio.timeout(max(0.0, remaining_s - margin_s)):
+            wait_s = remaining_s - margin_s
+            if patience_s is not None:
+                wait_s = min(wait_s, patience_s)
+            async with asyncio.timeout(max(0.0, wait_s)):
                 await arrival
         except TimeoutError:
             raise self._behind() from None
@@ -130,9 +134,12 @@ class PositionTracker:
         if not self._answering:
             log.info("index position can be read again")
         self._answering = True
-        self.answered.set()
         self._tell_waiting()
         return True
+
+    async def probe(self) -> None:
+        """Read the position once. Raises PaycoreError INDEX_UNAVAILABLE."""
+        await self._source.read_position(self._clock.monotonic_s() + READ_TIMEOUT_S)
 
     def _has_reached(self, wanted: Position) -> bool:
         if self.seen is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from paycore.runtime.settings import (
@@ -22,6 +22,11 @@ class QuerySettings(DatabaseSettings, ElasticsearchSettings):
 
     page_token_key_file: Path
     """32 random bytes in hexadecimal; the same for every process of the service."""
+    signing_target: str
+    """host:port of the signing service, which has the keys of personal data."""
+    watchers: int = Field(default=4_000, ge=1, le=100_000)
+    """Watches at a time."""
+    watchers_of_a_client: int = Field(default=2_000, ge=1, le=100_000)
     trail: Literal["written", "logged"] = "written"
     """Whether calls that are denied are rows of the trail, or lines of the log alone."""
     trail_dsn: SecretStr | None = None

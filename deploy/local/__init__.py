@@ -16,12 +16,13 @@ from deploy.local.events import LogObserver, Observer, PartState
 from deploy.local.record import load_stack
 from deploy.local.settings import StackSettings
 from deploy.local.state import default_state
-from deploy.local.supervisor import ALL_PARTS, STORES, LocalStack
+from deploy.local.supervisor import ALL_PARTS, REPLICA, STORES, LocalStack
 
 __all__ = [
     "ALL_PARTS",
     "DATABASE",
     "INDEX_PREFIX",
+    "REPLICA",
     "STORES",
     "DownloadError",
     "Endpoints",

@@ -23,7 +23,7 @@ from deploy.local.record import Phase, endpoints_from, read_record
 from deploy.local.services import CHECKOUT
 from deploy.local.settings import StackSettings
 from deploy.local.state import STATE_VARIABLE, StateFolder, default_state
-from deploy.local.supervisor import ALL_PARTS, LocalStack
+from deploy.local.supervisor import ALL_PARTS, REPLICA, LocalStack
 
 EXIT_FAILED = 1
 EXIT_IN_USE = 3
@@ -66,6 +66,10 @@ def up(
             help=f"Run this part only; repeat for several: {', '.join(sorted(ALL_PARTS))}.",
         ),
     ] = None,
+    replica: Annotated[
+        bool,
+        typer.Option("--replica", help="A replica of PostgreSQL too, from which queries read."),
+    ] = False,
     detach: Annotated[
         bool,
         typer.Option(
@@ -84,14 +88,14 @@ def up(
     """
     folder = state or default_state()
     if detach:
-        _detach(folder, processes, only or [])
+        _detach(folder, processes, only or [], replica=replica)
         return
     observer = TerminalObserver(console)
     try:
         stack = LocalStack(
             folder,
             processes=processes,
-            parts=only or ALL_PARTS,
+            parts={*(only or ALL_PARTS), *((REPLICA,) if replica else ())},
             settings=StackSettings(),
             observer=observer,
         )
@@ -182,7 +186,7 @@ def _interrupted_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _detach(folder: Path, processes: int, only: list[str]) -> None:
+def _detach(folder: Path, processes: int, only: list[str], *, replica: bool) -> None:
     """Run `up` in a process of its own and wait until its stack is ready."""
     place = StateFolder(folder.resolve())
     place.create()
@@ -193,6 +197,8 @@ def _detach(folder: Path, processes: int, only: list[str]) -> None:
         raise typer.Exit(EXIT_IN_USE)
     log = place.log("supervisor")
     arguments = ["up", "--state", str(place.root), "--processes", str(processes)]
+    if replica:
+        arguments.append("--replica")
     for part in only:
         arguments += ["--only", part]
     with log.open("ab") as output:

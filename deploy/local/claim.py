@@ -14,7 +14,7 @@ from deploy.local.state import StateFolder
 LEFTOVER_GRACE_S = 15.0
 
 # PostgreSQL's fast shutdown; the others end in order on SIGTERM.
-STOP_SIGNALS = {"postgres": signal.SIGINT}
+STOP_SIGNALS = {"postgres": signal.SIGINT, "replica": signal.SIGINT}
 
 
 def claim(state: StateFolder, warn: Callable[[str], None]) -> StackFile:

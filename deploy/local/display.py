@@ -114,9 +114,12 @@ def endpoint_table(endpoints: Endpoints, parts: Collection[str]) -> Table:
             table.add_row(service, endpoints.target(service), "gRPC, mTLS", "\n".join(urls))
     for store, url in (
         ("postgres", endpoints.postgres_admin_dsn),
+        ("replica", endpoints.replica_admin_dsn),
         ("redis", endpoints.redis_url),
         ("elasticsearch", endpoints.elasticsearch_url),
     ):
+        if url is None:
+            continue
         table.add_row(store, _place(url), "password" if store in parts else "runs elsewhere", "")
     return table
 

@@ -28,6 +28,8 @@ class Endpoints:
     """The server's administrator, on its maintenance database."""
     postgres_dsn: Mapping[str, str] = field(repr=False)
     """Role to DSN on the database `paycore`."""
+    replica_admin_dsn: str | None = field(repr=False)
+    """The replica's administrator, on its maintenance database; None where there is no replica."""
     redis_url: str = field(repr=False)
     elasticsearch_url: str
     elasticsearch_user: str
@@ -41,6 +43,15 @@ class Endpoints:
     def dsn(self, role: str, database: str) -> str:
         """Return the DSN of `role` on another database of the same server."""
         return with_place(self.postgres_dsn[role], database=database)
+
+    def replica_dsn(self, role: str, database: str) -> str | None:
+        """Return the DSN of `role` on a database of the replica; None where there is none."""
+        if self.replica_admin_dsn is None:
+            return None
+        here = urlsplit(self.dsn(role, database))
+        there = urlsplit(self.replica_admin_dsn).netloc.rpartition("@")[2]
+        place = f"{here.netloc.rpartition('@')[0]}@{there}"
+        return urlunsplit(here._replace(netloc=place))
 
     def target(self, service: str) -> str:
         """Return host:port of a service: command, signing, projector or query."""

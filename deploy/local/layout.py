@@ -39,6 +39,8 @@ def lay_out(
     claims: PortClaims,
     earlier: Mapping[str, tuple[int, ...]],
     processes: int,
+    *,
+    replica: bool = False,
 ) -> Layout:
     """Claim ports, those of the `earlier` run where they are still free.
 
@@ -46,6 +48,7 @@ def lay_out(
     """
     wanted = {
         "postgres": 1,
+        "replica": 1,
         "redis": 1,
         "elasticsearch": 1,
         "elasticsearch-transport": 1,
@@ -56,7 +59,7 @@ def lay_out(
     ports = {
         name: claims.claim(count, preferred=earlier.get(name, ())) for name, count in wanted.items()
     }
-    return Layout(ports, _endpoints(state, secrets, settings, ports))
+    return Layout(ports, _endpoints(state, secrets, settings, ports, replica=replica))
 
 
 def _endpoints(
@@ -64,6 +67,8 @@ def _endpoints(
     secrets: Secrets,
     settings: StackSettings,
     ports: Mapping[str, tuple[int, ...]],
+    *,
+    replica: bool,
 ) -> Endpoints:
     admin_dsn = administrator_dsn(ports["postgres"][0], secrets.postgres_admin)
     if settings.postgres_dsn is not None:
@@ -95,6 +100,9 @@ def _endpoints(
             role: with_place(admin_dsn, database=DATABASE, user=role, password=password)
             for role, password in secrets.roles.items()
         },
+        replica_admin_dsn=(
+            administrator_dsn(ports["replica"][0], secrets.postgres_admin) if replica else None
+        ),
         redis_url=redis_url,
         elasticsearch_url=elasticsearch[0],
         elasticsearch_user=elasticsearch[1],

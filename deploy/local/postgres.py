@@ -48,6 +48,8 @@ wal_buffers = 16MB
 wal_init_zero = off
 min_wal_size = 512MB
 max_wal_size = 4GB
+# So much a replica may be behind and still catch up.
+wal_keep_size = 1GB
 checkpoint_timeout = 15min
 checkpoint_completion_target = 0.9
 random_page_cost = 1.1

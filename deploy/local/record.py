@@ -49,6 +49,7 @@ class EndpointsRecord(_Model):
     projector_target: str
     postgres_admin_dsn: str
     postgres_dsn: dict[str, str]
+    replica_admin_dsn: str | None = None
     redis_url: str
     elasticsearch_url: str
     elasticsearch_user: str
@@ -126,6 +127,7 @@ def endpoints_record(endpoints: Endpoints) -> EndpointsRecord:
         projector_target=endpoints.projector_target,
         postgres_admin_dsn=endpoints.postgres_admin_dsn,
         postgres_dsn=dict(endpoints.postgres_dsn),
+        replica_admin_dsn=endpoints.replica_admin_dsn,
         redis_url=endpoints.redis_url,
         elasticsearch_url=endpoints.elasticsearch_url,
         elasticsearch_user=endpoints.elasticsearch_user,
@@ -148,6 +150,7 @@ def endpoints_from(record: EndpointsRecord, state: Path) -> Endpoints:
         projector_target=record.projector_target,
         postgres_admin_dsn=record.postgres_admin_dsn,
         postgres_dsn=record.postgres_dsn,
+        replica_admin_dsn=record.replica_admin_dsn,
         redis_url=record.redis_url,
         elasticsearch_url=record.elasticsearch_url,
         elasticsearch_user=record.elasticsearch_user,

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local.endpoints import Endpoints
+from deploy.local.endpoints import DATABASE, Endpoints
 from deploy.local.part import NotReadyError, Preparation
 from deploy.local.process import READ_SIDE_NICENESS, Launch
 from deploy.local.state import StateFolder
@@ -148,9 +148,11 @@ def _own_settings(
             }
         case "query":
             return {
-                "POSTGRES_DSN": endpoints.postgres_dsn["paycore_query"],
+                "POSTGRES_DSN": endpoints.replica_dsn("paycore_query", DATABASE)
+                or endpoints.postgres_dsn["paycore_query"],
                 "TRAIL_DSN": endpoints.postgres_dsn["paycore_trail"],
                 "PAGE_TOKEN_KEY_FILE": str(state.page_token_key_file),
+                "SIGNING_TARGET": endpoints.signing_target,
                 **elasticsearch,
             }
         case _:

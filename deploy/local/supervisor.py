@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import elasticsearch, postgres, redis
+from deploy.local import elasticsearch, postgres, redis, replica
 from deploy.local.cache import cache_folder
 from deploy.local.certificates import ensure_certificates
 from deploy.local.claim import claim
@@ -32,6 +32,9 @@ from deploy.local.state import Secrets, StateFolder, ensure_secrets
 
 STORES = frozenset({"postgres", "redis", "elasticsearch"})
 ALL_PARTS = STORES | frozenset(SERVICES)
+REPLICA = "replica"
+"""Runs only where it is asked for; the query service then reads from it."""
+KNOWN_PARTS = ALL_PARTS | {REPLICA}
 SCHEMA = "schema"
 
 # A step begins when those before it are done. Elasticsearch, the slowest, needs nothing.
@@ -39,15 +42,16 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "elasticsearch": (),
     "postgres": (),
     "redis": (),
+    REPLICA: ("postgres",),
     SCHEMA: ("postgres",),
     "signing": (SCHEMA,),
     "command": (SCHEMA, "redis", "signing"),
     "projector": (SCHEMA, "elasticsearch", "signing"),
-    "query": (SCHEMA, "elasticsearch"),
+    "query": (SCHEMA, "elasticsearch", REPLICA),
 }
 
 # Callers go before those they call.
-STOP_ORDER = (("query", "projector", "command"), ("signing",), tuple(sorted(STORES)))
+STOP_ORDER = (("query", "projector", "command"), ("signing",), (REPLICA,), tuple(sorted(STORES)))
 
 EXTERNAL_ATTEMPTS = 5
 EXTERNAL_PAUSE_S = 1.0
@@ -78,14 +82,14 @@ class LocalStack:
         named without their prefix. Raises UnknownPartError for a part that does not exist.
         """
         for name in parts:
-            if name not in ALL_PARTS:
-                raise UnknownPartError(name, tuple(sorted(ALL_PARTS)))
+            if name not in KNOWN_PARTS:
+                raise UnknownPartError(name, tuple(sorted(KNOWN_PARTS)))
         if processes < 1:
             raise ValueError("processes must be at least 1")
         self._state = StateFolder(state_dir.resolve())
         self._processes = processes
         self._parts = frozenset(parts)
-        self._with_schema = bool(self._parts - STORES) if schema is None else schema
+        self._with_schema = bool(self._parts - STORES - {REPLICA}) if schema is None else schema
         self._changes = changes or {}
         self._settings = settings or StackSettings()
         self._observer = observer or LogObserver()
@@ -203,7 +207,13 @@ class LocalStack:
         ensure_certificates(self._state.tls, datetime.datetime.now(datetime.UTC))
         earlier = file.record.ports
         layout = lay_out(
-            self._state, secrets, self._settings, self._claims, earlier, self._processes
+            self._state,
+            secrets,
+            self._settings,
+            self._claims,
+            earlier,
+            self._processes,
+            replica=REPLICA in self._parts,
         )
         self._endpoints = layout.endpoints
         file.update(
@@ -245,6 +255,18 @@ class LocalStack:
             found.append(
                 postgres.Postgres(
                     folder("postgres"), layout.port("postgres"), secrets.postgres_admin, user
+                )
+            )
+        if REPLICA in self._parts:
+            if self._settings.postgres_dsn is not None:
+                raise StackError("a replica is made of the embedded PostgreSQL only")
+            found.append(
+                replica.Replica(
+                    folder(REPLICA),
+                    layout.port(REPLICA),
+                    layout.port("postgres"),
+                    secrets.postgres_admin,
+                    user,
                 )
             )
         if "redis" in self._parts and self._settings.redis_url is None:

@@ -7,6 +7,7 @@ import typer
 from operations.cli import (
     accounts,
     audit,
+    balance,
     demo,
     desk,
     device,
@@ -18,11 +19,14 @@ from operations.cli import (
     pin,
     policy,
     risk,
+    search,
     stack,
+    statement,
     stats,
     transfers,
     verify,
     volume,
+    watch,
 )
 
 EPILOG = (
@@ -66,6 +70,20 @@ app.add_typer(risk.app, name="risk")
 app.add_typer(desk.reviews, name="review")
 app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)
+app.command(
+    epilog="Examples: paycore balance 7041  |  paycore balance 7041 --at 2026-10-31T23:59:59"
+)(balance.balance)
+app.command(
+    epilog="Examples: paycore statement 7041 --from 2026-10-01 --to 2026-11-01  |  "
+    "paycore statement 7041 --csv october.csv --from 2026-10-01 --to 2026-11-01"
+)(statement.statement)
+app.command(
+    epilog="Examples: paycore search rent --meta flat=4b  |  "
+    "paycore search --account 7041 --min 10000"
+)(search.search)
+app.command(epilog="Examples: paycore watch 7041  |  paycore watch 7041 --json --from TOKEN")(
+    watch.watch
+)
 app.command(epilog="Example: paycore volume --currency EUR --last 2h --interval minute")(
     volume.volume
 )

@@ -42,8 +42,8 @@ def history(
     output = Output(as_json=as_json)
     wanted = TransferFilter(
         account=account,
-        start=_utc(since),
-        end=_utc(until),
+        start=utc(since),
+        end=utc(until),
         kinds=tuple(kind or ()),
         counterparty=counterparty,
         reference=reference,
@@ -74,5 +74,6 @@ def history(
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def utc(moment: datetime | None) -> datetime | None:
+    """A time of the command line, in UTC where it has no zone."""
     return None if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC)

@@ -65,6 +65,13 @@ class Output:
         else:
             self.console.print(text)
 
+    def line(self, text: str, value: object) -> None:
+        """Print one of many as it comes: `text`, or `value` as JSON, each on a line."""
+        if self.as_json:
+            typer.echo(json.dumps(plain(value)))
+        else:
+            self.console.print(text, soft_wrap=True)
+
     def fail(self, error: Exception) -> NoReturn:
         """Print `error` and end with its exit code. Raises typer.Exit."""
         if self.as_json:

@@ -23,6 +23,10 @@ def up(
     processes: Annotated[
         int, typer.Option(min=1, max=64, help="Processes of the command service, on one port.")
     ] = 2,
+    replica: Annotated[
+        bool,
+        typer.Option("--replica", help="A replica of PostgreSQL too, from which queries read."),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once all is ready and leave it running.")
     ] = False,
@@ -36,12 +40,12 @@ def up(
     """
     output = Output(as_json=as_json)
     if not as_json:
-        local.up(state=state, processes=processes, only=None, detach=detach)
+        local.up(state=state, processes=processes, only=None, replica=replica, detach=detach)
         return
     if not detach:
         output.fail(UsageError("--json goes with --detach: otherwise the stack stays in front"))
     with redirect_stdout(sys.stderr):
-        local.up(state=state, processes=processes, only=None, detach=True)
+        local.up(state=state, processes=processes, only=None, replica=replica, detach=True)
     try:
         deployment = find_deployment(state)
     except HANDLED as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
 
 from operations.money import format_amount
@@ -50,8 +51,8 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
     return (
         f"{transfer.created_at:%m-%d %H:%M:%S}",
         str(entry) if entry else "",
-        _words(transfer.kind.value),
-        _words(transfer.state.value),
+        words(transfer.kind.value),
+        words(transfer.state.value),
         str(transfer.credit_account if pays else transfer.debit_account),
         f"[{style}]{sign}{amount}[/]",
         "" if balance is None else format_amount(balance, currency),
@@ -63,13 +64,24 @@ def _note(transfer: Transfer) -> str:
     said = (
         transfer.reference or transfer.description
         if transfer.decline is None
-        else _words(transfer.decline.reason)
+        else words(transfer.decline.reason)
     )
     follows = f"follows {transfer.parent_id}" if transfer.parent_id else ""
     return ", ".join(part for part in (follows, said) if part)
 
 
-def _words(name: str) -> str:
+def history_line(account: int, transfer: Transfer) -> str:
+    """The same as text on a line of its own, for what comes one by one."""
+    time, entry, kind, state, other, amount, balance, note = _row(account, transfer)
+    where = f"[dim]#{entry}[/]" if entry else "[dim]-[/]"
+    after = f"  = {balance}" if balance else ""
+    said = f"  [dim]{escape(note)}[/]" if note else ""
+    amount = f"{amount} {transfer.amount.currency}"
+    return f"{time}  {where}  {kind}, {state}  with {other}  {amount}{after}{said}"
+
+
+def words(name: str) -> str:
+    """A name of an enum as people write it."""
     return name.lower().replace("_", " ")
 
 

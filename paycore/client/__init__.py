@@ -38,6 +38,8 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
+from paycore.client.search import SearchFilter, SearchPage, TotalCount
+from paycore.client.statements import StatementEntry, StatementFilter, StatementPage
 from paycore.client.statistics import (
     AccountActivity,
     ActivityBucket,
@@ -53,6 +55,7 @@ from paycore.client.statistics import (
     ProjectionLatency,
     SinkLatency,
 )
+from paycore.client.watching import TransferWatch
 from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.device_key import DeviceAlgorithm, DeviceSignature
 from paycore.domain.identifiers import ExternalIdentifier
@@ -104,12 +107,18 @@ __all__ = [
     "ProjectionLatency",
     "PublicKey",
     "RefusedItem",
+    "SearchFilter",
+    "SearchPage",
     "SinkLatency",
+    "StatementEntry",
+    "StatementFilter",
+    "StatementPage",
     "StepUpBasis",
     "StepUpProof",
     "Surroundings",
     "Timeouts",
     "TlsFiles",
+    "TotalCount",
     "Transfer",
     "TransferFilter",
     "TransferKind",
@@ -118,6 +127,7 @@ __all__ = [
     "TransferReceipt",
     "TransferState",
     "TransferView",
+    "TransferWatch",
     "Unreadable",
     "Volume",
     "VolumeBucket",

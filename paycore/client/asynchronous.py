@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,8 +34,10 @@ from paycore.client.handshake import LONGEST_LOOK_S, HandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
 from paycore.client.movements import Movements
 from paycore.client.policy import PolicyCalls
+from paycore.client.reading import Reading
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
+from paycore.client.statements import Statements
 from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
@@ -46,7 +49,7 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls):
+class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls, Reading, Statements):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError
@@ -288,10 +291,10 @@ class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls):
                 return
 
     async def get_balance(
-        self, account: model.AccountName, *, min_position: str = ""
+        self, account: model.AccountName, *, at: datetime | None = None, min_position: str = ""
     ) -> model.Balance:
-        """The account's balance on the read side, at or after `min_position`."""
-        return await self._run(calls.get_balance(account, min_position))
+        """The account's balance now, or after its last entry at or before `at`."""
+        return await self._run(calls.get_balance(account, at, min_position))
 
     # Transport
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ from paycore.client.blocking_analytics import BlockingAnalytics
 from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
 from paycore.client.blocking_policy import BlockingPolicy
+from paycore.client.blocking_reading import BlockingReading
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
@@ -35,6 +37,7 @@ from paycore.client.handshake import LONGEST_LOOK_S, BlockingHandshakeCheck
 from paycore.client.model import BulkReceipt, Receipt
 from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
+from paycore.client.statements import BlockingStatements
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
@@ -46,11 +49,16 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class BlockingPaycoreClient(
-    BlockingAnalytics, BlockingApprovals, BlockingMovements, BlockingPolicy
+    BlockingAnalytics,
+    BlockingApprovals,
+    BlockingMovements,
+    BlockingPolicy,
+    BlockingReading,
+    BlockingStatements,
 ):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 
-    Only streams are for event loops, since they send and take at the same time.
+    Only streams of orders are for event loops, since they send and take at the same time.
 
     Not for use inside an event loop, which it would hold up.
     """
@@ -285,9 +293,11 @@ class BlockingPaycoreClient(
             if not token:
                 return
 
-    def get_balance(self, account: model.AccountName, *, min_position: str = "") -> model.Balance:
-        """The account's balance on the read side, at or after `min_position`."""
-        return self._run(calls.get_balance(account, min_position))
+    def get_balance(
+        self, account: model.AccountName, *, at: datetime | None = None, min_position: str = ""
+    ) -> model.Balance:
+        """The account's balance now, or after its last entry at or before `at`."""
+        return self._run(calls.get_balance(account, at, min_position))
 
     # Transport
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -250,9 +251,11 @@ def list_transfers(
     )
 
 
-def get_balance(account: model.AccountName, min_position: str) -> Call[model.Balance]:
+def get_balance(
+    account: model.AccountName, at: datetime | None, min_position: str
+) -> Call[model.Balance]:
     return Call(
         rpcs.GET_BALANCE,
-        requests.get_balance(account, min_position),
+        requests.get_balance(account, at, min_position),
         replies.balance,
     )

@@ -60,7 +60,10 @@ class Lanes:
         channel, prepared = next(self._lanes)
         call = prepared.get(rpc.path)
         if call is None:
-            prepare = channel.stream_stream if rpc.streamed else channel.unary_unary
+            if rpc.streamed:
+                prepare = channel.stream_stream
+            else:
+                prepare = channel.unary_stream if rpc.watched else channel.unary_unary
             call = prepared[rpc.path] = prepare(
                 rpc.path,
                 request_serializer=rpc.request.SerializeToString,

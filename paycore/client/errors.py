@@ -319,6 +319,18 @@ class ShuttingDownError(RefusedError):
     reason = Reason.SHUTTING_DOWN
 
 
+class WatcherBehindError(RefusedError):
+    """A watch was not read fast enough; metadata: resume_token, from which it goes on."""
+
+    reason = Reason.WATCHER_BEHIND
+
+
+class HistoryReplacedError(RefusedError):
+    """The ledger was restored or replaced: what was followed is history no longer."""
+
+    reason = Reason.HISTORY_REPLACED
+
+
 class InternalError(RefusedError):
     """Unforeseen; metadata: error_id, which is in the service's log."""
 

@@ -299,12 +299,15 @@ class TransferPage:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """A balance as the read side shows it, at entry `version`; figures in minor units."""
+    """A balance as the read side shows it, at entry `version`; figures in minor units.
+
+    At a past time `available` is None: what the overdraft limit was then is not known.
+    """
 
     account: int
     balance: Money
     held: int
-    available: int
+    available: int | None
     version: int
     freshness: Freshness
 

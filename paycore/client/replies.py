@@ -98,10 +98,10 @@ def _actor(message: actor_pb2.Actor) -> model.Actor:
     return model.Actor(message.user_id, message.device_id, message.ip_address)
 
 
-def _figure(message: transfer_pb2.Transfer, field: str) -> int | None:
-    # The stubs list the literals that HasField takes.
+def _figure(message: Any, field: str) -> int | None:
+    # Any: the stubs list the literals that HasField takes.
     value: int = getattr(message, field)
-    return value if message.HasField(field) else None  # type: ignore[arg-type]
+    return value if message.HasField(field) else None
 
 
 def transfer(message: transfer_pb2.Transfer) -> model.Transfer:
@@ -258,6 +258,12 @@ def _check_count(received: int, expected: int) -> None:
         raise UnexpectedReplyError(f"{received} outcomes for {expected} requests")
 
 
+def details_state(number: int) -> Unreadable | None:
+    if number == transfer_pb2.DETAILS_STATE_UNSPECIFIED:
+        return None
+    return _named(_DETAILS_STATES, number)
+
+
 def freshness(message: freshness_pb2.Freshness) -> model.Freshness:
     return model.Freshness(
         message.source,
@@ -283,7 +289,7 @@ def balance(message: history_service_pb2.GetBalanceResponse) -> model.Balance:
         account=message.account_id,
         balance=money(message.balance),
         held=message.held_minor_units,
-        available=message.available_minor_units,
+        available=_figure(message, "available_minor_units"),
         version=message.version,
         freshness=freshness(message.freshness),
     )

@@ -38,11 +38,13 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def _at(moment: datetime | None) -> Timestamp | None:
+def optional_timestamp(moment: datetime | None) -> Timestamp | None:
+    """The same, or None for none."""
     return None if moment is None else timestamp(moment)
 
 
-def _kind(kind: TransferKind) -> transfer_pb2.TransferKind.ValueType:
+def kind_value(kind: TransferKind) -> transfer_pb2.TransferKind.ValueType:
+    """`kind` as messages name it."""
     return transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind.name}")
 
 
@@ -54,7 +56,7 @@ def _actor(actor: model.Actor | None) -> actor_pb2.Actor | None:
     )
 
 
-def _account(place: Named, name: model.AccountName) -> dict[str, Any]:
+def account_field(place: Named, name: model.AccountName) -> dict[str, Any]:
     """The field of `place` that names the account."""
     if isinstance(name, ExternalIdentifier):
         return {place.by_identifier: external_identifier(name)}
@@ -66,7 +68,7 @@ def external_identifier(name: ExternalIdentifier) -> account_pb2.ExternalIdentif
 
 
 def get_account(account: model.AccountName) -> account_service_pb2.GetAccountRequest:
-    return account_service_pb2.GetAccountRequest(**_account(ACCOUNT, account))
+    return account_service_pb2.GetAccountRequest(**account_field(ACCOUNT, account))
 
 
 def create_account(account: model.NewAccount, key: str) -> account_service_pb2.CreateAccountRequest:
@@ -92,7 +94,7 @@ def set_account_status(
 ) -> account_service_pb2.SetAccountStatusRequest:
     return account_service_pb2.SetAccountStatusRequest(
         idempotency_key=key,
-        **_account(ACCOUNT, account),
+        **account_field(ACCOUNT, account),
         status=account_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{status.name}"),
         expected_revision=expected_revision,
         reason=reason,
@@ -110,7 +112,7 @@ def set_overdraft_limit(
 ) -> account_service_pb2.SetOverdraftLimitRequest:
     return account_service_pb2.SetOverdraftLimitRequest(
         idempotency_key=key,
-        **_account(ACCOUNT, account),
+        **account_field(ACCOUNT, account),
         overdraft_limit_minor_units=limit,
         expected_revision=expected_revision,
         reason=reason,
@@ -142,15 +144,15 @@ def submit_transfer(
 ) -> transfer_service_pb2.SubmitTransferRequest:
     return transfer_service_pb2.SubmitTransferRequest(
         idempotency_key=key,
-        kind=_kind(order.kind),
-        **_account(DEBIT, order.debit_account),
-        **_account(CREDIT, order.credit_account),
+        kind=kind_value(order.kind),
+        **account_field(DEBIT, order.debit_account),
+        **account_field(CREDIT, order.credit_account),
         amount=_money(order.amount),
         reference=order.reference,
         description=order.description,
         metadata=order.metadata,
         actor=_actor(order.actor),
-        effective_time=_at(order.effective_at),
+        effective_time=optional_timestamp(order.effective_at),
         step_up=_step_up(proof),
         expected_debit_version=order.expected_debit_version,
         expected_credit_version=order.expected_credit_version,
@@ -179,14 +181,14 @@ def submit_transfer_group(
         if order.idempotency_key is not None or order.actor is not None:
             raise ValueError("key and actor are given for a group, not for its items")
         request.transfers.add(
-            kind=_kind(order.kind),
-            **_account(DEBIT, order.debit_account),
-            **_account(CREDIT, order.credit_account),
+            kind=kind_value(order.kind),
+            **account_field(DEBIT, order.debit_account),
+            **account_field(CREDIT, order.credit_account),
             amount=_money(order.amount),
             reference=order.reference,
             description=order.description,
             metadata=order.metadata,
-            effective_time=_at(order.effective_at),
+            effective_time=optional_timestamp(order.effective_at),
             expected_debit_version=order.expected_debit_version,
             expected_credit_version=order.expected_credit_version,
         )
@@ -198,15 +200,15 @@ def hold_funds(
 ) -> transfer_service_pb2.HoldFundsRequest:
     return transfer_service_pb2.HoldFundsRequest(
         idempotency_key=key,
-        **_account(DEBIT, order.debit_account),
-        **_account(CREDIT, order.credit_account),
+        **account_field(DEBIT, order.debit_account),
+        **account_field(CREDIT, order.credit_account),
         amount=_money(order.amount),
         expire_time=timestamp(order.expires_at),
         reference=order.reference,
         description=order.description,
         metadata=order.metadata,
         actor=_actor(order.actor),
-        effective_time=_at(order.effective_at),
+        effective_time=optional_timestamp(order.effective_at),
         step_up=_step_up(proof),
         expected_debit_version=order.expected_debit_version,
     )
@@ -304,11 +306,11 @@ def list_transfers(
     wanted: model.TransferFilter, page_size: int, page_token: str, min_position: str
 ) -> history_service_pb2.ListTransfersRequest:
     return history_service_pb2.ListTransfersRequest(
-        **_account(ACCOUNT, wanted.account),
-        start_time=_at(wanted.start),
-        end_time=_at(wanted.end),
-        kinds=[_kind(kind) for kind in wanted.kinds],
-        **({} if wanted.counterparty is None else _account(COUNTERPARTY, wanted.counterparty)),
+        **account_field(ACCOUNT, wanted.account),
+        start_time=optional_timestamp(wanted.start),
+        end_time=optional_timestamp(wanted.end),
+        kinds=[kind_value(kind) for kind in wanted.kinds],
+        **({} if wanted.counterparty is None else account_field(COUNTERPARTY, wanted.counterparty)),
         min_minor_units=wanted.min_amount,
         max_minor_units=wanted.max_amount,
         reference=wanted.reference,
@@ -332,16 +334,18 @@ def transfer_volume(
         end_time=timestamp(end),
         interval=interval_number(interval),
         currency=currency,
-        kinds=[_kind(kind) for kind in kinds],
+        kinds=[kind_value(kind) for kind in kinds],
         min_position=min_position,
     )
 
 
 def get_balance(
-    account: model.AccountName, min_position: str
+    account: model.AccountName, at: datetime | None, min_position: str
 ) -> history_service_pb2.GetBalanceRequest:
     return history_service_pb2.GetBalanceRequest(
-        **_account(ACCOUNT, account), min_position=min_position
+        **account_field(ACCOUNT, account),
+        at_time=optional_timestamp(at),
+        min_position=min_position,
     )
 
 
@@ -353,9 +357,9 @@ def top_counterparties(
     min_position: str,
 ) -> analytics_service_pb2.TopCounterpartiesRequest:
     return analytics_service_pb2.TopCounterpartiesRequest(
-        **_account(ACCOUNT, account),
-        start_time=_at(start),
-        end_time=_at(end),
+        **account_field(ACCOUNT, account),
+        start_time=optional_timestamp(start),
+        end_time=optional_timestamp(end),
         limit=limit,
         min_position=min_position,
     )
@@ -370,8 +374,8 @@ def interval_number(
 
 
 def times(start: datetime | None, end: datetime | None) -> dict[str, Any]:
-    return {"start_time": _at(start), "end_time": _at(end)}
+    return {"start_time": optional_timestamp(start), "end_time": optional_timestamp(end)}
 
 
 def optional_account(account: model.AccountName | None) -> dict[str, Any]:
-    return {} if account is None else _account(ACCOUNT, account)
+    return {} if account is None else account_field(ACCOUNT, account)

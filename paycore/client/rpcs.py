@@ -43,6 +43,8 @@ class Rpc:
     reply: Any
     streamed: bool
     """Whether requests and replies are streams."""
+    watched: bool
+    """Whether replies to one request are a stream."""
 
 
 def _rpc(service: Service, file: FileDescriptor, name: str) -> Rpc:
@@ -54,6 +56,7 @@ def _rpc(service: Service, file: FileDescriptor, name: str) -> Rpc:
         GetMessageClass(method.input_type),
         GetMessageClass(method.output_type),
         streamed=method.client_streaming and method.server_streaming,
+        watched=method.server_streaming and not method.client_streaming,
     )
 
 
@@ -101,6 +104,9 @@ _HISTORY = history_service_pb2.DESCRIPTOR
 GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")
 LIST_TRANSFERS = _rpc(Service.QUERY, _HISTORY, "ListTransfers")
 GET_BALANCE = _rpc(Service.QUERY, _HISTORY, "GetBalance")
+GET_STATEMENT = _rpc(Service.QUERY, _HISTORY, "GetStatement")
+SEARCH_TRANSFERS = _rpc(Service.QUERY, _HISTORY, "SearchTransfers")
+WATCH_TRANSFERS = _rpc(Service.QUERY, _HISTORY, "WatchTransfers")
 
 _ANALYTICS = analytics_service_pb2.DESCRIPTOR
 TRANSFER_VOLUME = _rpc(Service.QUERY, _ANALYTICS, "TransferVolume")

@@ -51,6 +51,10 @@ class Reason(StrEnum):
     INDEX_UNAVAILABLE = "INDEX_UNAVAILABLE"
     INDEX_BEHIND = "INDEX_BEHIND"
     SHUTTING_DOWN = "SHUTTING_DOWN"
+    WATCHER_BEHIND = "WATCHER_BEHIND"
+    """Not asked for fast enough: go on from `resume_token`."""
+    HISTORY_REPLACED = "HISTORY_REPLACED"
+    """What was followed is no longer the ledger's history: start again from what it says now."""
     INTERNAL = "INTERNAL"
 
 
@@ -75,6 +79,7 @@ RETRYABLE = frozenset(
         Reason.INDEX_UNAVAILABLE,
         Reason.INDEX_BEHIND,
         Reason.SHUTTING_DOWN,
+        Reason.WATCHER_BEHIND,
     }
 )
 """Refusals that a client may try again with the same key, without asking anyone."""

@@ -59,6 +59,8 @@ CODES: dict[Reason, int] = {
     Reason.INDEX_UNAVAILABLE: _UNAVAILABLE,
     Reason.INDEX_BEHIND: _UNAVAILABLE,
     Reason.SHUTTING_DOWN: _UNAVAILABLE,
+    Reason.WATCHER_BEHIND: code_pb2.ABORTED,
+    Reason.HISTORY_REPLACED: _PRECONDITION,
     Reason.INTERNAL: code_pb2.INTERNAL,
 }
 """Every reason has a code; a test holds the table to be total."""

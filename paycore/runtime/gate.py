@@ -6,15 +6,14 @@ All of it in one wrapper a method: interceptors cost an await each.
 from __future__ import annotations
 
 import asyncio
-import os
+import random
 import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from math import inf
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import grpc
 import structlog
@@ -24,78 +23,38 @@ from grpc_status import rpc_status
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.runtime import metrics
 from paycore.runtime.access import AccessTable
+from paycore.runtime.calls import (
+    Call,
+    Context,
+    Cost,
+    Handler,
+    Limiter,
+    Method,
+    StreamHandler,
+    WatchHandler,
+    request_id,
+)
 from paycore.runtime.clock import Clock
 from paycore.runtime.errors import to_status
 from paycore.runtime.incoming import Draining, Incoming
 from paycore.runtime.peers import Peer, Peers
 from paycore.runtime.security_events import SecurityEvents, actor_of
 
+__all__ = ["PLAIN_TEXT_CLIENT", "Call", "Context", "Cost", "Gate", "Limiter", "Method"]
+
 PLAIN_TEXT_CLIENT = "anonymous"
 """The identity of every caller where the transport is plain text."""
 
 _PLAIN_TEXT_PEER = Peer(PLAIN_TEXT_CLIENT, sys.maxsize)
-_REQUEST_ID_KEY = "x-request-id"
-_REQUEST_ID_MAX = 64
 _COUNTED_ONLY = frozenset({Reason.RATE_LIMITED, Reason.OVERLOADED})
 """Refusals that a flood brings: a log line for each would make it worse."""
+
+SHORTENED_BY = 0.2
+"""Share of the longest time that a watch may last, by up to which it is shortened by chance."""
 
 _ARBITRARILY_FAR_S = 10 * 365 * 86_400.0
 
 log = structlog.get_logger()
-
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-
-@dataclass(slots=True)
-class Call:
-    """What a handler may know of the call that it answers."""
-
-    client: str
-    """Name in the caller's certificate."""
-    deadline_s: float
-    """Monotonic time by which the answer is due, in seconds: the caller's, or an earlier one where
-    that is farther off than the server lets calls wait; infinite for a stream whose caller set
-    none."""
-    context: Context
-
-    @property
-    def request_id(self) -> str:
-        """The caller's `x-request-id`, or one made up."""
-        return _request_id(self.context)
-
-
-Cost = Callable[[Any], int]
-"""What a request takes from its client's rate."""
-
-Handler = Callable[[Any, Call], Awaitable[Message]]
-StreamHandler = Callable[[AsyncIterator[Any], Call], AsyncIterator[Message]]
-"""Takes requests as they come and yields replies; each is sent before the next is asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method as it is served."""
-
-    service: str
-    name: str
-    request_class: type[Message]
-    cost: Cost
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.service}/{self.name}"
-
-
-class Limiter(Protocol):
-    """Decides whether a client may make a call now."""
-
-    async def admit(self, client: str, method: Method, request: Any) -> None:
-        """Raise PaycoreError RATE_LIMITED when `request` exceeds a limit that holds for it.
-
-        Its metadata have `burst` where no waiting helps.
-        """
-        ...
 
 
 class Gate:
@@ -109,11 +68,16 @@ class Gate:
         *,
         insecure: bool,
         longest_call_s: float,
+        longest_watch_s: float = inf,
         events: SecurityEvents | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """`longest_call_s` is how far off the deadline of a call with one request and one reply is
-        at most: whoever gives it more time gets an answer by then. `events` hear of refusals."""
+        at most: whoever gives it more time gets an answer by then. `longest_watch_s` is how long
+        replies to one request go on at most. `events` hear of refusals."""
         self._access = access
+        self._longest_watch_s = longest_watch_s
+        self._chance = chance
         self._longest_call_s = longest_call_s
         self._insecure = insecure
         self._limiter = limiter
@@ -204,9 +168,7 @@ class Gate:
                 if not incoming.cut_off:
                     succeeded.inc()
                     return
-                refusal = PaycoreError(
-                    Reason.SHUTTING_DOWN, "this process is shutting down", retry_after_ms=0
-                )
+                refusal = _shutting_down()
             except PaycoreError as error:
                 refusal = error
             except asyncio.CancelledError:
@@ -222,6 +184,75 @@ class Gate:
                 self._under_way -= 1
                 streams.dec()
             await self._refuse(full_name, client, refusal, context)
+
+        return answer
+
+    def guard_watch(
+        self, method: Method, handler: WatchHandler
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
+        """As `guard` for one request whose replies go on, without end or deadline.
+
+        The stream ends well after the longest time that a watch may last, shortened by chance so
+        that not all who came together come again together; with SHUTTING_DOWN as soon as the server
+        drains; and with UNAUTHENTICATED when the caller's certificate does.
+        """
+        full_name = method.full_name
+        succeeded = metrics.CALLS.labels(full_name, "OK")
+        streams = metrics.STREAMS.labels(full_name)
+
+        async def answer(raw: bytes, context: Context) -> None:
+            client: str | None = None
+            life: asyncio.Timeout | None = None
+            request: Message | None = None
+            self._under_way += 1
+            streams.inc()
+            try:
+                peer = self._identify(context)
+                client = peer.identity
+                self._check_access(client, method.service, method.name)
+                try:
+                    request = method.request_class.FromString(raw)
+                except DecodeError as error:
+                    raise _undecodable(method.request_class) from error
+                if self._limiter is not None:
+                    await self._limiter.admit(client, method, request)
+                call = Call(client, self._deadline_s(context), context)
+                valid_s = (peer.ends_us - self._clock.now_us()) / 1_000_000
+                longest_s = min(
+                    self._longest_watch_s * (1 - SHORTENED_BY * self._chance()), valid_s
+                )
+                async with (
+                    self._draining.life(longest_s) as life,
+                    # A handler is an async generator; as an iterator its type has no aclose.
+                    aclosing(handler(request, call)) as replies,  # type: ignore[type-var]
+                ):
+                    async for reply in replies:
+                        await context.write(reply.SerializeToString())
+                succeeded.inc()
+                return
+            except PaycoreError as error:
+                refusal = error
+            except asyncio.CancelledError:
+                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                raise
+            except grpc.aio.InternalError as error:
+                # A write to a caller that has just gone; the cancellation would have followed.
+                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                raise asyncio.CancelledError from error
+            except Exception:
+                if life is None or not life.expired():
+                    refusal = _unforeseen(full_name, context)
+                elif self._draining.has_begun():
+                    refusal = _shutting_down()
+                elif self._clock.now_us() >= peer.ends_us:
+                    refusal = _expired()
+                else:
+                    succeeded.inc()
+                    return
+            finally:
+                self._under_way -= 1
+                streams.dec()
+            await self._refuse(full_name, client, refusal, context, request)
 
         return answer
 
@@ -265,9 +296,7 @@ class Gate:
     ) -> AsyncIterator[Message]:
         async for raw in incoming:
             if self._clock.now_us() >= peer.ends_us:
-                raise PaycoreError(
-                    Reason.UNAUTHENTICATED, "the certificate has expired since the stream began"
-                )
+                raise _expired()
             try:
                 request = method.request_class.FromString(raw)
             except DecodeError as error:
@@ -312,18 +341,18 @@ class Gate:
     ) -> None:
         """Count, log and end the call. Raises what grpc.aio ends an aborted call with."""
         metrics.CALLS.labels(full_name, refusal.reason.value).inc()
-        request_id = _request_id(context)
+        caller_id = request_id(context)
         if refusal.reason not in _COUNTED_ONLY:
             log.info(
                 "call refused",
                 method=full_name,
                 client=client,
                 reason=refusal.reason.value,
-                request_id=request_id,
+                request_id=caller_id,
             )
         if self._events is not None:
             self._events.refused(
-                refusal, client, full_name, context.peer(), request_id, actor_of(request)
+                refusal, client, full_name, context.peer(), caller_id, actor_of(request)
             )
         # Untyped: the published stubs of grpc.aio lack abort_with_status.
         untyped: Any = context
@@ -334,17 +363,20 @@ def _undecodable(request_class: type[Message]) -> PaycoreError:
     return invalid_field("", f"not a {request_class.DESCRIPTOR.name}")
 
 
+def _shutting_down() -> PaycoreError:
+    return PaycoreError(Reason.SHUTTING_DOWN, "this process is shutting down", retry_after_ms=0)
+
+
+def _expired() -> PaycoreError:
+    return PaycoreError(
+        Reason.UNAUTHENTICATED, "the certificate has expired since the stream began"
+    )
+
+
 def _unforeseen(full_name: str, context: Context) -> PaycoreError:
     """What a caller hears of the exception being handled, which is logged."""
     error_id = secrets.token_hex(8)
     log.exception(
-        "call failed", method=full_name, error_id=error_id, request_id=_request_id(context)
+        "call failed", method=full_name, error_id=error_id, request_id=request_id(context)
     )
     return PaycoreError(Reason.INTERNAL, f"internal error {error_id}", {"error_id": error_id})
-
-
-def _request_id(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == _REQUEST_ID_KEY and isinstance(value, str):
-            return value[:_REQUEST_ID_MAX]
-    return os.urandom(8).hex()

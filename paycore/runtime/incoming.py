@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import grpc
@@ -16,12 +18,27 @@ class Draining:
     def __init__(self) -> None:
         self._begun = False
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._lives: set[asyncio.Timeout] = set()
 
     def begin(self) -> None:
-        """From now on nobody waits for a request."""
+        """From now on nobody waits for a request, and what lives within a `life` ends."""
         self._begun = True
         for read in self._waiting:
             read.cancel()
+        for life in self._lives:
+            if not life.expired():
+                life.reschedule(0)
+
+    @asynccontextmanager
+    async def life(self, most_s: float) -> AsyncIterator[asyncio.Timeout]:
+        """What runs inside ends after `most_s` seconds, or when draining begins, with TimeoutError:
+        the life given has then expired."""
+        async with asyncio.timeout(0 if self._begun else most_s) as life:
+            self._lives.add(life)
+            try:
+                yield life
+            finally:
+                self._lives.discard(life)
 
     def has_begun(self) -> bool:
         """Whether `begin` was called."""

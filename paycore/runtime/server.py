@@ -122,6 +122,7 @@ class Server:
             self._clock,
             insecure=settings.insecure,
             longest_call_s=settings.longest_call_s,
+            longest_watch_s=settings.connection_age_s,
             events=events,
         )
         self._server = grpc.aio.server(options=(*OPTIONS, *_ages(settings.connection_age_s)))
@@ -139,8 +140,8 @@ class Server:
     ) -> None:
         """Serve every method of `descriptor` by the async method of that name on its servicer.
 
-        Raises ValueError where not exactly one of `servicers` has it, or where a method streams in
-        one direction only. `costs` tells, by method, what a request takes from its client's rate; 1
+        Raises ValueError where not exactly one of `servicers` has it, or where a method streams
+        requests only. `costs` tells, by method, what a request takes from its client's rate; 1
         where not named.
         """
         handlers = {
@@ -168,8 +169,10 @@ class Server:
                 return grpc.stream_stream_rpc_method_handler(
                     self._gate.guard_stream(method, handler)
                 )
+            case False, True:
+                return grpc.unary_stream_rpc_method_handler(self._gate.guard_watch(method, handler))
             case _:
-                raise ValueError(f"{method.full_name} streams in one direction only")
+                raise ValueError(f"{method.full_name} streams requests and answers once")
 
     def refuse(self, refusal: PaycoreError) -> None:
         """Answer `refusal` to every call of a service that is not added."""
@@ -211,7 +214,8 @@ class Server:
     async def stop(self, grace_s: float | None = None) -> None:
         """Turn NOT_SERVING, refuse new calls, give those under way `grace_s` seconds, close.
 
-        Streams read no more, answer what they have read and end with SHUTTING_DOWN.
+        Streams read no more, answer what they have read and end with SHUTTING_DOWN; watches end so
+        at once.
         """
         if self._watch is not None:
             self._watch.cancel()

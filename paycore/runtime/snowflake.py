@@ -45,6 +45,11 @@ def created_at_ms(snowflake: int) -> int:
     return (snowflake >> 22) + EPOCH_MS
 
 
+def first_id_at(time_us: int) -> int:
+    """The lowest id that can be made from that time on, within the range of ids: 0 to 2^63 - 1."""
+    return min(max(0, time_us // 1_000 - EPOCH_MS) << 22, 2**63 - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Term:
     """A stretch of time in which one instance number is surely ours."""

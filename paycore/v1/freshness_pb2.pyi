@@ -29,10 +29,12 @@ class Freshness(_message.Message):
     source: _builtins.str
     """"elasticsearch" or "postgresql"."""
     position: _builtins.str
-    """Everything up to this position is in the answer."""
+    """Everything up to this position is in the answer; never below the min_position asked for."""
     @_builtins.property
     def lag(self) -> _duration_pb2.Duration:
-        """Age of that position: how far the source was behind when last measured."""
+        """How far the source was behind the ledger when last measured, at most: the age of that position
+        for the index, that of the last transaction replayed for a replica, zero for the primary.
+        """
 
     def __init__(
         self,

@@ -194,20 +194,26 @@ class GetBalanceRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    AT_TIME_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     min_position: _builtins.str
     @_builtins.property
     def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def at_time(self) -> _timestamp_pb2.Timestamp:
+        """The figures after the last entry at or before this time; now when absent."""
+
     def __init__(
         self,
         *,
         account_id: _builtins.int = ...,
         account_identifier: _account_pb2.ExternalIdentifier | None = ...,
         min_position: _builtins.str = ...,
+        at_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "at_time", b"at_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "at_time", b"at_time", "min_position", b"min_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
     _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
@@ -227,10 +233,12 @@ class GetBalanceResponse(_message.Message):
     FRESHNESS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     available_minor_units: _builtins.int
-    """balance - held + overdraft limit, in minor units."""
+    """balance - held + overdraft limit, in minor units. Absent in an answer for a past time: what the
+    limit was then is not recorded with entries.
+    """
     held_minor_units: _builtins.int
     version: _builtins.int
-    """The entry that the balance stands at."""
+    """The entry that the balance stands at; zero, like the figures, before the first."""
     @_builtins.property
     def balance(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -240,15 +248,454 @@ class GetBalanceResponse(_message.Message):
         *,
         account_id: _builtins.int = ...,
         balance: _money_pb2.Money | None = ...,
-        available_minor_units: _builtins.int = ...,
+        available_minor_units: _builtins.int | None = ...,
         held_minor_units: _builtins.int = ...,
         version: _builtins.int = ...,
         freshness: _freshness_pb2.Freshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "freshness", b"freshness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_available_minor_units", b"_available_minor_units", "available_minor_units", b"available_minor_units", "balance", b"balance", "freshness", b"freshness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "available_minor_units", b"available_minor_units", "balance", b"balance", "freshness", b"freshness", "held_minor_units", b"held_minor_units", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available_minor_units", b"_available_minor_units", "account_id", b"account_id", "available_minor_units", b"available_minor_units", "balance", b"balance", "freshness", b"freshness", "held_minor_units", b"held_minor_units", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__available_minor_units: _TypeAlias = _typing.Literal["available_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__available_minor_units: _TypeAlias = _typing.Literal["_available_minor_units", b"_available_minor_units"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__available_minor_units) -> _WhichOneofReturnType__available_minor_units | None: ...
+
+Global___GetBalanceResponse: _TypeAlias = GetBalanceResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    INCLUDE_HOLDS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    include_holds: _builtins.bool
+    """HOLD and RELEASE too, which move nothing."""
+    page_size: _builtins.int
+    """Default 500, at most 1,000."""
+    page_token: _builtins.str
+    """From the previous page; only with the same account, times and include_holds."""
+    min_position: _builtins.str
+    """As in GetTransferRequest."""
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Required: from this time on, inclusive."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Required: up to this time, exclusive."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        include_holds: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        min_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "end_time", b"end_time", "include_holds", b"include_holds", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+
+@_typing.final
+class GetStatementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OPENING_BALANCE_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    CLOSING_BALANCE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    currency: _builtins.str
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def opening_balance(self) -> _money_pb2.Money:
+        """Before the page's first entry: of the first page that of the statement, of each other the
+        closing of the page before.
+        """
+
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementEntry]: ...
+    @_builtins.property
+    def closing_balance(self) -> _money_pb2.Money:
+        """After the page's last entry: of the last page that of the statement."""
+
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        opening_balance: _money_pb2.Money | None = ...,
+        entries: _abc.Iterable[Global___StatementEntry] | None = ...,
+        closing_balance: _money_pb2.Money | None = ...,
+        next_page_token: _builtins.str = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closing_balance", b"closing_balance", "freshness", b"freshness", "opening_balance", b"opening_balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "closing_balance", b"closing_balance", "currency", b"currency", "entries", b"entries", "freshness", b"freshness", "next_page_token", b"next_page_token", "opening_balance", b"opening_balance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetBalanceResponse: _TypeAlias = GetBalanceResponse  # noqa: Y015
+Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
+
+@_typing.final
+class StatementEntry(_message.Message):
+    """A transfer as an entry of one account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNTERPARTY_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CHANGE_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    BALANCE_AFTER_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    DETAILS_STATE_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.int
+    version: _builtins.int
+    """The account's version with this entry."""
+    kind: _transfer_pb2.TransferKind.ValueType
+    counterparty_account_id: _builtins.int
+    change_minor_units: _builtins.int
+    """What it did to the balance in minor units: positive for a credit, zero where nothing moved."""
+    balance_after_minor_units: _builtins.int
+    reference: _builtins.str
+    description: _builtins.str
+    details_state: _transfer_pb2.DetailsState.ValueType
+    """Why the description is empty though there may have been one."""
+    parent_id: _builtins.int
+    """The transfer that this one captures, releases, refunds or reverses; zero for none."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.int = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: _transfer_pb2.TransferKind.ValueType = ...,
+        counterparty_account_id: _builtins.int = ...,
+        change_minor_units: _builtins.int = ...,
+        balance_after_minor_units: _builtins.int = ...,
+        reference: _builtins.str = ...,
+        description: _builtins.str = ...,
+        details_state: _transfer_pb2.DetailsState.ValueType = ...,
+        parent_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_after_minor_units", b"balance_after_minor_units", "change_minor_units", b"change_minor_units", "counterparty_account_id", b"counterparty_account_id", "create_time", b"create_time", "description", b"description", "details_state", b"details_state", "kind", b"kind", "parent_id", b"parent_id", "reference", b"reference", "transfer_id", b"transfer_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementEntry: _TypeAlias = StatementEntry  # noqa: Y015
+
+@_typing.final
+class SearchTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    COUNTERPARTY_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    COUNTERPARTY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    MIN_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    MAX_MINOR_UNITS_FIELD_NUMBER: _builtins.int
+    INCLUDE_DECLINES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_POSITION_FIELD_NUMBER: _builtins.int
+    INCLUDE_TOTAL_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """At most 200 characters and 10 words, each of which must stand in the description or the
+    reference; of the last one, from three characters on, the beginning does. Case does not matter.
+    """
+    account_id: _builtins.int
+    counterparty_account_id: _builtins.int
+    currency: _builtins.str
+    """ISO 4217, or empty for any."""
+    min_minor_units: _builtins.int
+    """Inclusive bounds on the amount in minor units."""
+    max_minor_units: _builtins.int
+    include_declines: _builtins.bool
+    """Stored declines too, of debited accounts that the caller may read and of its own requests."""
+    page_size: _builtins.int
+    """Default 50, at most 500."""
+    page_token: _builtins.str
+    """From the previous page; only with the same filter."""
+    min_position: _builtins.str
+    include_total: _builtins.bool
+    """Count all that match, too."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """At most 5, all of which the transfer's metadata must have, exactly. Finds only transfers whose
+        metadata the caller may see: those of debited accounts that it may read, and its own.
+        """
+
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def counterparty_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From this time on, inclusive."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to this time, exclusive."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_transfer_pb2.TransferKind.ValueType]:
+        """All kinds when empty."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        counterparty_account_id: _builtins.int = ...,
+        counterparty_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        kinds: _abc.Iterable[_transfer_pb2.TransferKind.ValueType] | None = ...,
+        currency: _builtins.str = ...,
+        min_minor_units: _builtins.int | None = ...,
+        max_minor_units: _builtins.int | None = ...,
+        include_declines: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        min_position: _builtins.str = ...,
+        include_total: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "end_time", b"end_time", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "currency", b"currency", "end_time", b"end_time", "include_declines", b"include_declines", "include_total", b"include_total", "kinds", b"kinds", "max_minor_units", b"max_minor_units", "metadata", b"metadata", "min_minor_units", b"min_minor_units", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_minor_units: _TypeAlias = _typing.Literal["max_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__max_minor_units: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units"]  # noqa: Y015
+    _WhichOneofReturnType__min_minor_units: _TypeAlias = _typing.Literal["min_minor_units"]  # noqa: Y015
+    _WhichOneofArgType__min_minor_units: _TypeAlias = _typing.Literal["_min_minor_units", b"_min_minor_units"]  # noqa: Y015
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    _WhichOneofReturnType_counterparty: _TypeAlias = _typing.Literal["counterparty_account_id", "counterparty_identifier"]  # noqa: Y015
+    _WhichOneofArgType_counterparty: _TypeAlias = _typing.Literal["counterparty", b"counterparty"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_minor_units) -> _WhichOneofReturnType__max_minor_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_minor_units) -> _WhichOneofReturnType__min_minor_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_counterparty) -> _WhichOneofReturnType_counterparty | None: ...
+
+Global___SearchTransfersRequest: _TypeAlias = SearchTransfersRequest  # noqa: Y015
+
+@_typing.final
+class SearchTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[_transfer_pb2.Transfer]: ...
+    @_builtins.property
+    def freshness(self) -> _freshness_pb2.Freshness: ...
+    @_builtins.property
+    def total(self) -> Global___TotalCount:
+        """Of all pages, when this one was read; only where asked for."""
+
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[_transfer_pb2.Transfer] | None = ...,
+        next_page_token: _builtins.str = ...,
+        freshness: _freshness_pb2.Freshness | None = ...,
+        total: Global___TotalCount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "total", b"total", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchTransfersResponse: _TypeAlias = SearchTransfersResponse  # noqa: Y015
+
+@_typing.final
+class TotalCount(_message.Message):
+    """How many there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    at_least: _builtins.bool
+    """There may be more: counting ends at 10,000."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        at_least: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalCount: _TypeAlias = TotalCount  # noqa: Y015
+
+@_typing.final
+class WatchTransfersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    START_POSITION_FIELD_NUMBER: _builtins.int
+    INCLUDE_DECLINES_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    start_position: _builtins.str
+    """The resume_token of an earlier response to the same watch: what followed that response. A
+    position from a reply: from the first of the account's entries that stands after it. Empty:
+    from now on.
+    """
+    include_declines: _builtins.bool
+    """Stored declines of the account's debits too, in the order of the journal."""
+    @_builtins.property
+    def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+        account_identifier: _account_pb2.ExternalIdentifier | None = ...,
+        start_position: _builtins.str = ...,
+        include_declines: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "include_declines", b"include_declines", "start_position", b"start_position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_account: _TypeAlias = _typing.Literal["account_id", "account_identifier"]  # noqa: Y015
+    _WhichOneofArgType_account: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_account) -> _WhichOneofReturnType_account | None: ...
+
+Global___WatchTransfersRequest: _TypeAlias = WatchTransfersRequest  # noqa: Y015
+
+@_typing.final
+class WatchTransfersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Everything up to and with this response is known to whoever goes on from here."""
+    @_builtins.property
+    def transfer(self) -> _transfer_pb2.Transfer:
+        """As it was posted: what becomes of it later is a transfer of its own, which names it as
+        parent_id.
+        """
+
+    @_builtins.property
+    def heartbeat(self) -> Global___Heartbeat:
+        """The first response, at once, and another every few seconds."""
+
+    def __init__(
+        self,
+        *,
+        transfer: _transfer_pb2.Transfer | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "resume_token", b"resume_token", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["transfer", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchTransfersResponse: _TypeAlias = WatchTransfersResponse  # noqa: Y015
+
+@_typing.final
+class Heartbeat(_message.Message):
+    """The stream is alive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """Everything up to this position has been sent, or stood before the start of the watch."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015

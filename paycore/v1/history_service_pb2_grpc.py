@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class HistoryServiceStub:
-    """Answers what happened. Served by the query service from the index.
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
     """
 
     def __init__(self, channel):
@@ -50,10 +51,26 @@ class HistoryServiceStub:
                 request_serializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceResponse.FromString,
                 _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/paycore.v1.HistoryService/GetStatement',
+                request_serializer=paycore_dot_v1_dot_history__service__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_history__service__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
+        self.SearchTransfers = channel.unary_unary(
+                '/paycore.v1.HistoryService/SearchTransfers',
+                request_serializer=paycore_dot_v1_dot_history__service__pb2.SearchTransfersRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_history__service__pb2.SearchTransfersResponse.FromString,
+                _registered_method=True)
+        self.WatchTransfers = channel.unary_stream(
+                '/paycore.v1.HistoryService/WatchTransfers',
+                request_serializer=paycore_dot_v1_dot_history__service__pb2.WatchTransfersRequest.SerializeToString,
+                response_deserializer=paycore_dot_v1_dot_history__service__pb2.WatchTransfersResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer:
-    """Answers what happened. Served by the query service from the index.
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
     """
 
     def GetTransfer(self, request, context):
@@ -70,7 +87,32 @@ class HistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBalance(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Now, or at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+        page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchTransfers(self, request, context):
+        """Newest first, over all that the caller may see; stable under concurrent inserts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchTransfers(self, request, context):
+        """An account's transfers as they are posted, in the order of its entries: none missing, none
+        twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+        again after: go on from the last resume_token.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -93,6 +135,21 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     request_deserializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceRequest.FromString,
                     response_serializer=paycore_dot_v1_dot_history__service__pb2.GetBalanceResponse.SerializeToString,
             ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=paycore_dot_v1_dot_history__service__pb2.GetStatementRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_history__service__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'SearchTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchTransfers,
+                    request_deserializer=paycore_dot_v1_dot_history__service__pb2.SearchTransfersRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_history__service__pb2.SearchTransfersResponse.SerializeToString,
+            ),
+            'WatchTransfers': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTransfers,
+                    request_deserializer=paycore_dot_v1_dot_history__service__pb2.WatchTransfersRequest.FromString,
+                    response_serializer=paycore_dot_v1_dot_history__service__pb2.WatchTransfersResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'paycore.v1.HistoryService', rpc_method_handlers)
@@ -102,7 +159,8 @@ def add_HistoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HistoryService:
-    """Answers what happened. Served by the query service from the index.
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
     """
 
     @staticmethod
@@ -176,6 +234,87 @@ class HistoryService:
             '/paycore.v1.HistoryService/GetBalance',
             paycore_dot_v1_dot_history__service__pb2.GetBalanceRequest.SerializeToString,
             paycore_dot_v1_dot_history__service__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.HistoryService/GetStatement',
+            paycore_dot_v1_dot_history__service__pb2.GetStatementRequest.SerializeToString,
+            paycore_dot_v1_dot_history__service__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.v1.HistoryService/SearchTransfers',
+            paycore_dot_v1_dot_history__service__pb2.SearchTransfersRequest.SerializeToString,
+            paycore_dot_v1_dot_history__service__pb2.SearchTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paycore.v1.HistoryService/WatchTransfers',
+            paycore_dot_v1_dot_history__service__pb2.WatchTransfersRequest.SerializeToString,
+            paycore_dot_v1_dot_history__service__pb2.WatchTransfersResponse.FromString,
             options,
             channel_credentials,
             insecure,

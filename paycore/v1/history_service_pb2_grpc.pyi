@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HistoryServiceStub:
-    """Answers what happened. Served by the query service from the index."""
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +39,47 @@ class HistoryServiceStub:
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.ListTransfersRequest, _history_service_pb2.ListTransfersResponse]
     """Newest first; stable under concurrent inserts."""
     GetBalance: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.GetBalanceRequest, _history_service_pb2.GetBalanceResponse]
+    """Now, or at a time."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.GetStatementRequest, _history_service_pb2.GetStatementResponse]
+    """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+    page.
+    """
+    SearchTransfers: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.SearchTransfersRequest, _history_service_pb2.SearchTransfersResponse]
+    """Newest first, over all that the caller may see; stable under concurrent inserts."""
+    WatchTransfers: _grpc.UnaryStreamMultiCallable[_history_service_pb2.WatchTransfersRequest, _history_service_pb2.WatchTransfersResponse]
+    """An account's transfers as they are posted, in the order of its entries: none missing, none
+    twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+    again after: go on from the last resume_token.
+    """
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
-    """Answers what happened. Served by the query service from the index."""
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTransfer: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetTransferRequest, _history_service_pb2.GetTransferResponse]  # type: ignore[assignment]
     ListTransfers: _aio.UnaryUnaryMultiCallable[_history_service_pb2.ListTransfersRequest, _history_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
     """Newest first; stable under concurrent inserts."""
     GetBalance: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetBalanceRequest, _history_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
+    """Now, or at a time."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetStatementRequest, _history_service_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+    page.
+    """
+    SearchTransfers: _aio.UnaryUnaryMultiCallable[_history_service_pb2.SearchTransfersRequest, _history_service_pb2.SearchTransfersResponse]  # type: ignore[assignment]
+    """Newest first, over all that the caller may see; stable under concurrent inserts."""
+    WatchTransfers: _aio.UnaryStreamMultiCallable[_history_service_pb2.WatchTransfersRequest, _history_service_pb2.WatchTransfersResponse]  # type: ignore[assignment]
+    """An account's transfers as they are posted, in the order of its entries: none missing, none
+    twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+    again after: go on from the last resume_token.
+    """
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers what happened. Served by the query service from the index."""
+    """Answers what happened. Served by the query service: from the index, or from the ledger while the
+    index is away or behind; and from the ledger's journal to those who watch.
+    """
 
     @_abc_1.abstractmethod
     def GetTransfer(
@@ -71,6 +101,36 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _history_service_pb2.GetBalanceRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_history_service_pb2.GetBalanceResponse, _abc.Awaitable[_history_service_pb2.GetBalanceResponse]]: ...
+    ) -> _typing.Union[_history_service_pb2.GetBalanceResponse, _abc.Awaitable[_history_service_pb2.GetBalanceResponse]]:
+        """Now, or at a time."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _history_service_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_service_pb2.GetStatementResponse, _abc.Awaitable[_history_service_pb2.GetStatementResponse]]:
+        """An account's entries, oldest first, between two balances: opening + entries = closing, on every
+        page.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchTransfers(
+        self,
+        request: _history_service_pb2.SearchTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_service_pb2.SearchTransfersResponse, _abc.Awaitable[_history_service_pb2.SearchTransfersResponse]]:
+        """Newest first, over all that the caller may see; stable under concurrent inserts."""
+
+    @_abc_1.abstractmethod
+    def WatchTransfers(
+        self,
+        request: _history_service_pb2.WatchTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_history_service_pb2.WatchTransfersResponse], _abc.AsyncIterator[_history_service_pb2.WatchTransfersResponse]]:
+        """An account's transfers as they are posted, in the order of its entries: none missing, none
+        twice. Needs no deadline; the server ends the stream now and then, with OK or an error to try
+        again after: go on from the last resume_token.
+        """
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

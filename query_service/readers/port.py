@@ -7,7 +7,7 @@ too much is under way, INVALID_FIELD when `min_position` is of a history that wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from paycore.domain.accounts import AccountId
@@ -17,6 +17,8 @@ from paycore.domain.transfers import TransferId, TransferKind
 from query_service.readers.records import (
     AccountRecord,
     CounterpartyTotal,
+    PastBalance,
+    StatementPage,
     TransferRecord,
     VolumeTotal,
 )
@@ -40,6 +42,14 @@ class ReadTerms:
 
     deadline_s: float
     min_position: Position | None = None
+    patience_s: float | None = None
+    """How long `min_position` is awaited at most; None: until shortly before the deadline."""
+
+    def at_or_after(self, position: Position | None) -> ReadTerms:
+        """The same terms, but that the answer includes at least `position` too."""
+        if position is None:
+            return self
+        return replace(self, min_position=max(position, self.min_position or position))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,25 @@ class TransferFilter:
     reference: str | None = None
     include_declines: bool = False
     """Adds the stored declines of the account's debits."""
+
+
+class StatementPlace(NamedTuple):
+    """The entry after which a page of a statement begins, and the balance that it left."""
+
+    version: int
+    created_at_us: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFilter:
+    """Which entries of an account: times are [start, end) in microseconds."""
+
+    account: AccountId
+    start_us: int
+    end_us: int
+    include_holds: bool = False
+    """HOLD and RELEASE too, which move nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +165,18 @@ class HistoryReader(AccountReader, Protocol):
         self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms
     ) -> Answer[list[TransferRecord]]:
         """At most `limit` transfers below `after`, by (created_at_us, id) descending."""
+        ...
+
+    async def balance_at(
+        self, account: AccountId, at_us: int, terms: ReadTerms
+    ) -> Answer[PastBalance]:
+        """The figures after the last entry at or before `at_us`."""
+        ...
+
+    async def statement(
+        self, wanted: StatementFilter, after: StatementPlace | None, limit: int, terms: ReadTerms
+    ) -> Answer[StatementPage]:
+        """At most `limit` entries behind `after`, or from the start, by version ascending."""
         ...
 
 

@@ -83,6 +83,46 @@ class AccountRecord:
     version: int
 
 
+class PastBalance(NamedTuple):
+    """An account's figures after its last entry at or before a time; zeros before its first."""
+
+    version: int
+    balance: Minor
+    held: Minor
+
+
+class EntryRecord(NamedTuple):
+    """One transfer as an entry of one account."""
+
+    transfer: TransferId
+    version: int
+    created_at_us: int
+    kind: TransferKind
+    counterparty: AccountId
+    change: int
+    """What it did to the balance: positive for a credit, zero where nothing moved."""
+    balance_after: Minor
+    reference: str
+    description: str
+    unreadable: Unreadable | None
+    """Why the description is empty though there may have been one."""
+    parent_id: int
+    """Zero for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPage:
+    """Entries, oldest first, and the balance before the first of them."""
+
+    opening: Minor
+    entries: list[EntryRecord]
+
+    @property
+    def closing(self) -> Minor:
+        """The balance after the last entry."""
+        return self.entries[-1].balance_after if self.entries else self.opening
+
+
 class VolumeTotal(NamedTuple):
     """Transfers of one kind and currency that began within one interval."""
 

@@ -96,6 +96,18 @@ class Fields:
             return None
         return value.seconds * 1_000_000 + -(-value.nanos // 1_000)
 
+    def last_us(self, field: str, value: Timestamp, *, given: bool) -> int | None:
+        """A time in microseconds, rounded down: the last microsecond that is not after it."""
+        first_us = self.time_us(field, value, given=given)
+        return first_us - 1 if first_us is not None and value.nanos % 1_000 else first_us
+
+    def required_time_us(self, field: str, request: Any) -> int:
+        """A time as `time_us` reads it, which must be given."""
+        if not request.HasField(field):
+            self.refuse(field, "is required")
+            return 0
+        return self.time_us(field, getattr(request, field), given=True) or 0
+
     def ordered_times(self, start_us: int | None, end_us: int | None) -> None:
         """The end comes after the start, where both are given."""
         if start_us is not None and end_us is not None and end_us <= start_us:

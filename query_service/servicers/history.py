@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError
 from paycore.domain.money import MAX_MINOR
 from paycore.domain.transfers import TransferId
@@ -11,7 +12,7 @@ from paycore.runtime.server import Call
 from paycore.v1 import history_service_pb2 as pb
 from paycore.v1.money_pb2 import Money
 from query_service.access import Access
-from query_service.page_token import PageTokens
+from query_service.page_token import PageTokens, Walk
 from query_service.readers.port import HistoryReader, PageKey, ReadTerms, TransferFilter
 from query_service.servicers import messages
 from query_service.servicers.fields import Fields
@@ -62,16 +63,23 @@ class HistoryServicer:
             "page_size", request.page_size, default=DEFAULT_PAGE, maximum=MAX_PAGE
         )
         terms = ReadTerms(call.deadline_s, fields.position("min_position", request.min_position))
-        after = self._place(request.page_token, call.client, wanted, fields)
+        walk = self._walk(request.page_token, call.client, wanted, fields)
         fields.check()
-        await self._access.readable_account(call.client, wanted.account, terms)
+        self._access.check_known(call.client, wanted.account)
         # One more than asked tells whether there is a next page.
-        answer = await self._reader.transfers(wanted, after, size + 1, terms)
+        after, shown = walk or (None, None)
+        answer = await self._reader.transfers(wanted, after, size + 1, terms.at_or_after(shown))
+        await self._access.readable_account(call.client, wanted.account, terms, answer.value)
         page = answer.value[:size]
         token = ""
         if len(answer.value) > size:
             last = page[-1]
-            token = self._tokens.seal(PageKey(last.created_at_us, last.id), call.client, wanted)
+            token = self._tokens.seal(
+                PageKey(last.created_at_us, last.id),
+                call.client,
+                wanted,
+                shown or answer.freshness.position,
+            )
         return pb.ListTransfersResponse(
             transfers=map(messages.transfer, self._access.shown(call.client, page)),
             next_page_token=token,
@@ -81,12 +89,15 @@ class HistoryServicer:
     async def GetBalance(  # noqa: N802 - named as in the contract
         self, request: pb.GetBalanceRequest, call: Call
     ) -> pb.GetBalanceResponse:
-        """An account's balance as of the index's position."""
+        """An account's balance as of the answer's position, or at a time."""
         await name_accounts(self._identifiers, self._access, call.client, request, ACCOUNT)
         fields = Fields()
         account = fields.account(request, ACCOUNT)
         terms = ReadTerms(call.deadline_s, fields.position("min_position", request.min_position))
+        at_us = fields.last_us("at_time", request.at_time, given=request.HasField("at_time"))
         fields.check()
+        if at_us is not None:
+            return await self._balance_at(account, at_us, call.client, terms)
         answer = await self._reader.account(account, terms)
         found = self._access.checked_account(call.client, account, answer.value)
         # An overdraft limit on a balance near the top of int64 would not fit the field.
@@ -100,14 +111,26 @@ class HistoryServicer:
             freshness=messages.freshness(answer.freshness),
         )
 
-    def _place(
-        self, token: str, client: str, wanted: TransferFilter, fields: Fields
-    ) -> PageKey | None:
+    async def _balance_at(
+        self, account: AccountId, at_us: int, client: str, terms: ReadTerms
+    ) -> pb.GetBalanceResponse:
+        facts = await self._access.readable_account(client, account, terms)
+        answer = await self._reader.balance_at(account, at_us, terms)
+        found = answer.value
+        return pb.GetBalanceResponse(
+            account_id=account,
+            balance=Money(minor_units=found.balance, currency=facts.currency),
+            held_minor_units=found.held,
+            version=found.version,
+            freshness=messages.freshness(answer.freshness),
+        )
+
+    def _walk(self, token: str, client: str, wanted: TransferFilter, fields: Fields) -> Walk | None:
         # Against a filter that is itself wrong, every token would look wrong.
         if not token or not fields.are_valid:
             return None
         try:
-            return self._tokens.open(token, client, wanted)
+            return self._tokens.walk(token, client, wanted)
         except PaycoreError as error:
             fields.merge(error)
             return None

@@ -7,9 +7,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState
-from paycore.v1 import actor_pb2, freshness_pb2, money_pb2, transfer_pb2
+from paycore.v1 import (
+    actor_pb2,
+    freshness_pb2,
+    history_service_pb2,
+    money_pb2,
+    transfer_pb2,
+)
 from query_service.readers.port import Freshness
-from query_service.readers.records import TransferRecord
+from query_service.readers.records import EntryRecord, TransferRecord
 
 KINDS = {
     kind: transfer_pb2.TransferKind.Value(f"TRANSFER_KIND_{kind.value}") for kind in TransferKind
@@ -75,6 +81,25 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
         message.decline.CopyFrom(
             transfer_pb2.Decline(reason=record.decline_reason, metadata=record.decline_figures)
         )
+    return message
+
+
+def entry(record: EntryRecord) -> history_service_pb2.StatementEntry:
+    """One line of a statement."""
+    message = history_service_pb2.StatementEntry(
+        transfer_id=record.transfer,
+        version=record.version,
+        create_time=timestamp(record.created_at_us),
+        kind=KINDS[record.kind],
+        counterparty_account_id=record.counterparty,
+        change_minor_units=record.change,
+        balance_after_minor_units=record.balance_after,
+        reference=record.reference,
+        description=record.description,
+        parent_id=record.parent_id,
+    )
+    if record.unreadable is not None:
+        message.details_state = _DETAILS_STATES[record.unreadable]
     return message
 
 

@@ -23,6 +23,8 @@ STEP_UP_PAYERS = 128
 DEVICE_CALLERS = 64
 PIN_CALLERS = 32
 LAYERED_CALLERS = 64
+WATCHERS = 1_000
+WATCH_RATE_PER_S = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Sizes:
     history: int
     """Transfers in the ledger and the index when pages are read; once, not per repetition."""
     pages_s: float
+    watch_s: float
     stream: int
     groups: int
     light: int
@@ -69,6 +72,7 @@ FULL = Sizes(
     catching_up=60_000,
     history=500_000,
     pages_s=5.0,
+    watch_s=5.0,
     stream=60_000,
     groups=100,
     light=500,
@@ -93,6 +97,7 @@ QUICK = Sizes(
     catching_up=30_000,
     history=100_000,
     pages_s=2.0,
+    watch_s=2.0,
     stream=30_000,
     groups=20,
     light=250,

@@ -26,9 +26,11 @@ from tests.bench.measurements.projection import (
     wait_until_caught_up,
 )
 from tests.bench.measurements.raw import RawPosting
+from tests.bench.measurements.statements import DeepPages, Statements
 from tests.bench.measurements.step_up import Argon2idAlone, by_device, by_pin, open_payers
 from tests.bench.measurements.stream import StreamedSubmission
 from tests.bench.measurements.unary import EchoCalls, UnarySubmission
+from tests.bench.measurements.watching import Watches
 from tests.bench.sizes import CALLERS, ECHO_PROCESSES, HOT_ACCOUNTS
 from tests.support.command_process import command_process
 
@@ -45,6 +47,7 @@ class Section(StrEnum):
     UNARY = "unary"
     PROJECTION = "projection"
     PAGES = "pages"
+    WATCH = "watch"
     STREAM = "stream"
     GROUP = "group"
     FAIRNESS = "fairness"
@@ -56,7 +59,7 @@ class Section(StrEnum):
 ON_ONE_PROCESS = frozenset({Section.FAIRNESS, Section.MEMORY})
 OF_SECURITY = frozenset({Section.STEP_UP, Section.LAYERS})
 WRITING = frozenset({Section.RAW, Section.BULK, Section.UNARY, Section.STREAM, Section.GROUP})
-NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES})
+NEED_READ_SIDE = frozenset({Section.PROJECTION, Section.PAGES, Section.WATCH})
 
 
 class Suite:
@@ -81,6 +84,8 @@ class Suite:
         rows: list[Row] = []
         if Section.PAGES in self._chosen:
             rows += await self._pages()
+        if Section.WATCH in self._chosen:
+            rows += await self._repeat([(Section.WATCH, Watches(self._bed))])
         if (WRITING | ON_ONE_PROCESS | OF_SECURITY) & self._chosen:
             rows += await self._writing_alone()
         if {Section.BULK, Section.UNARY} & self._chosen:
@@ -101,9 +106,13 @@ class Suite:
         self._tell("waiting until the index has them")
         await wait_until_caught_up(bed)
         chance = random.Random(bed.orders.key())
-        rows = [
+        rows: list[tuple[Section, Measurement]] = [
             (Section.PAGES, HistoryPages(bed, callers, first=first, chance=chance))
             for callers, first in ((1, True), (4, True), (1, False))
+        ]
+        rows += [
+            (Section.PAGES, DeepPages(bed, chance)),
+            (Section.PAGES, Statements(bed, chance)),
         ]
         return await self._repeat(rows)
 

@@ -17,6 +17,7 @@ from tests.support.full_tables import LARGE
 PlanMode = Literal["force_custom_plan", "force_generic_plan"]
 """Planned for the values at hand, or once for any values: a prepared statement sees both."""
 
+_NONE_GIVEN: Mapping[int, int | None] = {}
 _BY_INDEX = frozenset({"Index Scan", "Index Only Scan", "Bitmap Index Scan"})
 _WHOLE = frozenset({"Seq Scan", "Tid Scan", "Sample Scan"})
 
@@ -91,11 +92,14 @@ class Planner:
         self._connection = connection
         self._ids = ids
 
-    def accesses(self, statement: str, mode: PlanMode) -> list[Access]:
-        """How the rows of each table are got at. Raises psycopg.errors.SyntaxError where there is
-        nothing to plan, as for COMMIT.
+    def accesses(
+        self, statement: str, mode: PlanMode, given: Mapping[int, int | None] = _NONE_GIVEN
+    ) -> list[Access]:
+        """How the rows of each table are got at; `given` are values of parameters, by place from 0,
+        for which no other would do. Raises psycopg.errors.SyntaxError where there is nothing to
+        plan, as for COMMIT.
         """
-        with self._prepared(statement) as values:
+        with self._prepared(statement, given) as values:
             self._connection.execute(f"SET plan_cache_mode = {mode}")
             call = sql.SQL("planned ({})").format(values) if values else sql.SQL("planned")
             row = self._connection.execute(
@@ -105,12 +109,17 @@ class Planner:
         return list(self._walk(row[0][0]["Plan"], place=None, limited=False))
 
     @contextmanager
-    def _prepared(self, statement: str) -> Iterator[sql.Composable | None]:
+    def _prepared(
+        self, statement: str, given: Mapping[int, int | None]
+    ) -> Iterator[sql.Composable | None]:
         """Prepare `statement` under the name `planned`; gives values for its parameters."""
         self._connection.execute(f"PREPARE planned AS {statement}".encode())
         try:
             parameters = self._connection.execute(_PARAMETERS).fetchall()
-            values = [sql.Literal(self._value(*parameter)) for parameter in parameters]
+            values = [
+                sql.Literal(given[place] if place in given else self._value(*parameter))
+                for place, parameter in enumerate(parameters)
+            ]
             yield sql.SQL(", ").join(values) if values else None
         finally:
             self._connection.execute("DEALLOCATE planned")

@@ -11,10 +11,11 @@ from paycore.domain.position import Position
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import StepUpBasis, TransferId, TransferKind, TransferState
 from query_service.positions import IndexPosition
-from query_service.readers.records import AccountRecord, Side, TransferRecord
+from query_service.readers.records import AccountRecord, EntryRecord, Side, TransferRecord
 from query_service.readers.statistics import LatencySummary, SinkLatency
 
 _NOTHING: Mapping[str, str] = {}
+_MOVES_NOTHING = (TransferKind.HOLD, TransferKind.RELEASE)
 
 
 def transfer(source: Mapping[str, Any]) -> TransferRecord:
@@ -61,6 +62,29 @@ def transfer(source: Mapping[str, Any]) -> TransferRecord:
         unreadable=None if details_state is None else Unreadable(details_state),
         decline_reason=get("decline_reason") or "",
         decline_figures=get("decline_figures") or _NOTHING,
+    )
+
+
+def entry(source: Mapping[str, Any], account: int) -> EntryRecord:
+    """The record of a transfer's document as an entry of `account`."""
+    get = source.get
+    kind = TransferKind(source["kind"])
+    details_state = get("details_state")
+    pays = source["debit_account"] == account
+    side, other = ("debit", "credit") if pays else ("credit", "debit")
+    amount = 0 if kind in _MOVES_NOTHING else source["amount"]
+    return EntryRecord(
+        transfer=TransferId(source["id"]),
+        version=source[f"{side}_version"],
+        created_at_us=source["created_at_us"],
+        kind=kind,
+        counterparty=AccountId(source[f"{other}_account"]),
+        change=-amount if pays else amount,
+        balance_after=Minor(source[f"{side}_balance_after"]),
+        reference=get("reference") or "",
+        description=get("description") or "",
+        unreadable=None if details_state is None else Unreadable(details_state),
+        parent_id=get("parent_id") or 0,
     )
 
 

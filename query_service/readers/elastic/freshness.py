@@ -14,6 +14,6 @@ async def reached(positions: PositionTracker, terms: ReadTerms) -> Freshness:
     Raises PaycoreError as `PositionTracker.reach` does.
     """
     if terms.min_position is not None:
-        await positions.reach(terms.min_position, terms.deadline_s)
+        await positions.reach(terms.min_position, terms.deadline_s, terms.patience_s)
     seen = positions.seen
     return Freshness(SOURCE, None if seen is None else seen.position, positions.lag_us())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.transfers import TransferId
-from query_service.positions import IndexPosition, PositionTracker
+from query_service.positions import IndexPosition
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.connection import Connection
-from query_service.readers.elastic.freshness import reached
-from query_service.readers.port import Answer, Freshness, PageKey, ReadTerms, TransferFilter
+from query_service.readers.elastic.entries import EntriesReader
+from query_service.readers.port import Answer, PageKey, ReadTerms, TransferFilter
 from query_service.readers.records import AccountRecord, TransferRecord
 
 SINK = "elasticsearch"
@@ -28,18 +28,12 @@ class ElasticPositions:
         return None if source is None else documents.position(source)
 
 
-class ElasticReader:
+class ElasticReader(EntriesReader):
     """Answers from the index; implements HistoryReader.
 
     Single documents are read as of the last refresh, like searches, so that a balance, a transfer
     and a list agree with each other and with the position that they state.
     """
-
-    def __init__(self, connection: Connection, positions: PositionTracker, prefix: str) -> None:
-        self._connection = connection
-        self._positions = positions
-        self._transfers = f"{prefix}-transfers"
-        self._accounts = f"{prefix}-accounts"
 
     async def account(self, account: AccountId, terms: ReadTerms) -> Answer[AccountRecord | None]:
         """The account as of the last refresh."""
@@ -54,10 +48,12 @@ class ElasticReader:
     ) -> Answer[TransferRecord | None]:
         """The transfer or stored decline as of the last refresh."""
         freshness = await self._freshness(terms)
-        source = await self._connection.document(
-            self._transfers, str(transfer), terms.deadline_s, realtime=False
+        # A search, not a document's read: the alias may stand for several indices.
+        reply = await self._connection.search(
+            self._transfers, requests.one_transfer(transfer), terms.deadline_s
         )
-        return Answer(None if source is None else documents.transfer(source), freshness)
+        hits = reply["hits"]["hits"]
+        return Answer(documents.transfer(hits[0]["_source"]) if hits else None, freshness)
 
     async def transfers(
         self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms
@@ -69,6 +65,3 @@ class ElasticReader:
         )
         found = [documents.transfer(hit["_source"]) for hit in reply["hits"]["hits"]]
         return Answer(found, freshness)
-
-    async def _freshness(self, terms: ReadTerms) -> Freshness:
-        return await reached(self._positions, terms)

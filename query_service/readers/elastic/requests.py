@@ -18,8 +18,17 @@ DECLINED: Body = {"term": {"state": TransferState.FAILED.value}}
 POSTED: Body = {"bool": {"must_not": [DECLINED]}}
 """Declines are few: leaving them out costs next to nothing, looking for all others much."""
 
-_MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
-MOVED: Body = {"bool": {"must_not": [DECLINED, _MOVES_NOTHING]}}
+MOVES_NOTHING: Body = {"terms": {"kind": [TransferKind.HOLD.value, TransferKind.RELEASE.value]}}
+MOVED: Body = {"bool": {"must_not": [DECLINED, MOVES_NOTHING]}}
+
+
+def one_transfer(transfer: int) -> Body:
+    """The transfer or stored decline of that id."""
+    return {
+        "size": 1,
+        "query": {"ids": {"values": [str(transfer)]}},
+        "track_total_hits": False,
+    }
 
 
 def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
@@ -59,7 +68,7 @@ def _listed(wanted: TransferFilter) -> list[Body]:
     if wanted.reference is not None:
         filters.append({"term": {"reference": wanted.reference}})
     filters += of_kinds(wanted.kinds)
-    filters += _between("amount", gte=wanted.min_amount, lte=wanted.max_amount)
+    filters += between("amount", gte=wanted.min_amount, lte=wanted.max_amount)
     filters += created(wanted.start_us, wanted.end_us)
     return filters
 
@@ -92,22 +101,29 @@ def of_kinds(kinds: Iterable[str]) -> list[Body]:
 
 def created(start_us: int | None, end_us: int | None) -> list[Body]:
     """Transfers from `start_us` on and before `end_us`, in microseconds."""
-    return _between("created_at_us", gte=start_us, lt=end_us)
+    return between("created_at_us", gte=start_us, lt=end_us)
+
+
+def side_visible(viewer: Viewer, side: str) -> list[Body]:
+    """Each ground on which `viewer`, who does not read all, reads the account of `side`."""
+    grounds: list[Body] = []
+    if viewer.reach.own:
+        grounds.append({"term": {f"{side}_opened_by": viewer.client}})
+    if viewer.reach.institutions:
+        grounds.append({"terms": {f"{side}_institution": sorted(viewer.reach.institutions)}})
+    return grounds
 
 
 def _of_sides(viewer: Viewer, *sides: str) -> list[Body]:
-    reach = viewer.reach
-    if reach.all:
+    if viewer.reach.all:
         return []
     grounds: list[Body] = [{"term": {"client": viewer.client}}]
     for side in sides:
-        if reach.own:
-            grounds.append({"term": {f"{side}_opened_by": viewer.client}})
-        if reach.institutions:
-            grounds.append({"terms": {f"{side}_institution": sorted(reach.institutions)}})
+        grounds += side_visible(viewer, side)
     return [{"bool": {"should": grounds}}]
 
 
-def _between(field: str, **bounds: int | None) -> list[Body]:
+def between(field: str, **bounds: int | None) -> list[Body]:
+    """Transfers whose `field` is within those of `bounds` that are given."""
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     return [{"range": {field: given}}] if given else []

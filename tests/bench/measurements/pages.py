@@ -82,9 +82,7 @@ class HistoryPages:
     async def _load(self, lanes: Lanes, seconds: float) -> Taken:
         requests = self._chance.choices(self._requests, k=int(MOST_CALLS_PER_S * seconds))
         end_s = time.perf_counter() + seconds
-        return await shared_loops(
-            lanes.call(LIST_TRANSFERS), _until(requests, end_s), self._callers
-        )
+        return await shared_loops(lanes.call(LIST_TRANSFERS), until(requests, end_s), self._callers)
 
     def _lanes(self) -> Lanes:
         return Lanes(
@@ -92,7 +90,7 @@ class HistoryPages:
         )
 
 
-def _until(requests: Sequence[bytes], end_s: float) -> Iterator[bytes]:
+def until(requests: Sequence[bytes], end_s: float) -> Iterator[bytes]:
     """The requests, as long as the time is not up."""
     for request in requests:
         if time.perf_counter() >= end_s:

@@ -48,6 +48,22 @@ class Caller:
         reply: history.GetBalanceResponse = await self.history.GetBalance(request, timeout=timeout)
         return reply
 
+    async def statement(
+        self,
+        account: int,
+        start_us: int,
+        end_us: int,
+        timeout: float = TIMEOUT_S,
+        **fields: Any,
+    ) -> history.GetStatementResponse:
+        request = history.GetStatementRequest(
+            account_id=account, start_time=at(start_us), end_time=at(end_us), **fields
+        )
+        reply: history.GetStatementResponse = await self.history.GetStatement(
+            request, timeout=timeout
+        )
+        return reply
+
     async def page(
         self, account: int, timeout: float = TIMEOUT_S, **fields: Any
     ) -> history.ListTransfersResponse:

@@ -17,6 +17,7 @@ from tests.integration.query_service.calls import Caller, at, named, refused
 Connect = Callable[[str], grpc.aio.Channel]
 TRANSFER: Any = history.GetTransferRequest
 BALANCE: Any = history.GetBalanceRequest
+STATEMENT: Any = history.GetStatementRequest
 LIST: Any = history.ListTransfersRequest
 VOLUME: Any = analytics.TransferVolumeRequest
 TOP: Any = analytics.TopCounterpartiesRequest
@@ -41,6 +42,15 @@ BAD: list[tuple[Any, set[str]]] = [
     (TRANSFER(transfer_id=1, min_position="é\x00"), {"min_position"}),
     (BALANCE(), {"account_id"}),
     (BALANCE(account_id=-(2**63)), {"account_id"}),
+    (BALANCE(account_id=1, at_time=CROOKED), {"at_time"}),
+    (STATEMENT(), {"account_id", "start_time", "end_time"}),
+    (STATEMENT(account_id=1, start_time=at(5)), {"end_time"}),
+    (STATEMENT(account_id=1, start_time=at(5), end_time=at(5)), {"end_time"}),
+    (STATEMENT(account_id=1, start_time=NEVER, end_time=at(5)), {"start_time"}),
+    (STATEMENT(account_id=1, start_time=at(1), end_time=at(5), page_size=1_001), {"page_size"}),
+    (STATEMENT(account_id=1, start_time=at(1), end_time=at(5), page_size=-1), {"page_size"}),
+    (STATEMENT(account_id=1, start_time=at(1), end_time=at(5), page_token="x"), {"page_token"}),
+    (STATEMENT(account_id=1, start_time=at(1), end_time=at(5), min_position="?"), {"min_position"}),
     (LIST(), {"account_id"}),
     (LIST(account_id=1, page_size=-1), {"page_size"}),
     (LIST(account_id=1, page_size=501), {"page_size"}),
@@ -110,6 +120,7 @@ def send(caller: Caller, request: Any) -> Any:
     methods = {
         TRANSFER: caller.history.GetTransfer,
         BALANCE: caller.history.GetBalance,
+        STATEMENT: caller.history.GetStatement,
         LIST: caller.history.ListTransfers,
         VOLUME: caller.analytics.TransferVolume,
         TOP: caller.analytics.TopCounterparties,

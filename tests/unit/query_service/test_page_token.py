@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.position import Position
 from paycore.domain.transfers import TransferKind
 from query_service.page_token import PageTokens
-from query_service.readers.port import PageKey, TransferFilter
+from query_service.readers.port import (
+    PageKey,
+    StatementFilter,
+    StatementPlace,
+    TransferFilter,
+)
 
 KEY = bytes(range(32))
 TOKENS = PageTokens(KEY)
 PLACE = PageKey(1_760_000_000_000_000, 7_000)
 WANTED = TransferFilter(account=AccountId(5), reference="rent")
+STATEMENT = StatementFilter(AccountId(5), 1, 9)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -28,12 +35,49 @@ def test_a_token_opens_to_the_place_it_was_made_for(created_at_us: int, transfer
     assert TOKENS.open(TOKENS.seal(place, "app", WANTED), "app", WANTED) == place
 
 
-@given(st.integers(0, 43), st.characters())
+@given(st.integers(0, 83), st.characters())
 def test_no_other_text_opens(place: int, character: str) -> None:
     token = TOKENS.seal(PLACE, "app", WANTED)
     altered = token[:place] + character + token[place + 1 :]
     if altered != token:
         assert_refused(altered, "app", WANTED)
+
+
+@given(INT64, INT64, INT64, st.integers(1, 2**32 - 1), st.integers(0, 2**63))
+def test_a_token_carries_what_page_one_showed(
+    first: int, second: int, third: int, epoch: int, xid: int
+) -> None:
+    shown = Position(epoch, xid, 5)
+    token = TOKENS.seal(PageKey(first, second), "app", WANTED, shown)
+    assert TOKENS.walk(token, "app", WANTED) == (PageKey(first, second), shown)
+    assert TOKENS.walk(TOKENS.seal(PLACE, "app", WANTED), "app", WANTED).shown is None
+    place = StatementPlace(first, second, third)
+    of_statement = TOKENS.seal_statement(place, "app", STATEMENT, shown)
+    assert TOKENS.statement_walk(of_statement, "app", STATEMENT) == (place, shown)
+
+
+def test_a_token_of_a_list_is_none_of_a_statement() -> None:
+    with pytest.raises(PaycoreError):
+        TOKENS.statement_walk(TOKENS.seal(PLACE, "app", WANTED), "app", STATEMENT)
+    token = TOKENS.seal_statement(StatementPlace(1, 2, 3), "app", STATEMENT, None)
+    assert_refused(token, "app", WANTED)
+
+
+STATEMENT_CHANGES: dict[str, Any] = {
+    "account": 6,
+    "start_us": 2,
+    "end_us": 3,
+    "include_holds": True,
+}
+
+
+@pytest.mark.parametrize("field", STATEMENT_CHANGES)
+def test_a_token_is_refused_with_another_statement(field: str) -> None:
+    assert set(STATEMENT_CHANGES) == {one.name for one in dataclasses.fields(StatementFilter)}
+    token = TOKENS.seal_statement(StatementPlace(1, 2, 3), "app", STATEMENT, None)
+    other = dataclasses.replace(STATEMENT, **{field: STATEMENT_CHANGES[field]})
+    with pytest.raises(PaycoreError):
+        TOKENS.statement_walk(token, "app", other)
 
 
 CHANGES: dict[str, Any] = {

@@ -19,6 +19,7 @@ def settings(key_file: Path) -> QuerySettings:
         elasticsearch_url="http://127.0.0.1:9200",
         elasticsearch_password=SecretStr("secret-canary"),
         page_token_key_file=key_file,
+        signing_target="127.0.0.1:7003",
     )
 
 

@@ -1,0 +1,168 @@
+"""History from the index while it answers, else from the ledger.
+
+The index gets a part of a call's time; when it is away, slow or behind, the ledger gets the rest.
+After some failures in a row a breaker keeps calls from it, so that none waits for what is down, and
+a probe tells when it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from prometheus_client import Counter
+
+from paycore.domain.accounts import AccountId
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.transfers import TransferId
+from paycore.runtime.breaker import Breaker
+from paycore.runtime.clock import Clock
+from query_service.positions import QUERY_MARGIN_S
+from query_service.readers.port import (
+    Answer,
+    HistoryReader,
+    PageKey,
+    ReadTerms,
+    StatementFilter,
+    StatementPlace,
+    TransferFilter,
+)
+from query_service.readers.records import (
+    AccountRecord,
+    PastBalance,
+    StatementPage,
+    TransferRecord,
+)
+
+INDEX_SHARE = 0.5
+INDEX_MOST_S = 1.0
+"""What the index gets of a call's time: the smaller of the two."""
+
+PATIENCE_S = 0.15
+"""How long a call waits for the index to catch up before it asks the ledger, in seconds; the index
+is that far behind at most while all is well. While the ledger, as a replica may, lacks the position
+too, they are asked in turn."""
+
+TRIPS_AFTER = 5
+"""So many calls in a row that the index does not answer open the breaker."""
+
+RETRY_AFTER_MS = 500
+
+PROBE_EVERY_S = 0.5
+PROBE_WITHIN_S = 1.0
+
+FALLBACKS = Counter(
+    "paycore_query_fallbacks_total",
+    "Questions put to the ledger: the index is AWAY (breaker open), or why it refused.",
+    ["why"],
+)
+AWAY = "AWAY"
+
+_AWAY_REASONS = frozenset({Reason.INDEX_UNAVAILABLE})
+_ELSEWHERE = _AWAY_REASONS | {Reason.INDEX_BEHIND, Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED}
+"""Refusals of the index that the ledger need not share."""
+
+_LEDGER_FAILURES = frozenset({Reason.DATABASE_UNAVAILABLE, Reason.INDEX_BEHIND})
+
+T = TypeVar("T")
+Ask = Callable[[HistoryReader, ReadTerms], Awaitable[Answer[T]]]
+
+
+class FallbackReader:
+    """Implements HistoryReader by two others."""
+
+    def __init__(
+        self, index: HistoryReader, ledger: HistoryReader, breaker: Breaker, clock: Clock
+    ) -> None:
+        self._index = index
+        self._ledger = ledger
+        self._breaker = breaker
+        self._clock = clock
+
+    async def account(self, account: AccountId, terms: ReadTerms) -> Answer[AccountRecord | None]:
+        """See the port."""
+        return await self._ask(lambda reader, terms: reader.account(account, terms), terms)
+
+    async def transfer(
+        self, transfer: TransferId, terms: ReadTerms
+    ) -> Answer[TransferRecord | None]:
+        """See the port."""
+        return await self._ask(lambda reader, terms: reader.transfer(transfer, terms), terms)
+
+    async def transfers(
+        self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms
+    ) -> Answer[list[TransferRecord]]:
+        """See the port."""
+        return await self._ask(
+            lambda reader, terms: reader.transfers(wanted, after, limit, terms), terms
+        )
+
+    async def balance_at(
+        self, account: AccountId, at_us: int, terms: ReadTerms
+    ) -> Answer[PastBalance]:
+        """See the port."""
+        return await self._ask(
+            lambda reader, terms: reader.balance_at(account, at_us, terms), terms
+        )
+
+    async def statement(
+        self, wanted: StatementFilter, after: StatementPlace | None, limit: int, terms: ReadTerms
+    ) -> Answer[StatementPage]:
+        """See the port."""
+        return await self._ask(
+            lambda reader, terms: reader.statement(wanted, after, limit, terms), terms
+        )
+
+    async def _ask(self, ask: Ask[T], terms: ReadTerms) -> Answer[T]:
+        while True:
+            try:
+                return await self._ask_index(ask, terms)
+            except PaycoreError as error:
+                if error.reason not in _ELSEWHERE:
+                    raise
+                refusal = error
+            behind = refusal.reason is Reason.INDEX_BEHIND
+            try:
+                # Where both may get there, neither is waited for long.
+                return await ask(self._ledger, replace(terms, patience_s=0.0) if behind else terms)
+            except PaycoreError as error:
+                if error.reason not in _LEDGER_FAILURES:
+                    raise
+                again = behind and error.reason is Reason.INDEX_BEHIND and self._has_time(terms)
+                if not again:
+                    # Both have failed: the caller is told of the first.
+                    raise refusal from error
+
+    async def _ask_index(self, ask: Ask[T], terms: ReadTerms) -> Answer[T]:
+        permit = self._breaker.permit()
+        if permit is None:
+            FALLBACKS.labels(AWAY).inc()
+            raise PaycoreError(
+                Reason.INDEX_UNAVAILABLE, "the index is away", retry_after_ms=RETRY_AFTER_MS
+            )
+        try:
+            answer = await ask(self._index, self._share(terms))
+        except PaycoreError as error:
+            if error.reason in _AWAY_REASONS:
+                self._breaker.failed(permit)
+            else:
+                self._breaker.unknown(permit)
+            if error.reason in _ELSEWHERE:
+                FALLBACKS.labels(error.reason.value).inc()
+            raise
+        except BaseException:
+            self._breaker.unknown(permit)
+            raise
+        self._breaker.succeeded(permit)
+        return answer
+
+    def _share(self, terms: ReadTerms) -> ReadTerms:
+        now_s = self._clock.monotonic_s()
+        share_s = min(INDEX_MOST_S, (terms.deadline_s - now_s) * INDEX_SHARE)
+        # Waiting for a position is bounded by patience, which leaves the index its time to answer.
+        deadline_s = now_s + share_s + (PATIENCE_S if terms.min_position is not None else 0.0)
+        return replace(terms, deadline_s=min(terms.deadline_s, deadline_s), patience_s=PATIENCE_S)
+
+    def _has_time(self, terms: ReadTerms) -> bool:
+        return terms.deadline_s - self._clock.monotonic_s() > 2 * QUERY_MARGIN_S

@@ -1,0 +1,1 @@
+"""The readers' port on PostgreSQL: the primary, or a replica of it."""

@@ -1,0 +1,274 @@
+"""One random ledger with all that can happen in it, its index, and a reader of each."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from command_service.accounts.commands import AccountStored
+from command_service.personal.erasure import Erasure
+from command_service.personal.owners import Owners
+from command_service.personal.posting import PersonalPosting
+from command_service.personal.vault import Vault
+from deploy.local import Endpoints
+from paycore.domain.accounts import AccountKind
+from paycore.domain.money import Currency
+from paycore.domain.position import Position
+from paycore.domain.transfers import (
+    Command,
+    Details,
+    GroupCommand,
+    Outcome,
+    TransferCommand,
+    TransferKind,
+)
+from paycore.runtime.clock import Clock, SystemClock
+from paycore.runtime.data_keys import DataKeys
+from paycore.runtime.elastic import ElasticAddress, open_client
+from projector.settings import ProjectorSettings
+from query_service.personal import DetailsOpener
+from query_service.positions import PositionTracker
+from query_service.readers.elastic.connection import Connection
+from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
+from query_service.readers.port import HistoryReader, ReadTerms
+from query_service.readers.postgres.reader import PostgresReader
+from query_service.readers.postgres.snapshots import Snapshots
+from tests.integration.command_service.test_programs import Program
+from tests.integration.personal.conftest import Desk
+from tests.integration.projector.conftest import Running
+from tests.support.clocks import ShiftedClock
+from tests.support.command_core import command_core, opening, payment
+from tests.support.data_key_server import DataKeyServer, data_key_server
+from tests.support.databases import OwnDatabase, own_database
+from tests.support.ledger_model.world import CLEARING
+from tests.support.seeds import rounds, seeded
+
+COMMANDS = rounds("PAYCORE_HISTORY_COMMANDS", 160)
+AMPLE_S = 90.0
+
+SOURCES = ("elasticsearch", "postgresql")
+
+FIRST_ID = 10**9
+"""Below it are the program's numbers of what does not exist."""
+
+ACTORS = ("ada", "bob", "cy")
+
+
+@dataclass
+class DetailedCore:
+    """The core of a program whose payments carry personal data now and then."""
+
+    desk: Desk
+    chance: random.Random
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.desk.core, name)
+
+    async def submit(self, *commands: Command) -> list[Outcome]:
+        return await self.desk.submit(*map(self._detailed, commands))
+
+    def _detailed(self, command: Command) -> Command:
+        if isinstance(command, GroupCommand):
+            return command._replace(items=tuple(map(self._of_one, command.items)))
+        return self._of_one(command) if isinstance(command, TransferCommand) else command
+
+    def _of_one(self, command: TransferCommand) -> TransferCommand:
+        # Whose data it is, is asked before anything is decided: only of accounts that there are.
+        sides = (command.debit_account, command.credit_account)
+        if self.chance.random() < 0.5 or sides[0] == sides[1] or min(sides) < FIRST_ID:
+            return command
+        details = Details(
+            self.chance.choice(("", *ACTORS)),
+            self.chance.choice(("", "phone-1")),
+            self.chance.choice(("", "192.0.2.7")),
+            self.chance.choice(("", "rent", "=SUM(A1)", "für die Miete")),
+            self.chance.choice((None, {"flat": "4b"}, {"a": "1", "b": ""})),
+        )
+        return command._replace(details=details, details_hash=b"h")
+
+
+@asynccontextmanager
+async def desk_at(
+    database: OwnDatabase, signer: DataKeyServer, clock: Clock
+) -> AsyncIterator[Desk]:
+    """A process of the command service that goes by `clock`."""
+    async with (
+        command_core(database.dsn("command"), clock=clock) as core,
+        signer.channel() as channel,
+    ):
+        keys = DataKeys(channel, SystemClock())
+        vault = Vault(keys, Owners(core.accounts), core.store, core.clock)
+        erasure = Erasure(core.pool, core.transactions, keys, core.ids, core.clock)
+        yield Desk(core, keys, PersonalPosting(core.engine, vault), vault, erasure)
+
+
+@dataclass
+class World:
+    """A ledger, its index as far as the projector has come, and what reads them."""
+
+    database: OwnDatabase
+    signer: DataKeyServer
+    desk: Desk
+    program: Program
+    readers: dict[str, HistoryReader]
+    positions: PositionTracker
+    admin: asyncpg.Connection
+    keys: DataKeys
+    others: list[int] = field(default_factory=list)
+    """Accounts of which the program knows nothing."""
+
+    @property
+    def accounts(self) -> list[int]:
+        return [*self.program.names.accounts.values(), *self.others]
+
+    @property
+    def transfers(self) -> list[int]:
+        return list(self.program.names.transfers.values())
+
+    async def last_position(self) -> Position:
+        row = await self.admin.fetchrow(
+            "SELECT epoch, xid, id FROM ledger.journal, ledger.epoch"
+            " ORDER BY xid DESC, id DESC LIMIT 1"
+        )
+        assert row is not None
+        return Position(*row)
+
+    async def catch_up(self) -> Position:
+        """Return once the index has all that the ledger has."""
+        last = await self.last_position()
+        async with asyncio.timeout(AMPLE_S):
+            while True:
+                # It may not have been made yet.
+                await self.positions.poll()
+                if self.positions.seen is not None and self.positions.seen.position >= last:
+                    return last
+                await asyncio.sleep(0.05)
+
+
+def terms(min_position: Position | None = None, within_s: float = AMPLE_S) -> ReadTerms:
+    return ReadTerms(SystemClock().monotonic_s() + within_s, min_position)
+
+
+@asynccontextmanager
+async def ledger_reader(
+    dsn: str, channel: Any, **changes: Any
+) -> AsyncIterator[tuple[PostgresReader, DataKeys]]:
+    """A reader of the ledger at `dsn`, with keys from `channel`."""
+    clock = SystemClock()
+    keys = DataKeys(channel, clock)
+    snapshots = Snapshots(dsn, clock)
+    try:
+        yield PostgresReader(snapshots, DetailsOpener(keys), clock), keys
+    finally:
+        await snapshots.close()
+
+
+@asynccontextmanager
+async def open_world(
+    endpoints: Endpoints, template: str, chance: random.Random
+) -> AsyncIterator[World]:
+    clock, shifted = SystemClock(), ShiftedClock(wall_only=True)
+    with own_database(endpoints, template) as database:
+        admin = await asyncpg.connect(database.admin_dsn)
+        await admin.execute(
+            "INSERT INTO ledger.grants (client, action, scope) VALUES ($1, $2, $3)",
+            CLEARING.client,
+            CLEARING.action,
+            CLEARING.scope,
+        )
+        settings = projector_settings(database)
+        client = open_client(ElasticAddress.of(settings), connections=4, request_timeout_s=10)
+        async with (
+            data_key_server(database) as signer,
+            desk_at(database, signer, shifted) as desk,
+            signer.channel("query") as channel,
+            ledger_reader(database.dsn("query"), channel) as (ledger, keys),
+        ):
+            program = Program(DetailedCore(desk, chance), shifted, chance)  # type: ignore[arg-type]
+            # Whether a hold's time is up goes by the clock of the tables, which nobody shifts.
+            program.author.near_us = ()
+            running = Running(settings, signer.channel("projector"))
+            connection = Connection(client, clock)
+            positions = PositionTracker(ElasticPositions(connection, database.name), clock)
+            readers: dict[str, HistoryReader] = {
+                "elasticsearch": ElasticReader(connection, positions, database.name),
+                "postgresql": ledger,
+            }
+            world = World(database, signer, desk, program, readers, positions, admin, keys)
+            try:
+                yield world
+            finally:
+                await running.stop()
+                for made in await client.indices.get(index=f"{database.name}-*"):
+                    await client.indices.delete(index=made)
+                await client.close()
+                await admin.close()
+
+
+def projector_settings(database: OwnDatabase) -> ProjectorSettings:
+    endpoints = database.endpoints
+    return ProjectorSettings(
+        environment="local",
+        insecure=True,
+        signing_target="127.0.0.1:1",
+        postgres_dsn=SecretStr(database.dsn("projector")),
+        elasticsearch_url=endpoints.elasticsearch_url,
+        elasticsearch_user=endpoints.elasticsearch_user,
+        elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
+        index_prefix=database.name,
+        stand_by_poll_s=0.1,
+        shutdown_grace_s=4.0,
+    )
+
+
+@pytest.fixture(scope="package")
+async def world(
+    endpoints: Endpoints, template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
+    """A program of COMMANDS has run, and two subjects were erased on the way."""
+    chance = seeded("tests/integration/query_service/readers")
+    async with open_world(endpoints, template, chance) as world:
+        await world.program.open()
+        await open_more(world)
+        for erased in (None, "bob", "someone"):
+            if erased is not None:
+                await world.desk.erase(erased)
+            await world.program.run(COMMANDS // 3, 6)
+        await world.catch_up()
+        yield world
+
+
+async def open_more(world: World) -> None:
+    """Accounts in other currencies, between which something moves."""
+    core = world.desk.core
+    for currency in ("JPY", "BHD"):
+        outside, *customers = [
+            outcome.account.id
+            for outcome in await core.open_accounts(
+                [
+                    opening(currency=Currency(currency), kind=kind)
+                    for kind in (AccountKind.EXTERNAL, AccountKind.CUSTOMER, AccountKind.CUSTOMER)
+                ]
+            )
+            if isinstance(outcome, AccountStored)
+        ]
+        paid: dict[str, Any] = {"currency": Currency(currency), "reference": "rent"}
+        await core.submit(
+            *(payment(outside, one, 500, kind=TransferKind.DEPOSIT, **paid) for one in customers),
+            payment(customers[0], customers[1], 120, **paid),
+        )
+        world.others += [outside, *customers]
+
+
+@pytest.fixture(params=SOURCES)
+def reader(world: World, request: pytest.FixtureRequest) -> HistoryReader:
+    """Each reader of the same ledger."""
+    return world.readers[request.param]
