@@ -9,14 +9,11 @@ from typing import Any
 from paycore.domain.limbs import LIMB_FIELDS, split
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import Details, TransferKind, TransferState, first_state
-from projector.batch import Document, DocumentKind
+from projector.batch import Document, DocumentKind, Row
 
 _FIRST_VERSION = 1
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-Row = Mapping[str, Any]
-"""A row of one of the named queries, by column."""
 
 ShownDetails = Details | Unreadable | None
 """Personal data of a row as the index is to show it; None where there is none."""

@@ -11,7 +11,8 @@ from paycore.domain.transfers import Details
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.opening import opened
 from paycore.runtime.sealing import key_ids
-from projector.documents import Row, ShownDetails
+from projector.batch import Row
+from projector.documents import ShownDetails
 
 KEYS_WITHIN_S = 5.0
 """How long a page waits at most for the keys of its rows, in seconds."""

@@ -15,6 +15,8 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
 
     signing_target: str
     """host:port of the signing service, which has the keys of personal data."""
+    sinks: str = ""
+    """Names of the sinks to feed, with commas between; empty: all that are configured."""
     page_entries: int = Field(default=4_000, ge=1, le=20_000)
     """About how many transfers, declines and accounts are read at a time."""
     bulk_documents: int = Field(default=2_500, ge=1, le=20_000)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import asyncpg
+
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from paycore.runtime.elastic import ElasticAddress, open_client
 from projector.batch import Batch, Document
+from projector.loader import Loader
 from projector.metrics import BULK_SECONDS, DOCUMENTS, LAG_SECONDS, REFRESH_SECONDS
+from projector.personal import DetailsOpener
 from projector.readiness import Readiness
-from projector.sinks import Rejection
+from projector.rewriter import Rewriter
+from projector.sinks import Rejection, Session
 from projector.sinks.elastic_bulk import (
     REPLY_FIELDS,
     VersionType,
@@ -25,7 +31,7 @@ from projector.sinks.elastic_bulk import (
 )
 from projector.sinks.elastic_indices import Indices
 from projector.sinks.elastic_position import PositionDocument
-from projector.sinks.elastic_requests import AnswerIncompleteError, Persistence
+from projector.sinks.elastic_requests import AnswerIncompleteError, ElasticPersistence
 from projector.sinks.sent_versions import SentVersions
 
 NAME = "elasticsearch"
@@ -56,6 +62,8 @@ class ElasticSettings:
     """Shortest time between refreshes once caught up, in seconds."""
     refresh_gap_behind_s: float
     """The same while catching up."""
+    name: str = NAME
+    """The sink's, under which its position stands in the index."""
 
 
 class ElasticSink:
@@ -64,13 +72,15 @@ class ElasticSink:
     def __init__(
         self,
         settings: ElasticSettings,
+        opener: DetailsOpener,
         clock: Clock,
         readiness: Readiness,
         chance: random.Random,
     ) -> None:
         self._settings = settings
+        self._opener = opener
         self._clock = clock
-        self._persistence = Persistence(readiness, chance)
+        self._persistence = ElasticPersistence(readiness, chance)
         self._client = open_client(
             settings.address,
             connections=settings.bulks_in_flight + 1,
@@ -78,8 +88,9 @@ class ElasticSink:
         )
         self._indices = Indices(self._client, settings.prefix)
         self._position = PositionDocument(
-            self._client, self._persistence, self._indices.positions, NAME
+            self._client, self._persistence, self._indices.positions, settings.name
         )
+        self._rewriter: Rewriter | None = None
         self._sent = SentVersions()
         self._seen = Position(0, 0, 0)
         self._unseen_us: list[int] = []
@@ -92,14 +103,20 @@ class ElasticSink:
     @property
     def name(self) -> str:
         """The key of its checkpoint and its lock."""
-        return NAME
+        return self._settings.name
 
-    async def start(self, epoch: int) -> Position:
+    def decoder(self, connection: asyncpg.Connection) -> Loader:
+        """Makes documents."""
+        return Loader(connection, self._opener)
+
+    async def start(self, session: Session) -> Position:
         """Make the indices where absent; returns up to where they can be searched.
 
         Raises EpochChangedError when they were filled from another epoch, SinkRefusedError when
         their mappings cannot become those of the files.
         """
+        epoch = session.epoch
+        self._rewriter = Rewriter(session, self._opener, self, self._clock)
 
         async def begin() -> Position:
             await self._indices.ensure(lambda: self._position.reset(epoch))
@@ -108,14 +125,17 @@ class ElasticSink:
         self._seen = await self._persistence.request("start", begin)
         return self._seen
 
-    async def accept(self, batch: Batch) -> Sequence[Rejection]:
+    async def accept(self, batch: Batch[Document]) -> Sequence[Rejection]:
         """Index `batch`; refresh and tell the position where it is time to.
 
         Raises SinkLostError when an index is gone, SinkRefusedError when a request is refused.
         """
+        assert self._rewriter is not None
+        # Before the documents are there, so that a crash forgets none of it.
+        await self._rewriter.request(batch.rewrites)
         rejections: Sequence[Rejection] = ()
-        if batch.documents:
-            documents = self._sent.unsent(batch.documents)
+        if batch.items:
+            documents = self._sent.unsent(batch.items)
             rejections = await self._index(documents)
             self._sent.note(documents)
             self._refresh_needed = True
@@ -133,6 +153,11 @@ class ElasticSink:
         elif batch.caught_up and now_s - self._position_written_s >= POSITION_EVERY_S:
             await self._tell(batch)
         return rejections
+
+    async def tend(self, position: Position) -> None:
+        """Write again some documents whose personal data is to be shown anew."""
+        assert self._rewriter is not None
+        await self._rewriter.step(position)
 
     async def rewrite(self, documents: Sequence[Document]) -> Sequence[Rejection]:
         """Index `documents` over copies of the same version; they are found after a refresh."""
@@ -170,9 +195,9 @@ class ElasticSink:
             body = request_body(documents, self._indices.aliases, versions)
             reply = await self._persistence.request("bulk", lambda body=body: self._post(body))  # type: ignore[misc]
             outcome = sort_items(documents, reply)
-            _count(outcome.indexed, "indexed")
-            _count(outcome.already_applied, "already_applied")
-            _count(outcome.rejected, "dead_letter")
+            self._count(outcome.indexed, "indexed")
+            self._count(outcome.already_applied, "already_applied")
+            self._count(outcome.rejected, "dead_letter")
             rejections.extend(outcome.rejected)
             if not outcome.again:
                 self._persistence.cleared("bulk items")
@@ -194,7 +219,7 @@ class ElasticSink:
             headers=_BULK_HEADERS,
             body=body,
         )
-        BULK_SECONDS.observe(perf_counter() - begun)
+        BULK_SECONDS.labels(self.name).observe(perf_counter() - begun)
         content: Mapping[str, Any] = reply.body
         return content
 
@@ -208,22 +233,22 @@ class ElasticSink:
 
         begun = perf_counter()
         await self._persistence.request("refresh", attempt)
-        REFRESH_SECONDS.observe(perf_counter() - begun)
+        REFRESH_SECONDS.labels(self.name).observe(perf_counter() - begun)
         self._refresh_needed = False
         self._refreshed_s = self._clock.monotonic_s()
         self._refreshed_us = self._clock.now_us()
+        lag = LAG_SECONDS.labels(self.name)
         for written_us in self._unseen_us:
-            LAG_SECONDS.observe(max(0, self._refreshed_us - written_us) / 1e6)
+            lag.observe(max(0, self._refreshed_us - written_us) / 1e6)
         self._unseen_us.clear()
 
-    async def _tell(self, batch: Batch) -> None:
+    async def _tell(self, batch: Batch[Document]) -> None:
         """Write the positions document: everything up to `batch` was refreshed."""
         # A session that begins before the position told last indexes again what is there.
         self._seen = max(self._seen, batch.position)
         await self._position.write(self._seen, self._refreshed_us, batch.source_time_us)
         self._position_written_s = self._clock.monotonic_s()
 
-
-def _count(documents: Sequence[Document] | Sequence[Rejection], result: str) -> None:
-    for document in documents:
-        DOCUMENTS.labels(document.kind.value, result).inc()
+    def _count(self, documents: Sequence[Document] | Sequence[Rejection], result: str) -> None:
+        for kind, number in Counter(document.kind for document in documents).items():
+            DOCUMENTS.labels(self.name, kind, result).inc(number)

@@ -6,7 +6,7 @@ from elasticsearch import AsyncElasticsearch, ConflictError, NotFoundError
 
 from paycore.domain.position import Position
 from projector.errors import EpochChangedError, SinkLostError
-from projector.sinks.elastic_requests import Persistence
+from projector.sinks.elastic_requests import ElasticPersistence
 
 
 class PositionDocument:
@@ -17,7 +17,7 @@ class PositionDocument:
     """
 
     def __init__(
-        self, client: AsyncElasticsearch, persistence: Persistence, index: str, sink: str
+        self, client: AsyncElasticsearch, persistence: ElasticPersistence, index: str, sink: str
     ) -> None:
         self._client = client
         self._persistence = persistence

@@ -21,12 +21,12 @@ Start = Callable[[ProjectorSettings], Running]
 
 
 def retries(step: str, cause: str) -> float:
-    labels = {"step": step, "cause": cause}
+    labels = {"sink": "elasticsearch", "step": step, "cause": cause}
     return REGISTRY.get_sample_value("paycore_projector_retries_total", labels) or 0.0
 
 
 def results(kind: str, result: str) -> float:
-    labels = {"kind": kind, "result": result}
+    labels = {"sink": "elasticsearch", "kind": kind, "result": result}
     return REGISTRY.get_sample_value("paycore_projector_documents_total", labels) or 0.0
 
 

@@ -73,6 +73,9 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
         health = health_pb2_grpc.HealthStub(channel)
         reply = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert reply.status == SERVING
+        listed = await health.List(health_pb2.HealthListRequest(), timeout=5)
+        told = {name: status.status for name, status in listed.statuses.items()}
+        assert told == {"": SERVING, "projector.elasticsearch": SERVING}
     async with open_channel(
         environment["PAYCORE_PROJECTOR_LISTEN"], None, service="projector"
     ) as channel:
@@ -81,12 +84,14 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
             await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
-    assert shown["paycore_projector_leader"] == 1
-    assert shown["paycore_projector_blocked"] == 0
-    assert shown["paycore_projector_journal_xid"] == await ledger.last_xid()
-    assert shown["paycore_projector_lag_seconds_count"] == 3
-    assert shown['paycore_projector_documents_total{kind="transfers",result="indexed"}'] == 1
-    assert shown['paycore_projector_documents_total{kind="transfers",result="dead_letter"}'] == 1
+    sink = 'sink="elasticsearch"'
+    assert shown[f"paycore_projector_leader{{{sink}}}"] == 1
+    assert shown[f"paycore_projector_blocked{{{sink}}}"] == 0
+    assert shown[f"paycore_projector_journal_xid{{{sink}}}"] == await ledger.last_xid()
+    assert shown[f"paycore_projector_lag_seconds_count{{{sink}}}"] == 3
+    documents = "paycore_projector_documents_total"
+    assert shown[f'{documents}{{kind="transfers",result="indexed",{sink}}}'] == 1
+    assert shown[f'{documents}{{kind="transfers",result="dead_letter",{sink}}}'] == 1
     process.terminate()
     logged, _ = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 0
@@ -94,16 +99,29 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
     assert b"canary" not in logged
 
 
-async def test_another_epoch_is_told_and_ends_the_process_with_an_error(
+async def test_another_epoch_is_told_and_the_sink_takes_nothing(
     endpoints: Endpoints, ledger: TestLedger, settings: ProjectorSettings
 ) -> None:
     await ledger.execute(
         "INSERT INTO projection.checkpoints (sink, epoch, xid, journal_id)"
         " VALUES ('elasticsearch', 9, '5', 5)"
     )
-    process = await launch(variables(settings, endpoints), output=PIPE)
+    environment = variables(settings, endpoints)
+    process = await launch(environment, output=PIPE)
+
+    async def halted() -> bool:
+        try:
+            shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
+        except aiohttp.ClientConnectionError:
+            return False
+        ends = 'paycore_projector_sessions_total{end="EpochChangedError",sink="elasticsearch"}'
+        return ends in shown and shown['paycore_projector_blocked{sink="elasticsearch"}'] == 1
+
+    await until(halted)
+    process.terminate()
     logged, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 1
+    assert process.returncode == 0
+    assert await ledger.rows("SELECT epoch FROM projection.checkpoints") == [{"epoch": 9}]
     assert b"fed from epoch 9 of the ledger, which is now in epoch 1: rebuild the sink" in logged
 
 
