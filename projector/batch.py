@@ -33,6 +33,8 @@ class Document(NamedTuple):
     id: int
     version: int
     body: bytes
+    created_at_us: int = 0
+    """Of a transfer or decline: never changes, and says in which month's index it stands."""
 
 
 class Decoded(NamedTuple, Generic[Item]):

@@ -121,4 +121,4 @@ def _add_given(fields: dict[str, Any], row: Row, names: tuple[str, ...]) -> None
 
 
 def _document(kind: DocumentKind, key: int, version: int, fields: dict[str, Any]) -> Document:
-    return Document(kind, key, version, _encode(fields).encode())
+    return Document(kind, key, version, _encode(fields).encode(), fields["created_at_us"])

@@ -28,5 +28,9 @@ class SinkRefusedError(Exception):
     """The sink refused a request as such, for a reason that waiting does not cure."""
 
 
+class IndexUnequalError(Exception):
+    """A fresh index does not hold what the ledger holds, though it was mended."""
+
+
 class UnknownSinkError(Exception):
     """The settings name a sink that there is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -102,15 +103,16 @@ class Feed:
     async def _session(self, stop: asyncio.Event) -> None:
         sink = self._make_sink(self._readiness)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(sink.stop)
             held = await stack.enter_async_context(connection(self._dsn, _APPLICATION))
+            # Before the connections are closed, which its work beside the feed may use.
+            stack.push_async_callback(sink.stop)
             await check_schema(held)
             leadership = Leadership.over(held, sink.name)
             if not await self._lead(leadership, stop):
                 return
             reading = await stack.enter_async_context(connection(self._dsn, _APPLICATION))
             checkpoints = Checkpoints(held, sink.name)
-            epoch = (await checkpoints.load()).epoch
+            epoch = await checkpoints.epoch()
             dead_letters = DeadLetters(held, sink.name, limit=self._settings.dead_letter_limit)
             pipeline = Pipeline(
                 JournalSource(
@@ -123,7 +125,7 @@ class Feed:
                 ),
                 sink,
                 checkpoints,
-                Session(epoch, held, dead_letters),
+                Session(epoch, held, dead_letters, partial(connection, self._dsn, _APPLICATION)),
                 self._clock,
                 Polling(self._settings.poll_active_s, self._settings.poll_idle_s),
             )

@@ -66,6 +66,30 @@ SESSIONS = Counter(
     "Terms of leading the sink, by how they ended.",
     ["sink", "end"],
 )
+BUILD_DOCUMENTS = Gauge(
+    "paycore_projector_build_documents",
+    "Documents that a build of the index has written.",
+    ["sink"],
+)
+BUILD_EXPECTED = Gauge(
+    "paycore_projector_build_expected", "About how many documents a build will write.", ["sink"]
+)
+GENERATION = Gauge(
+    "paycore_projector_generation", "Number of the generation of the index that serves.", ["sink"]
+)
+DRIFT = Gauge(
+    "paycore_projector_drift_documents",
+    "Documents that the last check found missing, extra or different.",
+    ["sink"],
+)
+DRIFT_CHECKED = Gauge(
+    "paycore_projector_drift_checked_seconds",
+    "When the last check ended, in seconds since 1970.",
+    ["sink"],
+)
+DRIFT_REPAIRED = Counter(
+    "paycore_projector_drift_repaired_total", "Documents that checks have mended.", ["sink"]
+)
 REWRITTEN = Counter(
     "paycore_projector_rewritten_total",
     "Documents written again for their personal data: erased, or to be had at last.",

@@ -77,7 +77,13 @@ class Pipeline(Generic[Taken]):
         """Where to resume: at the checkpoint, unless the sink lost what it had."""
         checkpoint = await self._checkpoints.load()
         seen = await self._sink.start(self._session)
-        if seen.xid == 0 and checkpoint.xid > 0:
+        if checkpoint.epoch != self._session.epoch:
+            log.warning(
+                "the ledger is in another epoch", sink=self._sink.name, was=checkpoint.epoch
+            )
+            checkpoint = seen
+            await self._checkpoints.save(checkpoint)
+        elif seen.xid == 0 and checkpoint.xid > 0:
             log.error("the sink is empty: filling it from the beginning", sink=self._sink.name)
             checkpoint = seen
             # Before anything is taken: the sink must not look filled while the checkpoint still

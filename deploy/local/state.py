@@ -22,6 +22,7 @@ ROLES = (
     "paycore_projector",
     "paycore_query",
     "paycore_audit",
+    "paycore_operator",
 )
 
 

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from operations.verify.report import Total
-from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.position import Position
-from paycore.domain.transfers import TransferKind, TransferState
+from paycore.domain.transfers import TransferState
+from paycore.runtime.index_totals import day_totals
 
 SINK = "elasticsearch"
 POLL_S = 0.1
 REQUEST_TIMEOUT_S = 30.0
-MAX_CURRENCIES = 500
 PASSING = frozenset({429, 503})
 """Answers of a node that is busy, or whose shards are not up yet: asked again within the wait."""
-
-_DECLINED = {"term": {"state": TransferState.FAILED.value}}
-_BY_CURRENCY: dict[str, Any] = {
-    "currencies": {
-        "terms": {"field": "currency", "size": MAX_CURRENCIES},
-        "aggs": {field: {"sum": {"field": field}} for field in LIMB_FIELDS},
-    }
-}
 
 
 class IndexBehindError(Exception):
@@ -89,33 +81,15 @@ class Index:
         Declines are told as FAILED, whatever their kind. The state of a transfer changes as others
         follow it; its kind does not.
         """
-        reply = await self._client.search(
-            index=f"{self._address.prefix}-transfers",
-            size=0,
-            track_total_hits=True,
-            query={"range": {"created_at_us": {"lt": before_us}}},
-            aggs={
-                "posted": {
-                    "filter": {"bool": {"must_not": [_DECLINED]}},
-                    "aggs": {
-                        "kinds": {
-                            "terms": {"field": "kind", "size": len(TransferKind)},
-                            "aggs": _BY_CURRENCY,
-                        }
-                    },
-                },
-                "declined": {"filter": _DECLINED, "aggs": _BY_CURRENCY},
-            },
-        )
-        found = reply["aggregations"]
-        groups = [(kind["key"], kind) for kind in found["posted"]["kinds"]["buckets"]]
-        groups.append((TransferState.FAILED.value, found["declined"]))
-        totals = [
-            Total(name, currency["key"], currency["doc_count"], _joined(currency))
-            for name, group in groups
-            for currency in group["currencies"]["buckets"]
-        ]
-        return sorted(totals, key=lambda total: (total.state, total.currency))
+        found: Counter[tuple[str, str]] = Counter()
+        sums: Counter[tuple[str, str]] = Counter()
+        days = await day_totals(self._client, f"{self._address.prefix}-transfers", 0, before_us)
+        for group, added in days.items():
+            declined = group.state == TransferState.FAILED
+            key = (group.state if declined else group.kind, group.currency)
+            found[key] += added.items
+            sums[key] += added.total
+        return [Total(*key, items, sums[key]) for key, items in sorted(found.items())]
 
     async def _reached(self) -> Position | None:
         try:
@@ -130,10 +104,6 @@ class Index:
             raise
         source = found["_source"]
         return Position(source["epoch"], source["xid"], source["journal_id"])
-
-
-def _joined(bucket: Any) -> int:
-    return join(bucket[field]["value"] for field in LIMB_FIELDS)
 
 
 def _words(position: Position | None) -> str:

@@ -27,7 +27,8 @@ To add a sink:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -59,6 +60,8 @@ class Session:
     connection: asyncpg.Connection
     """Holds the lock. For the sink's own calls: nothing that runs beside them may use it."""
     dead_letters: DeadLetters
+    connect: Callable[[], AbstractAsyncContextManager[asyncpg.Connection]]
+    """Opens one more connection, for work beside the feed. The lock does not guard it."""
 
 
 class Sink(Protocol[Taken]):
@@ -80,7 +83,8 @@ class Sink(Protocol[Taken]):
     async def start(self, session: Session) -> Position:
         """Make ready; returns up to where its readers see the journal, (epoch, 0, 0) when empty.
 
-        Raises EpochChangedError when it was filled from another epoch.
+        A sink that was filled from another epoch raises EpochChangedError, or returns the position
+        from which it wants to be fed in the new one.
         """
         ...
 

@@ -17,6 +17,7 @@ from projector.settings import ProjectorSettings
 from projector.sinks import Sink
 from projector.sinks.elastic import NAME as ELASTICSEARCH
 from projector.sinks.elastic import ElasticSettings, ElasticSink
+from projector.sinks.elastic_upkeep import UpkeepSettings
 
 MakeSink: TypeAlias = Callable[[Readiness], Sink[Any]]
 """Makes a sink for one session."""
@@ -54,6 +55,14 @@ def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
         bulks_in_flight=settings.bulks_in_flight,
         refresh_gap_s=settings.refresh_gap_s,
         refresh_gap_behind_s=settings.refresh_gap_behind_s,
+        months_kept=settings.index_months_kept,
+        grace_s=settings.index_grace_s,
+        upkeep=UpkeepSettings(
+            check_every_s=settings.check_every_s,
+            check_repairs=settings.check_repairs,
+            settled_s=settings.check_settled_s,
+            build_page=settings.build_page,
+        ),
     )
 
 

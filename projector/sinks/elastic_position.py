@@ -5,7 +5,7 @@ from __future__ import annotations
 from elasticsearch import AsyncElasticsearch, ConflictError, NotFoundError
 
 from paycore.domain.position import Position
-from projector.errors import EpochChangedError, SinkLostError
+from projector.errors import SinkLostError
 from projector.sinks.elastic_requests import ElasticPersistence
 
 
@@ -26,33 +26,25 @@ class PositionDocument:
         self._seq_no = 0
         self._primary_term = 0
 
-    async def begin(self, epoch: int) -> Position:
-        """The position in the document, which is made, at the journal's beginning, when absent.
-
-        Raises EpochChangedError when the document belongs to another history.
-        """
+    async def find(self) -> Position | None:
+        """The position in the document, if there is one; it may be of another epoch."""
         found = await self._find()
         if found is None:
-            await self.reset(epoch)
-            return Position(epoch, 0, 0)
-        position = Position(found["epoch"], found["xid"], found["journal_id"])
-        if position.epoch != epoch:
-            raise EpochChangedError(
-                f"the index was filled from epoch {position.epoch} of the ledger, which is now in"
-                f" epoch {epoch}: rebuild the index"
-            )
-        return position
+            return None
+        return Position(found["epoch"], found["xid"], found["journal_id"])
 
     async def reset(self, epoch: int) -> None:
         """Say that nothing of the journal can be found yet."""
         reply = await self._client.index(
-            index=self._index, id=self._sink, document=_document(Position(epoch, 0, 0), 0, 0)
+            index=self._index, id=self._sink, document=_document(Position(epoch, 0, 0), 0, 0, 0)
         )
         self._seq_no, self._primary_term = reply["_seq_no"], reply["_primary_term"]
 
-    async def write(self, position: Position, refreshed_at_us: int, source_time_us: int) -> None:
+    async def write(
+        self, position: Position, refreshed_at_us: int, source_time_us: int, from_us: int
+    ) -> None:
         """Replace the document. Raises SinkLostError when another copy is in its place, or none."""
-        document = _document(position, refreshed_at_us, source_time_us)
+        document = _document(position, refreshed_at_us, source_time_us, from_us)
 
         async def attempt() -> None:
             try:
@@ -82,11 +74,14 @@ class PositionDocument:
         return source
 
 
-def _document(position: Position, refreshed_at_us: int, source_time_us: int) -> dict[str, int]:
+def _document(
+    position: Position, refreshed_at_us: int, source_time_us: int, from_us: int
+) -> dict[str, int]:
     return {
         "epoch": position.epoch,
         "xid": position.xid,
         "journal_id": position.journal_id,
         "refreshed_at_us": refreshed_at_us,
         "source_time_us": source_time_us,
+        "from_us": from_us,
     }

@@ -76,10 +76,12 @@ class ElasticReader:
     ) -> Answer[TransferRecord | None]:
         """The transfer or stored decline as of the last refresh."""
         freshness = await self._freshness(terms)
-        source = await self._connection.document(
-            self._transfers, str(transfer), terms.deadline_s, realtime=False
+        # Several indices stand behind the alias: a document cannot be asked for without its own.
+        reply = await self._connection.search(
+            self._transfers, requests.one(transfer), terms.deadline_s
         )
-        return Answer(None if source is None else documents.transfer(source), freshness)
+        hits = reply["hits"]["hits"]
+        return Answer(documents.transfer(hits[0]["_source"]) if hits else None, freshness)
 
     async def transfers(
         self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms

@@ -43,6 +43,11 @@ def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
     return body
 
 
+def one(transfer: int) -> Body:
+    """The document of one transfer or stored decline."""
+    return {"size": 1, "query": {"ids": {"values": [str(transfer)]}}, "track_total_hits": False}
+
+
 def volume(wanted: VolumeFilter, viewer: Viewer, after: Mapping[str, Any] | None) -> Body:
     """One page of totals by interval, currency and kind over what `viewer` may see."""
     counted = _POSTED if wanted.kinds else _MOVED

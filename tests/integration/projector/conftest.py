@@ -73,6 +73,8 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
         index_prefix=name,
+        check_settled_s=0.0,
+        index_grace_s=0.0,
         stand_by_poll_s=0.1,
         shutdown_grace_s=4.0,
     )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 
 from paycore.domain.position import Position
 from tests.integration.projector.ledger import TestLedger
@@ -47,6 +47,16 @@ class TestIndex:
                 assert key not in found
                 found[key] = hit["_source"]
             after = hits[-1]["sort"]
+
+    async def get(self, transfer: int) -> dict[str, Any] | None:
+        """One transfer as it stands, refreshed or not: with its index, version and source."""
+        for made in await self.client.indices.get(index=f"{self.prefix}-transfers-*"):
+            try:
+                found = await self.client.get(index=made, id=str(transfer))
+            except NotFoundError:
+                continue
+            return dict(found.body)
+        return None
 
     async def lose(self, kind: str) -> None:
         """Delete the index of a kind, whatever version of its mapping it was made with."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import database
-import projector
 from deploy.local import Endpoints
 from operations.verify import IndexAddress
 from operations.verify.index import Index
@@ -224,50 +221,6 @@ async def test_random_children_from_many_callers_leave_the_index_equal_to_the_le
     start(settings)
     await index.await_position(ledger)
     assert await index.documents("transfers") == before
-
-
-async def test_an_index_of_an_earlier_mapping_learns_the_fields_and_keeps_its_documents(
-    core: CommandCore,
-    ledger: TestLedger,
-    index: TestIndex,
-    settings: ProjectorSettings,
-    start: Start,
-) -> None:
-    files = Path(projector.__file__).parent / "mappings"
-    definition = json.loads((files / "transfers.json").read_text())
-    later = {
-        "debit_held_after", "remaining", "parent_id", "parent_sequence", "parent_remaining",
-        "parent_state", "released", "expires_at_us", "group_id", "review",
-    }  # fmt: skip
-    definition["mappings"]["_meta"]["version"] = 1
-    for name in later:
-        del definition["mappings"]["properties"][name]
-    prefix = index.prefix
-    first = start(settings)
-    _, payer, payee = await core.open(2)
-    await index.await_position(ledger)
-    await first.stop()
-    await index.lose("transfers")
-    await index.client.indices.create(
-        index=f"{prefix}-transfers-v1",
-        aliases={f"{prefix}-transfers": {"is_write_index": True}},
-        **definition,
-    )
-    old = {"id": 5, "kind": "TRANSFER", "state": "POSTED", "amount": 3}
-    await index.client.index(
-        index=f"{prefix}-transfers", id="5", document=old, version=1, version_type="external"
-    )
-    start(settings)
-    held = await hold(core, payer, payee, 500)
-    await index.await_position(ledger)
-    mapped = await index.client.indices.get_mapping(index=f"{prefix}-transfers")
-    mapping = mapped[f"{prefix}-transfers-v1"]["mappings"]
-    assert later <= mapping["properties"].keys()
-    assert mapping["_meta"]["version"] == 3
-    found = await index.documents("transfers")
-    assert found[held.id]["remaining"] == 500
-    assert found[5] == old
-    assert await ledger.rows("SELECT * FROM projection.dead_letters") == []
 
 
 async def test_count_and_sum_by_kind_agree_whatever_the_states_became(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 import psycopg
-from prometheus_client import REGISTRY
 
 from deploy.local import Endpoints
 from projector.settings import ProjectorSettings
@@ -21,10 +20,6 @@ LOCK_HOLDERS = """
     WHERE locktype = 'advisory' AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-
-
-def sessions(labels: dict[str, str]) -> float:
-    return REGISTRY.get_sample_value("paycore_projector_sessions_total", labels) or 0.0
 
 
 async def test_one_leads_and_the_other_takes_over_when_it_dies(
@@ -76,30 +71,3 @@ async def test_a_leader_whose_lock_is_gone_stops_and_stands_by(
     await until(both_ready)
     assert len(await ledger.rows(LOCK_HOLDERS)) == 1
     await index.assert_equals(ledger)
-
-
-async def test_another_epoch_halts_the_sink_at_once_and_at_the_next_start(
-    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
-) -> None:
-    running = start(settings)
-    await ledger.open_accounts(1)
-    await index.await_position(ledger)
-    before = await ledger.checkpoint_xid()
-    await ledger.execute("UPDATE ledger.epoch SET epoch = epoch + 1")
-
-    async def halted() -> bool:
-        return not running.readiness.ready
-
-    await until(halted)
-    await running.stop()
-    again = start(settings)
-    await ledger.open_accounts(1)
-    labels = {"sink": "elasticsearch", "end": "EpochChangedError"}
-    ended = sessions(labels)
-
-    async def tried() -> bool:
-        return sessions(labels) > ended + 1
-
-    await until(tried)
-    assert not again.readiness.ready
-    assert await ledger.checkpoint_xid() == before

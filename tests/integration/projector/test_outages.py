@@ -15,7 +15,7 @@ from projector.settings import ProjectorSettings
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger, random_payments
-from tests.integration.projector.proxy import FaultyProxy, Gate, refusal
+from tests.support.elastic_proxy import FaultyProxy, Gate, refusal
 
 Start = Callable[[ProjectorSettings], Running]
 

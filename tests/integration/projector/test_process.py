@@ -99,32 +99,6 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
     assert b"canary" not in logged
 
 
-async def test_another_epoch_is_told_and_the_sink_takes_nothing(
-    endpoints: Endpoints, ledger: TestLedger, settings: ProjectorSettings
-) -> None:
-    await ledger.execute(
-        "INSERT INTO projection.checkpoints (sink, epoch, xid, journal_id)"
-        " VALUES ('elasticsearch', 9, '5', 5)"
-    )
-    environment = variables(settings, endpoints)
-    process = await launch(environment, output=PIPE)
-
-    async def halted() -> bool:
-        try:
-            shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
-        except aiohttp.ClientConnectionError:
-            return False
-        ends = 'paycore_projector_sessions_total{end="EpochChangedError",sink="elasticsearch"}'
-        return ends in shown and shown['paycore_projector_blocked{sink="elasticsearch"}'] == 1
-
-    await until(halted)
-    process.terminate()
-    logged, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 0
-    assert await ledger.rows("SELECT epoch FROM projection.checkpoints") == [{"epoch": 9}]
-    assert b"fed from epoch 9 of the ledger, which is now in epoch 1: rebuild the sink" in logged
-
-
 def variables(settings: ProjectorSettings, endpoints: Endpoints) -> dict[str, str]:
     tls = endpoints.tls["projector"]
     own = {

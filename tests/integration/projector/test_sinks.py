@@ -23,7 +23,7 @@ from projector.sinks.elastic import ElasticSink
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger
-from tests.integration.projector.proxy import FaultyProxy, Gate, refusal
+from tests.support.elastic_proxy import FaultyProxy, Gate, refusal
 
 Start = Callable[..., Running]
 OTHER = "other"
