@@ -43,6 +43,7 @@ class Index:
 
     def __init__(self, address: IndexAddress) -> None:
         self._address = address
+        self._from_us = 0
         self._client = AsyncElasticsearch(
             address.url,
             basic_auth=(address.user, address.password) if address.user else None,
@@ -61,8 +62,10 @@ class Index:
     ) -> None:
         await self._client.close()
 
-    async def wait_for(self, position: Position) -> None:
-        """Return once everything up to `position` can be found.
+    async def wait_for(self, position: Position) -> int:
+        """Return once everything up to `position` can be found that the index keeps.
+
+        What it keeps was recorded from the returned time on, in microseconds; 0 is all.
 
         Raises IndexBehindError when that takes longer than the address's `wait_s`.
         """
@@ -74,16 +77,19 @@ class Index:
                     f"the ledger at {_words(position)}"
                 )
             await asyncio.sleep(POLL_S)
+        return self._from_us
 
-    async def totals(self, before_us: int) -> list[Total]:
-        """Count and exact sum, per kind and currency, of what was recorded before a time.
+    async def totals(self, before_us: int, from_us: int = 0) -> list[Total]:
+        """Count and exact sum, per kind and currency, of what was recorded in a time.
 
         Declines are told as FAILED, whatever their kind. The state of a transfer changes as others
         follow it; its kind does not.
         """
         found: Counter[tuple[str, str]] = Counter()
         sums: Counter[tuple[str, str]] = Counter()
-        days = await day_totals(self._client, f"{self._address.prefix}-transfers", 0, before_us)
+        days = await day_totals(
+            self._client, f"{self._address.prefix}-transfers", from_us, before_us
+        )
         for group, added in days.items():
             declined = group.state == TransferState.FAILED
             key = (group.state if declined else group.kind, group.currency)
@@ -103,6 +109,7 @@ class Index:
                 return None
             raise
         source = found["_source"]
+        self._from_us = source.get("from_us", 0)
         return Position(source["epoch"], source["xid"], source["journal_id"])
 
 

@@ -114,6 +114,12 @@ class Upkeep:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _take_requests(self, position: Position) -> None:
+        if self._sink.roster.building is not None and not self._request_id:
+            # An earlier session began it; or it began by itself, and answers who asks for one.
+            asked = await self._queries.next_request(
+                self._session.connection, sink=self._sink.name, actions=["REBUILD"]
+            )
+            self._request_id = 0 if asked is None else asked["id"]
         while True:
             busy = self._task is not None or self._sink.roster.building is not None
             request = await self._queries.next_request(

@@ -22,6 +22,7 @@ from tests.bench.measurements.memory import ResidentMemory
 from tests.bench.measurements.pages import HistoryPages
 from tests.bench.measurements.projection import (
     CatchingUp,
+    LonePayment,
     ProjectionLag,
     wait_until_caught_up,
 )
@@ -230,7 +231,10 @@ class Suite:
     async def _projection(self) -> list[Row]:
         bed = self._bed
         return await self._repeat(
-            [(Section.PROJECTION, ProjectionLag(bed)), (Section.PROJECTION, CatchingUp(bed))]
+            [
+                (Section.PROJECTION, measurement(bed))
+                for measurement in (ProjectionLag, LonePayment, CatchingUp)
+            ]
         )
 
     async def _attempt(

@@ -21,6 +21,9 @@ BEGUN_WITHIN_S = 120.0
 MOST_IN_FLIGHT = 40
 """Calls: four seconds' worth. A server that is further behind does not keep the rate."""
 
+LONE_PAYMENTS = 200
+LONE_PAUSE_S = 0.15
+
 SETTLE_S = 2.0
 """Left out of the figures at the beginning of each repetition, in seconds."""
 
@@ -95,6 +98,36 @@ def _lags_s(replies: list[bytes], watch: Watch) -> list[float]:
             searchable_us[token] = watch.searchable_us(Position.decode(token))
         lags_s.append((searchable_us[token] - at_us) / 1e6)
     return lags_s
+
+
+class LonePayment:
+    """One payment at a time with pauses between: from its creation until it can be searched."""
+
+    key = "lag-lone"
+    label = "projection lag of a lone payment, by positions document"
+    unit = ""
+    baseline = ""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+
+    async def warm_up(self) -> None:
+        await wait_until_caught_up(self._bed)
+
+    async def measure(self) -> Sample:
+        bed = self._bed
+        await wait_until_caught_up(bed)
+        lags_s: list[float] = []
+        for number in range(LONE_PAYMENTS):
+            # Never in step with the projector's polls.
+            await asyncio.sleep(LONE_PAUSE_S + number % 10 * 0.007)
+            request = bed.orders.bulks(bed.accounts, 1, 1)[0]
+            taken = await bed.submit([[request]])
+            outcome = check_posted(taken.replies[0]).outcomes[0]
+            found = await bed.index.wait_for(Position.decode(outcome.position))
+            created_us = outcome.transfer.create_time.ToMicroseconds()
+            lags_s.append((found.since_us - created_us) / 1e6)
+        return Sample(latency=Latency.of(lags_s), note=f"{LONE_PAYMENTS} payments")
 
 
 class CatchingUp:
