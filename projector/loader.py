@@ -9,10 +9,10 @@ import asyncpg
 
 import database
 from projector.batch import Decoded, Document, Row
+from projector.details import Opener
 from projector.documents import decline_document, transfer_document
 from projector.errors import LedgerIncompleteError
 from projector.pages import PageRows, changed_accounts, named, page_documents, parents
-from projector.personal import DetailsOpener
 
 CLOCKS_APART = 86_400_000 << 22
 """How far an id may lie below that of an earlier transfer, made by another process: a day, in units
@@ -22,7 +22,7 @@ of Snowflake ids."""
 class Loader:
     """Makes documents of rows as they stand now: the decoder of a search index."""
 
-    def __init__(self, connection: asyncpg.Connection, opener: DetailsOpener) -> None:
+    def __init__(self, connection: asyncpg.Connection, opener: Opener) -> None:
         self._connection = connection
         self._opener = opener
         self._queries: Any = database.load("projector")

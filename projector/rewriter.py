@@ -11,9 +11,9 @@ import database
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from projector.batch import Document
+from projector.details import Opener
 from projector.loader import Loader
 from projector.metrics import REWRITTEN
-from projector.personal import DetailsOpener
 from projector.sinks import Rejection, Session
 
 AT_ONCE = 500
@@ -46,7 +46,7 @@ class Rewriter:
     def __init__(
         self,
         session: Session,
-        opener: DetailsOpener,
+        opener: Opener,
         sink: Index,
         clock: Clock,
     ) -> None:

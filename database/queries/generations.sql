@@ -44,14 +44,22 @@ WHERE relkind = 'r' AND relnamespace = 'ledger'::regnamespace
        OR oid IN (SELECT inhrelid FROM pg_catalog.pg_inherits
                   WHERE inhparent = 'ledger.transfers'::regclass));
 
--- name: next_transfers(after_id, most)
-SELECT id FROM ledger.transfers WHERE id > :after_id::bigint ORDER BY id LIMIT :most::int;
+-- name: last_ids()^
+SELECT (SELECT max(id) FROM ledger.transfers) AS transfers,
+       (SELECT max(id) FROM ledger.declines) AS declines,
+       (SELECT max(id) FROM ledger.accounts) AS accounts;
 
--- name: next_declines(after_id, most)
-SELECT id FROM ledger.declines WHERE id > :after_id::bigint ORDER BY id LIMIT :most::int;
+-- name: next_transfers(after_id, until_id, most)
+SELECT id FROM ledger.transfers WHERE id > :after_id::bigint AND id <= :until_id::bigint
+ORDER BY id LIMIT :most::int;
 
--- name: next_accounts(after_id, most)
-SELECT id FROM ledger.accounts WHERE id > :after_id::bigint ORDER BY id LIMIT :most::int;
+-- name: next_declines(after_id, until_id, most)
+SELECT id FROM ledger.declines WHERE id > :after_id::bigint AND id <= :until_id::bigint
+ORDER BY id LIMIT :most::int;
+
+-- name: next_accounts(after_id, until_id, most)
+SELECT id FROM ledger.accounts WHERE id > :after_id::bigint AND id <= :until_id::bigint
+ORDER BY id LIMIT :most::int;
 
 -- name: journal_end()^
 -- The last row that no transaction still under way can come before.

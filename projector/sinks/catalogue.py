@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from paycore.runtime.clock import Clock
 from paycore.runtime.elastic import ElasticAddress
+from projector.details import Opener
 from projector.errors import UnknownSinkError
-from projector.personal import DetailsOpener
 from projector.readiness import Readiness
 from projector.settings import ProjectorSettings
 from projector.sinks import Sink
@@ -27,7 +27,7 @@ MakeSink: TypeAlias = Callable[[Readiness], Sink[Any]]
 class Parts:
     """What sinks share of their process."""
 
-    opener: DetailsOpener
+    opener: Opener
     clock: Clock
     chance: random.Random
 

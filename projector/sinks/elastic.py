@@ -15,10 +15,10 @@ from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from paycore.runtime.elastic import ElasticAddress, open_client
 from projector.batch import Batch, Document, DocumentKind
+from projector.details import Opener
 from projector.generations import Generations
 from projector.loader import Loader
 from projector.metrics import GENERATION, LAG_SECONDS, REFRESH_SECONDS
-from projector.personal import DetailsOpener
 from projector.readiness import Readiness
 from projector.rewriter import Rewriter
 from projector.sinks import Rejection, Session
@@ -72,7 +72,7 @@ class ElasticSink:
     def __init__(
         self,
         settings: ElasticSettings,
-        opener: DetailsOpener,
+        opener: Opener,
         clock: Clock,
         readiness: Readiness,
         chance: random.Random,

@@ -64,15 +64,18 @@ class Filling:
         Memory is bounded: a page is read while the one before is written.
         """
         documents, logged = building.documents, building.documents
+        # What is posted from now on comes by the feed alone: the filling does not run after it.
+        until = await self._queries.last_ids(self._connection)
         begun = PHASES.index(building.phase)
         for phase in PHASES[begun:-1]:
             after_id = building.after_id if phase == building.phase else 0
-            coming = asyncio.create_task(self._page(phase, after_id))
+            until_id = until[phase] or 0
+            coming = asyncio.create_task(self._page(phase, after_id, until_id))
             try:
                 while True:
                     page = await coming
                     if page.last_id is not None:
-                        coming = asyncio.create_task(self._page(phase, page.last_id))
+                        coming = asyncio.create_task(self._page(phase, page.last_id, until_id))
                     await rewrite_later(page.decoded.withheld)
                     await write(page.decoded.items)
                     documents += len(page.decoded.items)
@@ -93,9 +96,9 @@ class Filling:
             following = PHASES[PHASES.index(phase) + 1]
             await self._generations.advance(building.number, following, 0, documents)
 
-    async def _page(self, phase: str, after_id: int) -> Page:
+    async def _page(self, phase: str, after_id: int, until_id: int) -> Page:
         find = getattr(self._queries, f"next_{phase}")
-        rows = await find(self._connection, after_id=after_id, most=self._most)
+        rows = await find(self._connection, after_id=after_id, until_id=until_id, most=self._most)
         ids = [row["id"] for row in rows]
         last_id = ids[-1] if len(ids) == self._most else None
         if phase == "accounts":

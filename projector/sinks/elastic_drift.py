@@ -132,6 +132,16 @@ class Comparison:
         differences += await self._accounts(report)
         return differences
 
+    async def still(self, differences: Sequence[Difference]) -> int:
+        """How many of `differences` that are to be there are not as they should be."""
+        left = 0
+        for kind in DocumentKind:
+            ids = [one.id for one in differences if one.kind is kind and one.document is not None]
+            for begin in range(0, len(ids), PAGE):
+                page = ids[begin : begin + PAGE]
+                left += len(await self._differing(kind, page, arrived=True))
+        return left
+
     async def _ledger_totals(self) -> tuple[dict[Group, Sum], list[Slice]]:
         items: Counter[Group] = Counter()
         sums: Counter[Group] = Counter()
@@ -191,7 +201,7 @@ class Comparison:
         after_id: int | None = _LOWEST
         while after_id is not None:
             rows = await self.generations.next_accounts(
-                self.connection, after_id=after_id, most=PAGE
+                self.connection, after_id=after_id, until_id=_HIGHEST, most=PAGE
             )
             ids = [row["id"] for row in rows]
             found += await self._compare(DocumentKind.ACCOUNT, ids, report)
@@ -206,9 +216,9 @@ class Comparison:
         report.compared += len(ids)
         suspects = await self._differing(kind, ids)
         if suspects:
-            # What was posted meanwhile is on its way: look again once it has arrived.
-            await self.reach()
-            suspects = await self._differing(kind, [document.id for document, _ in suspects])
+            # What was posted meanwhile may be on its way: look again when it has arrived.
+            ids = [document.id for document, _ in suspects]
+            suspects = await self._differing(kind, ids, arrived=True)
         missing = [document for document, there in suspects if there is None]
         report.note(f"missing {kind}", (str(document.id) for document in missing))
         report.note(
@@ -222,15 +232,20 @@ class Comparison:
         return [Difference(kind, document.id, document) for document, _ in suspects]
 
     async def _differing(
-        self, kind: DocumentKind, ids: Sequence[int]
+        self, kind: DocumentKind, ids: Sequence[int], *, arrived: bool = False
     ) -> list[tuple[Document, Mapping[str, Any] | None]]:
-        """Documents as they should be with what is there in their place, of those that differ."""
-        # The ledger first: what the index has then is of that time or later.
+        """Documents as they should be with what is there in their place, of those that differ.
+
+        Where what was posted until they were read has `arrived`, the index has them as they were
+        then, or newer.
+        """
         if kind is DocumentKind.ACCOUNT:
             rows = await self.projector.load_accounts(self.connection, ids=list(ids))
             due: Sequence[Document] = [account_document(row) for row in rows]
         else:
             due = (await self.loader.transfers_and_declines(ids)).items
+        if arrived:
+            await self.reach()
         there = await self._search(kind, ids)
         found: list[tuple[Document, Mapping[str, Any] | None]] = []
         for document in due:

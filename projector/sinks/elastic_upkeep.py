@@ -17,12 +17,12 @@ import database
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from projector.batch import Document, DocumentKind
+from projector.details import Opener
 from projector.documents import account_document
 from projector.errors import IndexUnequalError, SinkLostError
 from projector.generations import Generation, Generations
 from projector.loader import Loader
 from projector.metrics import DRIFT, DRIFT_CHECKED, DRIFT_REPAIRED
-from projector.personal import DetailsOpener
 from projector.sinks import Session
 from projector.sinks.elastic_build import Filling
 from projector.sinks.elastic_bulk import VersionType
@@ -73,7 +73,7 @@ class Upkeep:
         self,
         session: Session,
         sink: ElasticSink,
-        opener: DetailsOpener,
+        opener: Opener,
         settings: UpkeepSettings,
         clock: Clock,
     ) -> None:
@@ -218,10 +218,11 @@ class Upkeep:
         report = Report()
         async with self._session.connect() as connection:
             loader = Loader(connection, self._opener)
-            differences = await self._comparison(connection, loader, layout).run(report)
+            comparison = self._comparison(connection, loader, layout)
+            differences = await comparison.run(report)
             if repair and differences:
-                generations = Generations(connection, self._sink.name)
-                report.repaired = await self._mend(layout, differences, generations)
+                await self._mend(layout, differences, Generations(connection, self._sink.name))
+                report.repaired = len(differences) - await comparison.still(differences)
                 DRIFT_REPAIRED.labels(self._sink.name).inc(report.repaired)
         DRIFT.labels(self._sink.name).set(report.found.total())
         DRIFT_CHECKED.labels(self._sink.name).set(self._clock.now_us() / 1e6)
@@ -274,18 +275,17 @@ class Upkeep:
 
     async def _mend(
         self, layout: Layout, differences: Sequence[Difference], generations: Generations
-    ) -> int:
-        """Write what is missing or different, delete what is extra; returns how many it mended."""
+    ) -> None:
+        """Write what is missing or different, delete what is extra."""
         due = [one.document for one in differences if one.document is not None]
         await self._sink.persistence.request(
             "build index", lambda: self._sink.roster.make_room(layout, due, generations)
         )
-        refused = await self._sink.writer.write(layout, due, VersionType.SAME_OR_NEWER)
+        await self._sink.writer.write(layout, due, VersionType.SAME_OR_NEWER)
         extra = [one for one in differences if one.document is None]
         for one in extra:
             await self._sink.persistence.request("mend", lambda one=one: self._delete(one))  # type: ignore[misc]
         await self._refresh(layout)
-        return len(differences) - len(refused)
 
     async def _delete(self, extra: Difference) -> None:
         try:

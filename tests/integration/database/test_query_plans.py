@@ -143,6 +143,9 @@ EXPECTED = {
     "generations.expected_documents": NOTHING,
     "generations.forget_generation": NOTHING,
     "generations.journal_end": first("ledger.journal", "xid", "id"),
+    "generations.last_ids": first("ledger.transfers", "id")
+    | first("ledger.declines", "id")
+    | first("ledger.accounts", "id"),
     "generations.list_generations": NOTHING,
     "generations.next_accounts": by("ledger.accounts", "id"),
     "generations.next_declines": by("ledger.declines", "id"),

@@ -57,6 +57,44 @@ async def test_kill_9_in_the_middle_of_the_load_loses_and_doubles_nothing(
     assert await process.wait() == 0
 
 
+TAKES_OVER_WITHIN_S = 5.0
+"""Far more than the stand-by's poll, for a busy machine; a lock that stays would be never."""
+
+
+async def test_a_second_process_stands_by_and_leads_at_once_when_the_first_is_killed(
+    endpoints: Endpoints, ledger: TestLedger, index: TestIndex, settings: ProjectorSettings
+) -> None:
+    environments = [variables(settings, endpoints) for _ in range(2)]
+    accounts = await ledger.open_pair()
+    first = await launch(environments[0])
+    await index.await_position(ledger)
+    second = await launch(environments[1])
+
+    async def leads(environment: Mapping[str, str]) -> float | None:
+        try:
+            shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
+        except aiohttp.ClientConnectionError:
+            return None
+        blocked = shown.get('paycore_projector_blocked{sink="elasticsearch"}')
+        leader = shown.get('paycore_projector_leader{sink="elasticsearch"}')
+        return leader if blocked == 0 else None
+
+    async def stands_by() -> bool:
+        return await leads(environments[1]) == 0
+
+    await until(stands_by)
+    assert await leads(environments[0]) == 1
+    first.kill()
+    await first.wait()
+    [key] = await ledger.post([Payment(*accounts, 5)])
+    await index.await_position(ledger, TAKES_OVER_WITHIN_S)
+    assert key in await index.documents("transfers")
+    assert await leads(environments[1]) == 1
+    second.terminate()
+    assert await asyncio.wait_for(second.wait(), 20) == 0
+    await index.assert_equals(ledger)
+
+
 async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_sigterm(
     endpoints: Endpoints, ledger: TestLedger, index: TestIndex, settings: ProjectorSettings
 ) -> None:

@@ -31,7 +31,7 @@ async def ask(ledger: TestLedger, action: str, **of: Any) -> int:
     return int(rows[0]["id"])
 
 
-async def outcome(ledger: TestLedger, request: int, timeout_s: float = 60.0) -> str:
+async def outcome(ledger: TestLedger, request: int, timeout_s: float = 120.0) -> str:
     found: list[dict[str, Any]] = []
 
     async def ended() -> bool:
@@ -108,9 +108,9 @@ async def test_readers_see_no_failure_and_nothing_goes_back_while_writers_go_on(
     start: Start,
     rng: random.Random,
 ) -> None:
-    start(quick)
+    start(quick.model_copy(update={"build_page": 100}))
     accounts = await ledger.open_accounts(8)
-    await ledger.post(random_payments(rng, accounts, 40))
+    await ledger.post(random_payments(rng, accounts, 400))
     await index.await_position(ledger)
     stop = asyncio.Event()
 
@@ -118,7 +118,7 @@ async def test_readers_see_no_failure_and_nothing_goes_back_while_writers_go_on(
         chance = random.Random(seed)
         while not stop.is_set():
             await ledger.post(random_payments(chance, own, chance.randint(1, 4)))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
 
     async def read() -> int:
         reads, most = 0, 0
