@@ -24,6 +24,7 @@ from tests.bench.measurements.projection import (
     CatchingUp,
     LonePayment,
     ProjectionLag,
+    Rebuilding,
     wait_until_caught_up,
 )
 from tests.bench.measurements.raw import RawPosting
@@ -233,7 +234,7 @@ class Suite:
         return await self._repeat(
             [
                 (Section.PROJECTION, measurement(bed))
-                for measurement in (ProjectionLag, LonePayment, CatchingUp)
+                for measurement in (ProjectionLag, LonePayment, CatchingUp, Rebuilding)
             ]
         )
 

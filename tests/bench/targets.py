@@ -42,6 +42,7 @@ TARGETS: Mapping[str, Target] = {
     "lag": Target(p99_ms=500),
     "lag-lone": Target(p99_ms=150),
     "catching-up": Target(rate=8_000),
+    "rebuild": Target(rate=10_000),
     "page-first-1": Target(p99_ms=20),
     "stream": Target(rate=10_000),
     "group": Target(p99_ms=150),
