@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
-from projector.batch import Document
+from projector.batch import Document, DocumentKind
 from projector.errors import SinkLostError, SinkRefusedError
 from projector.sinks import Rejection
-from projector.sinks.elastic_layout import Layout
+from projector.sinks.elastic_layout import DAY_US, Layout
 
 REPLY_FIELDS = "errors,items.*.status,items.*.error.type,items.*.error.reason"
 """What is asked of a bulk reply; items come in the order of the request."""
@@ -68,17 +67,19 @@ def request_body(
 ) -> bytes:
     """The newline-delimited body that indexes `documents` under their own ids and versions."""
     lines = []
+    heads: dict[int, str] = {}
     for document in documents:
-        head = _head(layout.target(document), versions)
+        # Those of a day go to the same index, and so do all accounts, which are of no day.
+        day = document.created_at_us // DAY_US if document.kind is DocumentKind.TRANSFER else -1
+        head = heads.get(day)
+        if head is None:
+            target = layout.target(document)
+            head = f'{{"index":{{"_index":"{target}","version_type":"{versions}","_id":"'
+            heads[day] = head
         lines.append(f'{head}{document.id}","version":{document.version}}}}}\n'.encode())
         lines.append(document.body)
         lines.append(b"\n")
     return b"".join(lines)
-
-
-@lru_cache(maxsize=1_024)
-def _head(target: str, versions: VersionType) -> str:
-    return f'{{"index":{{"_index":"{target}","version_type":"{versions}","_id":"'
 
 
 def sort_items(documents: Sequence[Document], reply: Mapping[str, Any]) -> Sorted:

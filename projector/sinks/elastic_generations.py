@@ -17,7 +17,7 @@ from paycore.runtime.clock import Clock
 from projector.batch import Document, DocumentKind
 from projector.generations import Generation, Generations, State
 from projector.sinks.elastic_indices import Indices
-from projector.sinks.elastic_layout import Layout, Month, later, month_of, parse
+from projector.sinks.elastic_layout import DAY_US, Layout, Month, later, month_of, parse
 from projector.sinks.elastic_mappings import Difference
 
 MAPPING = "mapping"
@@ -142,12 +142,12 @@ class Roster:
         """
         if not layout.by_month:
             return
-        needed = {
-            month_of(document.created_at_us)
+        days = {
+            document.created_at_us // DAY_US
             for document in documents
             if document.kind is DocumentKind.TRANSFER
         }
-        lacking = needed - self._months[layout.generation]
+        lacking = {month_of(day * DAY_US) for day in days} - self._months[layout.generation]
         if lacking:
             await self._make_months(layout, lacking, generations)
 
