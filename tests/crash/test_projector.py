@@ -34,7 +34,7 @@ KILLS = rounds("PAYCORE_PROJECT_KILLS", 3)
 LONG = KILLS > 10
 """Only then is Elasticsearch restarted, for which it takes its time."""
 
-FAULTS = 0.05
+FAULTS = 0.15
 """Share of the requests that fail."""
 
 BATCH = 2_000
