@@ -68,6 +68,11 @@ lock: $(READY) ## Pin the newest allowed dependencies, with hashes
 crash: $(READY) ## Kill and stop every part under load, ROUNDS times (default 10)
 	@PAYCORE_CRASH_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/crash $(ARGS)
 
+.PHONY: project
+project: $(READY) ## EVENTS (default 1000000) through a projector that is killed KILLS times (50)
+	@PAYCORE_PROJECT_EVENTS=$(or $(EVENTS),1000000) PAYCORE_PROJECT_KILLS=$(or $(KILLS),50) \
+		$(BIN)/python -m pytest -s tests/crash/test_projector.py $(ARGS)
+
 .PHONY: many
 many: $(READY) ## 50 callers at once on 1,000 accounts, PAYMENTS in all (default 20000)
 	@PAYCORE_MANY_PAYMENTS=$(or $(PAYMENTS),20000) $(BIN)/python -m pytest tests/crash/test_many_at_once.py $(ARGS)

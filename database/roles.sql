@@ -8,7 +8,7 @@ DECLARE
 BEGIN
   FOREACH role_name IN ARRAY ARRAY[
     'paycore_owner', 'paycore_command', 'paycore_signing',
-    'paycore_projector', 'paycore_query', 'paycore_audit', 'paycore_trail'
+    'paycore_projector', 'paycore_query', 'paycore_audit', 'paycore_trail', 'paycore_operator'
   ] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
       EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', role_name);
@@ -58,6 +58,12 @@ ALTER ROLE paycore_query SET enable_bitmapscan = off;
 ALTER ROLE paycore_query SET enable_hashjoin = off;
 ALTER ROLE paycore_query SET enable_mergejoin = off;
 ALTER ROLE paycore_query SET jit = off;
+
+-- Asks for things to be done, and sees what came of it.
+ALTER ROLE paycore_operator SET search_path = '';
+ALTER ROLE paycore_operator SET statement_timeout = '10s';
+ALTER ROLE paycore_operator SET lock_timeout = '2s';
+ALTER ROLE paycore_operator SET idle_in_transaction_session_timeout = '10s';
 
 -- Verification reads the whole ledger in one snapshot, which takes as long as it takes.
 ALTER ROLE paycore_audit SET search_path = '';

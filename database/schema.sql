@@ -1346,7 +1346,20 @@ GRANT INSERT (epoch, xid, journal_id, snapshot, since, checks) ON TABLE ledger.v
 -- Schema projection
 
 CREATE SCHEMA projection;
-GRANT USAGE ON SCHEMA projection TO paycore_projector, paycore_audit;
+GRANT USAGE ON SCHEMA projection TO paycore_projector, paycore_audit, paycore_operator;
+
+CREATE FUNCTION projection.request(sink text, action text, kind text, document_id bigint, reason text, requested_by text) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+  INSERT INTO projection.requests (sink, action, kind, document_id, reason, requested_by)
+  VALUES ($1, $2, $3, $4, $5, $6)
+  RETURNING id
+$_$;
+REVOKE ALL ON FUNCTION projection.request(sink text, action text, kind text, document_id bigint,
+  reason text, requested_by text) FROM PUBLIC;
+GRANT ALL ON FUNCTION projection.request(sink text, action text, kind text, document_id bigint,
+  reason text, requested_by text) TO paycore_operator;
 
 CREATE TABLE projection.checkpoints (
     sink text NOT NULL,
@@ -1362,7 +1375,7 @@ COMMENT ON TABLE projection.checkpoints IS
   'Moved only after the sink accepted everything up to (xid, journal_id) of ledger.journal.';
 ALTER TABLE projection.checkpoints ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (sink);
 GRANT SELECT,INSERT,UPDATE ON TABLE projection.checkpoints TO paycore_projector;
-GRANT SELECT ON TABLE projection.checkpoints TO paycore_audit;
+GRANT SELECT ON TABLE projection.checkpoints TO paycore_audit, paycore_operator;
 
 CREATE TABLE projection.dead_letters (
     sink text NOT NULL,
@@ -1387,7 +1400,77 @@ COMMENT ON COLUMN projection.dead_letters.journal_id IS
 ALTER TABLE projection.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (sink, kind, document_id);
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE projection.dead_letters TO paycore_projector;
-GRANT SELECT ON TABLE projection.dead_letters TO paycore_audit;
+GRANT SELECT ON TABLE projection.dead_letters TO paycore_audit, paycore_operator;
+
+CREATE TABLE projection.generations (
+    sink text NOT NULL,
+    generation bigint NOT NULL,
+    state text NOT NULL,
+    epoch bigint NOT NULL,
+    months text[] DEFAULT '{}'::text[] NOT NULL,
+    reason text NOT NULL,
+    phase text DEFAULT ''::text NOT NULL,
+    after_id bigint DEFAULT 0 NOT NULL,
+    documents bigint DEFAULT 0 NOT NULL,
+    expected bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    switched_at timestamp with time zone,
+    CONSTRAINT generations_documents_check CHECK ((documents >= 0)),
+    CONSTRAINT generations_epoch_check CHECK ((epoch > 0)),
+    CONSTRAINT generations_expected_check CHECK ((expected >= 0)),
+    CONSTRAINT generations_generation_check CHECK ((generation >= 0)),
+    CONSTRAINT generations_phase_check CHECK ((length(phase) <= 16)),
+    CONSTRAINT generations_reason_check CHECK ((length(reason) <= 256)),
+    CONSTRAINT generations_sink_check CHECK (((length(sink) >= 1) AND (length(sink) <= 64))),
+    CONSTRAINT generations_state_check CHECK ((state = ANY (ARRAY['BUILDING'::text, 'SERVING'::text, 'RETIRED'::text, 'FAILED'::text])))
+);
+COMMENT ON TABLE projection.generations IS
+  'What the search index consists of. The indices themselves can be lost, and are then made anew.';
+COMMENT ON COLUMN projection.generations.months IS
+  'Months whose index was made and not dropped: one that is not there any more was lost.';
+COMMENT ON COLUMN projection.generations.phase IS
+  'Of a build: transfers, declines, accounts, check; after_id is the last id done in it.';
+COMMENT ON COLUMN projection.generations.switched_at IS
+  'When it began to serve, and when it ceased to: once retired, it is dropped after a grace.';
+ALTER TABLE projection.generations ADD CONSTRAINT generations_pkey PRIMARY KEY (sink, generation);
+CREATE UNIQUE INDEX generations_building ON projection.generations (sink) WHERE (state = 'BUILDING'::text);
+CREATE UNIQUE INDEX generations_serving ON projection.generations (sink) WHERE (state = 'SERVING'::text);
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE projection.generations TO paycore_projector;
+GRANT SELECT ON TABLE projection.generations TO paycore_audit, paycore_operator;
+
+CREATE TABLE projection.requests (
+    id bigint NOT NULL,
+    sink text NOT NULL,
+    action text NOT NULL,
+    kind text,
+    document_id bigint,
+    reason text NOT NULL,
+    requested_by text NOT NULL,
+    role text DEFAULT SESSION_USER NOT NULL,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    CONSTRAINT requests_action_check CHECK ((action = ANY (ARRAY['REBUILD'::text, 'CHECK'::text, 'REPAIR'::text, 'REPLAY'::text, 'DISCARD'::text]))),
+    CONSTRAINT requests_kind_check CHECK (((length(kind) >= 1) AND (length(kind) <= 64))),
+    CONSTRAINT requests_outcome_check CHECK ((length(outcome) <= 2048)),
+    CONSTRAINT requests_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 256))),
+    CONSTRAINT requests_requested_by_check CHECK (((length(requested_by) >= 1) AND (length(requested_by) <= 64))),
+    CONSTRAINT requests_sink_check CHECK (((length(sink) >= 1) AND (length(sink) <= 64)))
+);
+COMMENT ON TABLE projection.requests IS
+  'Who asked the projector for what and why, and what came of it. Kept for ever.';
+ALTER TABLE projection.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME projection.requests_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+ALTER TABLE projection.requests ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
+CREATE INDEX requests_pending ON projection.requests (sink, id) WHERE (ended_at IS NULL);
+GRANT SELECT ON TABLE projection.requests TO paycore_projector, paycore_audit, paycore_operator;
+GRANT UPDATE (ended_at, outcome) ON TABLE projection.requests TO paycore_projector;
 
 CREATE TABLE projection.rewrites (
     sink text NOT NULL,

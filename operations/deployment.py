@@ -44,6 +44,8 @@ class DeploymentSettings(BaseSettings):
     """DSN of role paycore_audit, for verification."""
     trail_key_file: Path | None = None
     """The command service's: to look for a device or an address in the trail."""
+    operator_dsn: SecretStr | None = None
+    """DSN of role paycore_operator, which asks the projector for things."""
     redis_url: SecretStr | None = None
     elasticsearch_url: str | None = None
     elasticsearch_user: str = ""
@@ -79,6 +81,7 @@ class Deployment:
     """Service (command, query, signing, projector) to host:port."""
     tls: TlsFiles | None
     audit_dsn: str | None = field(repr=False)
+    operator_dsn: str | None = field(repr=False)
     redis_url: str | None = field(repr=False)
     index: IndexAddress | None
     state: Path | None
@@ -134,6 +137,9 @@ def _named(settings: DeploymentSettings) -> Deployment:
         targets={name: target for name, target in targets.items() if target is not None},
         tls=settings.tls(),
         audit_dsn=None if settings.audit_dsn is None else settings.audit_dsn.get_secret_value(),
+        operator_dsn=(
+            None if settings.operator_dsn is None else settings.operator_dsn.get_secret_value()
+        ),
         redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
         index=index,
         state=None,
@@ -156,6 +162,7 @@ def _local(state: Path, identity: str) -> Deployment:
         },
         tls=endpoints.tls[identity],
         audit_dsn=endpoints.postgres_dsn["paycore_audit"],
+        operator_dsn=endpoints.postgres_dsn["paycore_operator"],
         redis_url=endpoints.redis_url,
         index=IndexAddress(
             endpoints.elasticsearch_url,

@@ -78,9 +78,13 @@ async def examine(deployment: Deployment) -> System:
     if deployment.index is not None:
         place = _place(deployment.index.url)
         probes.append(("elasticsearch", place, _elasticsearch(deployment.index)))
-    parts = await asyncio.gather(
-        *(_probe(name, place, probe, restarts.get(name)) for name, place, probe in probes)
+    asked, sinks = await asyncio.gather(
+        asyncio.gather(
+            *(_probe(name, place, probe, restarts.get(name)) for name, place, probe in probes)
+        ),
+        _sinks(deployment),
     )
+    parts = [*asked, *sinks]
     if any(part.name == "query" and part.up for part in parts):
         lag_s, problem = await _lag(deployment)
     else:
@@ -123,6 +127,38 @@ def _service(name: str, target: str, tls: TlsFiles | None) -> Callable[[], Await
             raise NotHealthyError(word.lower().replace("_", " "))
 
     return ask
+
+
+async def _sinks(deployment: Deployment) -> list[PartHealth]:
+    """Each sink that the projector feeds or stands by for; none where it does not answer."""
+    target = deployment.targets.get("projector")
+    if target is None:
+        return []
+    began = time.monotonic()
+    async with open_channel(
+        target, deployment.tls, SEPARATE_CONNECTION, service="projector"
+    ) as channel:
+        try:
+            reply = await health_pb2_grpc.HealthStub(channel).List(
+                health_pb2.HealthListRequest(), timeout=TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError:
+            # The projector's own row says that.
+            return []
+    took_ms = (time.monotonic() - began) * 1_000
+    serving = health_pb2.HealthCheckResponse.SERVING
+    return [
+        PartHealth(
+            name,
+            status.status == serving,
+            target,
+            took_ms,
+            None,
+            "" if status.status == serving else "blocked: see paycore_projector_blocked",
+        )
+        for name, status in sorted(reply.statuses.items())
+        if name
+    ]
 
 
 def _postgres(dsn: str) -> Callable[[], Awaitable[None]]:

@@ -12,15 +12,14 @@ from paycore.runtime import logs, metrics, process
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
-from paycore.runtime.elastic import ElasticAddress
 from paycore.runtime.event_sinks import ServicesSink
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.runtime.tls import TlsFiles
-from projector.readiness import Readiness
+from projector.personal import DetailsOpener
 from projector.service import Projector
 from projector.settings import ProjectorSettings
-from projector.sinks.elastic import ElasticSettings, ElasticSink
+from projector.sinks.catalogue import Parts, sinks
 
 _HEALTH_EVERY_S = 0.2
 
@@ -30,18 +29,13 @@ log = structlog.get_logger()
 async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     """Project until `stop`; health tells meanwhile whether that works.
 
-    Raises EpochChangedError when the ledger's history changed, RuntimeError or OSError when an
-    address is taken.
+    Raises UnknownSinkError, and RuntimeError or OSError when an address is taken.
     """
-    clock, readiness = SystemClock(), Readiness()
-    chance = random.Random()  # noqa: S311 - spreads retries
-    elastic = elastic_settings(settings)
-
-    def make_sink() -> ElasticSink:
-        return ElasticSink(elastic, clock, readiness, chance)
-
+    clock = SystemClock()
     channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
-    keys = DataKeys(channel, clock)
+    opener = DetailsOpener(DataKeys(channel, clock))
+    parts = Parts(opener, clock, random.Random())  # noqa: S311 - spreads retries
+    projector = Projector(settings, sinks(settings, parts), parts)
     sink = ServicesSink(settings.postgres_dsn.get_secret_value(), "projector-events")
     events = SecurityEvents(sink, clock, settings.events_window_s)
     events.start()
@@ -49,9 +43,9 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     endpoint = metrics.serve(settings.metrics_listen)
     port = await server.start()
     log.info("listening", port=port)
-    health = asyncio.create_task(_publish(readiness, server))
+    health = asyncio.create_task(_publish(projector, server))
     try:
-        await Projector(settings, make_sink, keys, clock, readiness, chance).run(stop)
+        await projector.run(stop)
     finally:
         health.cancel()
         await asyncio.gather(health, return_exceptions=True)
@@ -63,26 +57,18 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     log.info("stopped")
 
 
-async def _publish(readiness: Readiness, server: Server) -> None:
-    told = False
+async def _publish(projector: Projector, server: Server) -> None:
+    """Tell how each sink is, and as the process's own health whether all are well."""
+    told: dict[str, bool] = {}
     while True:
-        if readiness.ready != told:
-            told = readiness.ready
-            await server.set_serving(told)
+        for name, readiness in projector.readiness.items():
+            if readiness.ready != told.get(name):
+                told[name] = readiness.ready
+                await server.set_part_serving(f"projector.{name}", readiness.ready)
+        if projector.ready != told.get(""):
+            told[""] = projector.ready
+            await server.set_serving(projector.ready)
         await asyncio.sleep(_HEALTH_EVERY_S)
-
-
-def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
-    """The part of `settings` that the sink needs."""
-    return ElasticSettings(
-        address=ElasticAddress.of(settings),
-        prefix=settings.index_prefix,
-        bulk_documents=settings.bulk_documents,
-        bulk_bytes=settings.bulk_bytes,
-        bulks_in_flight=settings.bulks_in_flight,
-        refresh_gap_s=settings.refresh_gap_s,
-        refresh_gap_behind_s=settings.refresh_gap_behind_s,
-    )
 
 
 def main() -> int:

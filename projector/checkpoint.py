@@ -8,7 +8,6 @@ import asyncpg
 
 import database
 from paycore.domain.position import Position
-from projector.errors import EpochChangedError
 
 
 class Checkpoints:
@@ -26,18 +25,17 @@ class Checkpoints:
     async def load(self) -> Position:
         """The position up to which the sink accepted the journal; (epoch, 0, 0) when none.
 
-        Raises EpochChangedError when the checkpoint belongs to another history than the ledger.
+        It may be of another epoch than the ledger is in.
         """
-        epoch: int = await self._queries.read_epoch(self._connection)
         row = await self._queries.load_checkpoint(self._connection, sink=self._sink)
         if row is None:
-            return Position(epoch, 0, 0)
-        if row["epoch"] != epoch:
-            raise EpochChangedError(
-                f"sink {self._sink} was fed from epoch {row['epoch']} of the ledger, which is now"
-                f" in epoch {epoch}: rebuild the sink"
-            )
-        return Position(epoch, row["xid"], row["journal_id"])
+            return Position(await self.epoch(), 0, 0)
+        return Position(row["epoch"], row["xid"], row["journal_id"])
+
+    async def epoch(self) -> int:
+        """The epoch that the ledger is in."""
+        epoch: int = await self._queries.read_epoch(self._connection)
+        return epoch
 
     async def save(self, position: Position) -> None:
         """Record that the sink accepted everything up to `position`."""

@@ -1,9 +1,9 @@
-"""Documents that a sink refused for good, kept by id so that they can be listed and replayed."""
+"""What a sink refused for good, kept by id so that it can be listed and replayed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import structlog
@@ -12,7 +12,6 @@ import database
 from paycore.domain.position import Position
 from projector.errors import DeadLettersFullError
 from projector.metrics import DEAD_LETTERS
-from projector.sinks import Rejection
 
 _TYPE_LENGTH = 128
 _REASON_LENGTH = 512
@@ -20,6 +19,17 @@ _LOGGED = 20
 """Rejections of one batch that get a line of their own in the log."""
 
 log = structlog.get_logger()
+
+
+class Rejection(NamedTuple):
+    """Something that the sink will never take, and why. No field's value stands in `reason`."""
+
+    kind: str
+    """Which family of the sink's items; with `id` the key of the dead letter."""
+    id: int
+    version: int
+    error_type: str
+    reason: str
 
 
 class DeadLetters:
@@ -45,7 +55,7 @@ class DeadLetters:
         await self._queries.save_dead_letters(
             self._connection,
             sink=self._sink,
-            kinds=[rejection.kind.value for rejection in rejections],
+            kinds=[str(rejection.kind) for rejection in rejections],
             document_ids=[rejection.id for rejection in rejections],
             versions=[rejection.version for rejection in rejections],
             error_types=[rejection.error_type[:_TYPE_LENGTH] for rejection in rejections],
@@ -54,12 +64,12 @@ class DeadLetters:
             journal_id=position.journal_id,
         )
         for rejection in rejections:
-            DEAD_LETTERS.labels(rejection.kind.value, rejection.error_type).inc()
+            DEAD_LETTERS.labels(self._sink, rejection.kind, rejection.error_type).inc()
         for rejection in rejections[:_LOGGED]:
             log.error(
                 "document refused for good",
                 sink=self._sink,
-                kind=rejection.kind.value,
+                kind=str(rejection.kind),
                 document_id=rejection.id,
                 error_type=rejection.error_type,
             )

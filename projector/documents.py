@@ -9,14 +9,11 @@ from typing import Any
 from paycore.domain.limbs import LIMB_FIELDS, split
 from paycore.domain.sealed import Unreadable
 from paycore.domain.transfers import Details, TransferKind, TransferState, first_state
-from projector.batch import Document, DocumentKind
+from projector.batch import Document, DocumentKind, Row
 
 _FIRST_VERSION = 1
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-Row = Mapping[str, Any]
-"""A row of one of the named queries, by column."""
 
 ShownDetails = Details | Unreadable | None
 """Personal data of a row as the index is to show it; None where there is none."""
@@ -124,4 +121,4 @@ def _add_given(fields: dict[str, Any], row: Row, names: tuple[str, ...]) -> None
 
 
 def _document(kind: DocumentKind, key: int, version: int, fields: dict[str, Any]) -> Document:
-    return Document(kind, key, version, _encode(fields).encode())
+    return Document(kind, key, version, _encode(fields).encode(), fields["created_at_us"])

@@ -4,7 +4,7 @@
 class EpochChangedError(Exception):
     """The ledger's history is another one than the sink was filled from: it must be rebuilt.
 
-    Nothing that the projector could do by itself is right, so its process ends.
+    Until then the sink takes nothing.
     """
 
 
@@ -13,7 +13,7 @@ class LedgerIncompleteError(Exception):
 
 
 class DeadLettersFullError(Exception):
-    """More documents were refused for good than the dead letters may hold."""
+    """More was refused for good than the dead letters may hold."""
 
 
 class LeadershipLostError(Exception):
@@ -26,3 +26,11 @@ class SinkLostError(Exception):
 
 class SinkRefusedError(Exception):
     """The sink refused a request as such, for a reason that waiting does not cure."""
+
+
+class IndexUnequalError(Exception):
+    """A fresh index does not hold what the ledger holds, though it was mended."""
+
+
+class UnknownSinkError(Exception):
+    """The settings name a sink that there is not."""

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
 import database
-from projector.batch import Document
-from projector.documents import Row, decline_document, transfer_document
+from projector.batch import Decoded, Document, Row
+from projector.details import Opener
+from projector.documents import decline_document, transfer_document
 from projector.errors import LedgerIncompleteError
 from projector.pages import PageRows, changed_accounts, named, page_documents, parents
-from projector.personal import DetailsOpener
 
 CLOCKS_APART = 86_400_000 << 22
 """How far an id may lie below that of an earlier transfer, made by another process: a day, in units
 of Snowflake ids."""
 
 
-class Loaded(NamedTuple):
-    """Documents, and the data keys that could not be had for some of them."""
-
-    documents: list[Document]
-    withheld: frozenset[int]
-
-
 class Loader:
-    """Makes documents of rows as they stand now, on a connection that is its own meanwhile."""
+    """Makes documents of rows as they stand now: the decoder of a search index."""
 
-    def __init__(self, connection: asyncpg.Connection, opener: DetailsOpener) -> None:
+    def __init__(self, connection: asyncpg.Connection, opener: Opener) -> None:
         self._connection = connection
         self._opener = opener
         self._queries: Any = database.load("projector")
 
-    async def page(self, journal: Sequence[Row]) -> Loaded:
+    async def decode(self, journal: Sequence[Row]) -> Decoded[Document]:
         """What a stretch of the journal names. Raises LedgerIncompleteError."""
         transfers = await self._load("transfers", named(journal, "transfers"))
         transfers |= await self._load("transfers", parents(transfers))
@@ -44,9 +37,9 @@ class Loader:
         accounts = await self._load("accounts", changed, may_lack=_sides(declines) - changed)
         details, withheld = await self._opener.open([*transfers.values(), *declines.values()])
         rows = PageRows(transfers, declines, accounts, latest_children, details)
-        return Loaded(page_documents(journal, rows), withheld)
+        return Decoded(page_documents(journal, rows), withheld)
 
-    async def transfers_and_declines(self, ids: Sequence[int]) -> Loaded:
+    async def transfers_and_declines(self, ids: Sequence[int]) -> Decoded[Document]:
         """Those with `ids`, alone. Raises LedgerIncompleteError for one that is neither."""
         transfers = await self._load("transfers", (), may_lack=ids)
         latest_children = await self._latest_children(transfers)
@@ -61,7 +54,7 @@ class Loader:
         documents += [
             decline_document(row, accounts, details.get(key)) for key, row in declines.items()
         ]
-        return Loaded(documents, withheld)
+        return Decoded(documents, withheld)
 
     async def _latest_children(self, transfers: Mapping[int, Row]) -> Mapping[int, Row]:
         if not transfers:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from projector.batch import Document
+from projector.batch import Document, Row
 from projector.documents import (
-    Row,
     ShownDetails,
     account_document,
     decline_document,

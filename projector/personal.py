@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from paycore.domain.sealed import SealedDetails, Unreadable
 from paycore.domain.transfers import Details
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.opening import opened
 from paycore.runtime.sealing import key_ids
-from projector.documents import Row, ShownDetails
+from projector.batch import Row
+from projector.details import Opened
+from projector.documents import ShownDetails
 
 KEYS_WITHIN_S = 5.0
 """How long a page waits at most for the keys of its rows, in seconds."""
 
 _PLAIN = ("user_id", "device_id", "ip_address", "description", "metadata")
-
-
-class Opened(NamedTuple):
-    """Details by the id of their row, and the keys that could not be had for some of them."""
-
-    details: Mapping[int, ShownDetails]
-    withheld: frozenset[int]
 
 
 class DetailsOpener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -11,10 +12,8 @@ from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from projector.batch import Batch
 from projector.checkpoint import Checkpoints
-from projector.dead_letters import DeadLetters
 from projector.metrics import JOURNAL_TIME, JOURNAL_XID
-from projector.rewriter import Rewriter
-from projector.sinks import Sink
+from projector.sinks import Session, Sink
 from projector.source import JournalSource
 
 _ACTIVE_FOR_S = 2.0
@@ -34,26 +33,29 @@ class Polling:
     idle_s: float
 
 
-class Pipeline:
+Taken = TypeVar("Taken")
+
+
+class Pipeline(Generic[Taken]):
     """One sink's feed. The next page is read while the sink takes the present one."""
 
     def __init__(
         self,
-        source: JournalSource,
-        sink: Sink,
+        source: JournalSource[Taken],
+        sink: Sink[Taken],
         checkpoints: Checkpoints,
-        dead_letters: DeadLetters,
-        rewriter: Rewriter,
+        session: Session,
         clock: Clock,
         polling: Polling,
     ) -> None:
         self._source = source
         self._sink = sink
         self._checkpoints = checkpoints
-        self._dead_letters = dead_letters
-        self._rewriter = rewriter
+        self._session = session
         self._clock = clock
         self._polling = polling
+        self._journal_xid = JOURNAL_XID.labels(sink.name)
+        self._journal_time = JOURNAL_TIME.labels(sink.name)
         self._active_until_s = 0.0
         self._confirmed_s = 0.0
 
@@ -66,7 +68,7 @@ class Pipeline:
                 batch = await coming
                 coming = asyncio.create_task(self._next(batch))
                 await self._feed(batch)
-                await self._rewriter.step(batch.position)
+                await self._sink.tend(batch.position)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
@@ -74,34 +76,38 @@ class Pipeline:
     async def _begin(self) -> Position:
         """Where to resume: at the checkpoint, unless the sink lost what it had."""
         checkpoint = await self._checkpoints.load()
-        seen = await self._sink.start(checkpoint.epoch)
-        if seen.xid == 0 and checkpoint.xid > 0:
+        seen = await self._sink.start(self._session)
+        if checkpoint.epoch != self._session.epoch:
+            log.warning(
+                "the ledger is in another epoch", sink=self._sink.name, was=checkpoint.epoch
+            )
+            checkpoint = seen
+            await self._checkpoints.save(checkpoint)
+        elif seen.xid == 0 and checkpoint.xid > 0:
             log.error("the sink is empty: filling it from the beginning", sink=self._sink.name)
             checkpoint = seen
-            # Before anything is indexed: the sink must not look filled while the checkpoint still
+            # Before anything is taken: the sink must not look filled while the checkpoint still
             # stands where the lost one was.
             await self._checkpoints.save(checkpoint)
         log.info("following the journal", sink=self._sink.name, xid=checkpoint.xid)
         return checkpoint
 
-    async def _next(self, last: Batch) -> Batch:
-        if last.documents:
+    async def _next(self, last: Batch[Taken]) -> Batch[Taken]:
+        if last.items:
             self._active_until_s = self._clock.monotonic_s() + _ACTIVE_FOR_S
         if last.caught_up:
             active = self._clock.monotonic_s() < self._active_until_s
             await asyncio.sleep(self._polling.active_s if active else self._polling.idle_s)
         return await self._source.read(last.position)
 
-    async def _feed(self, batch: Batch) -> None:
-        # Before the sink has the documents, so that a crash forgets none of it.
-        await self._rewriter.request(batch.rewrites)
+    async def _feed(self, batch: Batch[Taken]) -> None:
         rejections = await self._sink.accept(batch)
         if rejections:
-            await self._dead_letters.save(rejections, batch.position)
+            await self._session.dead_letters.save(rejections, batch.position)
         if batch.written_us:
             await self._checkpoints.save(batch.position)
-            JOURNAL_XID.set(batch.position.xid)
-            JOURNAL_TIME.set(batch.written_us[-1] / 1e6)
+            self._journal_xid.set(batch.position.xid)
+            self._journal_time.set(batch.written_us[-1] / 1e6)
         elif self._clock.monotonic_s() - self._confirmed_s >= _CONFIRM_EVERY_S:
             await self._checkpoints.confirm_connected()
         else:

@@ -1,4 +1,4 @@
-"""Whether this process does what it is there for, as health checks and metrics see it."""
+"""Whether a sink is fed or stood by for, as health checks and metrics see it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """Knows what, if anything, keeps the process from leading or standing by."""
+    """Knows what, if anything, keeps the process from leading or standing by for one sink."""
 
-    def __init__(self) -> None:
+    def __init__(self, sink: str) -> None:
+        self.sink = sink
+        self._blocked = BLOCKED.labels(sink)
+        self._leader = LEADER.labels(sink)
         self._standing = False
         self._obstacle: str | None = None
         self._since_s = 0.0
         self._logged_s = 0.0
-        BLOCKED.set(0)
-        LEADER.set(0)
+        self._blocked.set(0)
+        self._leader.set(0)
 
     @property
     def ready(self) -> bool:
@@ -32,23 +35,24 @@ class Readiness:
     def standing(self, *, leader: bool) -> None:
         """It leads, or it stands by for the one that does."""
         self._standing = True
-        LEADER.set(1 if leader else 0)
+        self._leader.set(1 if leader else 0)
 
     def not_standing(self) -> None:
         """It neither leads nor stands by."""
         self._standing = False
-        LEADER.set(0)
+        self._leader.set(0)
 
     def obstructed(self, step: str, cause: str) -> None:
         """`step` failed for `cause` and is being tried again."""
         now_s = time.monotonic()
         if self._obstacle is None:
             self._since_s = now_s
-            BLOCKED.set(1)
+            self._blocked.set(1)
         if self._obstacle != step or now_s - self._logged_s >= _LOG_AGAIN_S:
             self._logged_s = now_s
             log.warning(
                 "waiting for a dependency",
+                sink=self.sink,
                 step=step,
                 cause=cause,
                 for_s=round(now_s - self._since_s, 1),
@@ -59,9 +63,10 @@ class Readiness:
         """`step` succeeded."""
         if self._obstacle == step:
             self._obstacle = None
-            BLOCKED.set(0)
+            self._blocked.set(0)
             log.info(
                 "dependency is back",
+                sink=self.sink,
                 step=step,
                 after_s=round(time.monotonic() - self._since_s, 1),
             )

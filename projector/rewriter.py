@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
-import asyncpg
 import structlog
 
 import database
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
-from projector.dead_letters import DeadLetters
+from projector.batch import Document
+from projector.details import Opener
 from projector.loader import Loader
 from projector.metrics import REWRITTEN
-from projector.personal import DetailsOpener
-from projector.sinks import Sink
+from projector.sinks import Rejection, Session
 
 AT_ONCE = 500
 """Documents in one step: what the journal brings meanwhile waits no longer than for these."""
@@ -29,22 +28,32 @@ ASK_AGAIN_MS = 5_000
 log = structlog.get_logger()
 
 
+class Index(Protocol):
+    """What the rewriter asks of a sink that takes documents."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def rewrite(self, documents: Sequence[Document]) -> Sequence[Rejection]:
+        """Take documents in the place of copies of the same version too; returns what it never
+        will. They are told with the next batch. Raises as `Sink.accept`."""
+        ...
+
+
 class Rewriter:
     """Works through projection.rewrites of one sink, a bounded step at a time."""
 
     def __init__(
         self,
-        connection: asyncpg.Connection,
-        opener: DetailsOpener,
-        sink: Sink,
-        dead_letters: DeadLetters,
+        session: Session,
+        opener: Opener,
+        sink: Index,
         clock: Clock,
     ) -> None:
-        """`connection` is the one that holds the sink's lock, as that of the checkpoints."""
-        self._connection = connection
-        self._loader = Loader(connection, opener)
+        self._connection = session.connection
+        self._loader = Loader(session.connection, opener)
         self._sink = sink
-        self._dead_letters = dead_letters
+        self._dead_letters = session.dead_letters
         self._clock = clock
         self._queries: Any = database.load("rewrites")
         self._look_at_s = 0.0
@@ -76,10 +85,10 @@ class Rewriter:
                 return
             # Rows of two keys: the other one's work, for which it is asked apart.
             await self.request(loaded.withheld)
-            rejections = await self._sink.rewrite(loaded.documents)
+            rejections = await self._sink.rewrite(loaded.items)
             if rejections:
                 await self._dead_letters.save(rejections, position)
-            REWRITTEN.inc(len(loaded.documents))
+            REWRITTEN.labels(self._sink.name).inc(len(loaded.items))
             await self._queries.advance_rewrite(
                 self._connection, round=row["round"], after_id=ids[-1]["id"], **key
             )

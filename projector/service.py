@@ -1,180 +1,36 @@
-"""Leads or stands by, session after session, until told to stop."""
+"""Feeds several sinks side by side, none of which waits for another."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
 
-import asyncpg
-import structlog
-
-from paycore.runtime.clock import Clock
-from paycore.runtime.data_keys import DataKeys
-from paycore.runtime.database import DISCONNECTED
-from paycore.runtime.schema import SchemaUnfitError, check_schema
-from projector.backoff import Backoff
-from projector.checkpoint import Checkpoints
-from projector.dead_letters import DeadLetters
-from projector.errors import (
-    DeadLettersFullError,
-    LeadershipLostError,
-    LedgerIncompleteError,
-    SinkLostError,
-    SinkRefusedError,
-)
-from projector.leadership import Leadership, connection
-from projector.metrics import SESSIONS
-from projector.personal import DetailsOpener
-from projector.pipeline import Pipeline, Polling
+from projector.feed import Feed
 from projector.readiness import Readiness
-from projector.rewriter import Rewriter
 from projector.settings import ProjectorSettings
-from projector.sinks import Sink
-from projector.source import JournalSource
-
-_APPLICATION = "paycore projector"
-_FIRST_DELAY_S = 0.1
-_LONGEST_DELAY_S = 5.0
-_STABLE_AFTER_S = 30.0
-"""A session that lasted so long is followed by the next with the shortest delay, in seconds."""
-
-_PASSING = (
-    *DISCONNECTED,
-    asyncpg.PostgresError,
-    DeadLettersFullError,
-    LeadershipLostError,
-    LedgerIncompleteError,
-    SchemaUnfitError,
-    SinkLostError,
-    SinkRefusedError,
-)
-"""What ends a session but not the process: the next one begins at the checkpoint."""
-
-log = structlog.get_logger()
+from projector.sinks.catalogue import MakeSink, Parts
 
 
 class Projector:
-    """Feeds one sink while it leads."""
+    """The feeds of one process."""
 
     def __init__(
-        self,
-        settings: ProjectorSettings,
-        make_sink: Callable[[], Sink],
-        keys: DataKeys,
-        clock: Clock,
-        readiness: Readiness,
-        chance: random.Random,
+        self, settings: ProjectorSettings, sinks: Mapping[str, MakeSink], parts: Parts
     ) -> None:
-        self._settings = settings
-        self._dsn = settings.postgres_dsn.get_secret_value()
-        self._make_sink = make_sink
-        self._opener = DetailsOpener(keys)
-        self._clock = clock
-        self._readiness = readiness
-        self._backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S, chance)
+        self.readiness: Mapping[str, Readiness] = {name: Readiness(name) for name in sinks}
+        """How each sink is, by its name."""
+        self._feeds = [
+            Feed(settings, make_sink, parts.clock, self.readiness[name], parts.chance)
+            for name, make_sink in sinks.items()
+        ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether each sink is fed or stood by for, and nothing is in the way of any."""
+        return all(readiness.ready for readiness in self.readiness.values())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`. Raises EpochChangedError when the ledger's history changed."""
-        while not stop.is_set():
-            begun_s = self._clock.monotonic_s()
-            try:
-                await self._session(stop)
-                SESSIONS.labels("stopped").inc()
-            except _PASSING as error:
-                cause = type(error).__name__
-                SESSIONS.labels(cause).inc()
-                self._readiness.not_standing()
-                self._readiness.obstructed("session", cause)
-                if isinstance(error, DISCONNECTED):
-                    log.warning("session ended", cause=cause)
-                else:
-                    log.error("session ended", cause=cause, error=_told(error))
-                if self._clock.monotonic_s() - begun_s >= _STABLE_AFTER_S:
-                    self._backoff.reset()
-                await _wait(stop, self._backoff.next_s())
-        self._readiness.not_standing()
-
-    async def _session(self, stop: asyncio.Event) -> None:
-        sink = self._make_sink()
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(sink.stop)
-            held = await stack.enter_async_context(connection(self._dsn, _APPLICATION))
-            await check_schema(held)
-            leadership = Leadership.over(held, sink.name)
-            if not await self._lead(leadership, stop):
-                return
-            reading = await stack.enter_async_context(connection(self._dsn, _APPLICATION))
-            checkpoints = Checkpoints(held, sink.name)
-            dead_letters = DeadLetters(held, sink.name, limit=self._settings.dead_letter_limit)
-            pipeline = Pipeline(
-                JournalSource(
-                    reading,
-                    self._opener,
-                    self._clock,
-                    epoch=(await checkpoints.load()).epoch,
-                    page_entries=self._settings.page_entries,
-                ),
-                sink,
-                checkpoints,
-                dead_letters,
-                Rewriter(held, self._opener, sink, dead_letters, self._clock),
-                self._clock,
-                Polling(self._settings.poll_active_s, self._settings.poll_idle_s),
-            )
-            await self._feed(pipeline, leadership, stop)
-
-    async def _lead(self, leadership: Leadership, stop: asyncio.Event) -> bool:
-        """Stand by until the lock is held; False when told to stop before."""
-        waited = False
-        while not stop.is_set():
-            if await leadership.try_lead():
-                self._stand(leader=True)
-                log.info("leading", after_stand_by=waited)
-                return True
-            if not waited:
-                waited = True
-                self._stand(leader=False)
-                log.info("standing by: another projector leads")
-            await _wait(stop, self._settings.stand_by_poll_s)
-        return False
-
-    def _stand(self, *, leader: bool) -> None:
-        self._readiness.standing(leader=leader)
-        self._readiness.cleared("session")
-
-    async def _feed(self, pipeline: Pipeline, leadership: Leadership, stop: asyncio.Event) -> None:
-        """Run `pipeline` until `stop`, and not a moment longer than the lock is held."""
-        feeding = asyncio.create_task(pipeline.run(stop))
-        lost = asyncio.create_task(leadership.lost.wait())
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({feeding, lost, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if stop.is_set() and not lost.done():
-                # A batch under way is worth finishing; one that waits for an outage is not.
-                await asyncio.wait(
-                    {feeding, lost},
-                    timeout=self._settings.shutdown_grace_s / 2,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            if feeding.done():
-                feeding.result()
-            elif lost.done():
-                raise LeadershipLostError("the connection that held the lock is gone")
-        finally:
-            for task in (feeding, lost, stopping):
-                task.cancel()
-            await asyncio.gather(feeding, lost, stopping, return_exceptions=True)
-
-
-async def _wait(stop: asyncio.Event, at_most_s: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), at_most_s)
-    except TimeoutError:
-        return
-
-
-def _told(error: BaseException) -> str:
-    """What may stand in a log: our own errors' text; PostgreSQL's may quote values."""
-    return "" if isinstance(error, asyncpg.PostgresError) else str(error)
+        """Work until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            for feed in self._feeds:
+                group.create_task(feed.run(stop))

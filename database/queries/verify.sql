@@ -38,16 +38,16 @@ LEFT JOIN LATERAL (
 -- name: newest_position()^
 SELECT xid, id AS journal_id FROM ledger.journal ORDER BY xid DESC, id DESC LIMIT 1
 
--- name: totals(before_us)
--- Count and sum of what was posted, by kind, and of what was declined, per currency, up to a time.
+-- name: totals(from_us, before_us)
+-- Count and sum of what was posted, by kind, and of what was declined, per currency, in a time.
 SELECT kind::text AS state, currency, count(*) AS items, sum(amount) AS total
 FROM ledger.transfers
-WHERE created_at_us < :before_us::bigint
+WHERE created_at_us >= :from_us::bigint AND created_at_us < :before_us::bigint
 GROUP BY kind, currency
 UNION ALL
 SELECT 'FAILED', currency, count(*), sum(amount)
 FROM ledger.declines
-WHERE created_at_us < :before_us::bigint
+WHERE created_at_us >= :from_us::bigint AND created_at_us < :before_us::bigint
 GROUP BY currency
 ORDER BY state, currency
 

@@ -23,6 +23,7 @@ ROLES = (
     "paycore_query",
     "paycore_audit",
     "paycore_trail",
+    "paycore_operator",
 )
 
 

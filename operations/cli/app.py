@@ -8,11 +8,13 @@ from operations.cli import (
     accounts,
     audit,
     balance,
+    dead_letters,
     demo,
     desk,
     device,
     erase,
     history,
+    index,
     limits,
     load,
     movements,
@@ -63,6 +65,8 @@ app.command(epilog="Example: paycore reverse 9002 --reason 'sent twice' --as ope
     movements.reverse
 )
 app.command(epilog="Example: paycore group payroll.csv --key payroll-2026-11")(movements.group)
+app.add_typer(index.index, name="index")
+app.add_typer(dead_letters.letters, name="dead-letters")
 app.add_typer(policy.policies, name="policy")
 app.add_typer(policy.grants, name="grants")
 app.add_typer(limits.app, name="limits")

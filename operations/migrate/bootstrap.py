@@ -50,7 +50,7 @@ def create_database(admin_dsn: str, name: str, template: str | None = None) -> N
         connection.execute(
             sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
         )
-        for role in ("command", "signing", "projector", "query", "audit", "trail"):
+        for role in ("command", "signing", "projector", "query", "audit", "trail", "operator"):
             connection.execute(
                 sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
                     sql.Identifier(name), sql.Identifier(f"paycore_{role}")

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from operations.verify.report import Total
-from paycore.domain.limbs import LIMB_FIELDS, join
 from paycore.domain.position import Position
-from paycore.domain.transfers import TransferKind, TransferState
+from paycore.domain.transfers import TransferState
+from paycore.runtime.index_totals import day_totals
 
 SINK = "elasticsearch"
 POLL_S = 0.1
 REQUEST_TIMEOUT_S = 30.0
-MAX_CURRENCIES = 500
 PASSING = frozenset({429, 503})
 """Answers of a node that is busy, or whose shards are not up yet: asked again within the wait."""
-
-_DECLINED = {"term": {"state": TransferState.FAILED.value}}
-_BY_CURRENCY: dict[str, Any] = {
-    "currencies": {
-        "terms": {"field": "currency", "size": MAX_CURRENCIES},
-        "aggs": {field: {"sum": {"field": field}} for field in LIMB_FIELDS},
-    }
-}
 
 
 class IndexBehindError(Exception):
@@ -51,6 +43,7 @@ class Index:
 
     def __init__(self, address: IndexAddress) -> None:
         self._address = address
+        self._from_us = 0
         self._client = AsyncElasticsearch(
             address.url,
             basic_auth=(address.user, address.password) if address.user else None,
@@ -69,8 +62,10 @@ class Index:
     ) -> None:
         await self._client.close()
 
-    async def wait_for(self, position: Position) -> None:
-        """Return once everything up to `position` can be found.
+    async def wait_for(self, position: Position) -> int:
+        """Return once everything up to `position` can be found that the index keeps.
+
+        What it keeps was recorded from the returned time on, in microseconds; 0 is all.
 
         Raises IndexBehindError when that takes longer than the address's `wait_s`.
         """
@@ -82,40 +77,25 @@ class Index:
                     f"the ledger at {_words(position)}"
                 )
             await asyncio.sleep(POLL_S)
+        return self._from_us
 
-    async def totals(self, before_us: int) -> list[Total]:
-        """Count and exact sum, per kind and currency, of what was recorded before a time.
+    async def totals(self, before_us: int, from_us: int = 0) -> list[Total]:
+        """Count and exact sum, per kind and currency, of what was recorded in a time.
 
         Declines are told as FAILED, whatever their kind. The state of a transfer changes as others
         follow it; its kind does not.
         """
-        reply = await self._client.search(
-            index=f"{self._address.prefix}-transfers",
-            size=0,
-            track_total_hits=True,
-            query={"range": {"created_at_us": {"lt": before_us}}},
-            aggs={
-                "posted": {
-                    "filter": {"bool": {"must_not": [_DECLINED]}},
-                    "aggs": {
-                        "kinds": {
-                            "terms": {"field": "kind", "size": len(TransferKind)},
-                            "aggs": _BY_CURRENCY,
-                        }
-                    },
-                },
-                "declined": {"filter": _DECLINED, "aggs": _BY_CURRENCY},
-            },
+        found: Counter[tuple[str, str]] = Counter()
+        sums: Counter[tuple[str, str]] = Counter()
+        days = await day_totals(
+            self._client, f"{self._address.prefix}-transfers", from_us, before_us
         )
-        found = reply["aggregations"]
-        groups = [(kind["key"], kind) for kind in found["posted"]["kinds"]["buckets"]]
-        groups.append((TransferState.FAILED.value, found["declined"]))
-        totals = [
-            Total(name, currency["key"], currency["doc_count"], _joined(currency))
-            for name, group in groups
-            for currency in group["currencies"]["buckets"]
-        ]
-        return sorted(totals, key=lambda total: (total.state, total.currency))
+        for group, added in days.items():
+            declined = group.state == TransferState.FAILED
+            key = (group.state if declined else group.kind, group.currency)
+            found[key] += added.items
+            sums[key] += added.total
+        return [Total(*key, items, sums[key]) for key, items in sorted(found.items())]
 
     async def _reached(self) -> Position | None:
         try:
@@ -129,11 +109,8 @@ class Index:
                 return None
             raise
         source = found["_source"]
+        self._from_us = source.get("from_us", 0)
         return Position(source["epoch"], source["xid"], source["journal_id"])
-
-
-def _joined(bucket: Any) -> int:
-    return join(bucket[field]["value"] for field in LIMB_FIELDS)
 
 
 def _words(position: Position | None) -> str:

@@ -102,17 +102,19 @@ class _Comparison:
 
     async def check(self, position: Position, complete: bool, totals: list[Total]) -> Check:
         try:
-            await self._index.wait_for(position)
+            from_us = await self._index.wait_for(position)
+            # What is past the index's retention is in neither sum.
             found = await self._index.totals(ALL_TIME_US)
-            if found == totals or (complete and not await self._moved_since(position)):
+            still = complete and not await self._moved_since(position)
+            if from_us == 0 and (found == totals or still):
                 return _compare(totals, found)
             # The index went on while the ledger was read: look at what is settled instead.
             before_us = self._clock.now_us() - SETTLED_AFTER_US
             async with self._connection.transaction(isolation="repeatable_read", readonly=True):
                 position, _ = await _position(self._connection, self._queries)
-                totals = await _totals(self._connection, self._queries, before_us)
+                totals = await _totals(self._connection, self._queries, before_us, from_us)
             await self._index.wait_for(position)
-            return _compare(totals, await self._index.totals(before_us))
+            return _compare(totals, await self._index.totals(before_us, from_us))
         except IndexBehindError as error:
             return Check(INDEX_RULE, 0, "transfers and declines", 1, {"behind": str(error)})
 
@@ -146,8 +148,10 @@ async def _position(connection: asyncpg.Connection, queries: Any) -> tuple[Posit
     return Position(row["epoch"], int(row["xid"]), row["journal_id"]), row["complete"]
 
 
-async def _totals(connection: asyncpg.Connection, queries: Any, before_us: int) -> list[Total]:
-    rows = await queries.totals(connection, before_us=before_us)
+async def _totals(
+    connection: asyncpg.Connection, queries: Any, before_us: int, from_us: int = 0
+) -> list[Total]:
+    rows = await queries.totals(connection, from_us=from_us, before_us=before_us)
     return sorted(
         (Total(row["state"], row["currency"], row["items"], int(row["total"])) for row in rows),
         key=lambda total: (total.state, total.currency),

@@ -21,6 +21,7 @@ from paycore.runtime.channel import MAX_MESSAGE_BYTES
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.errors import to_status
 from paycore.runtime.gate import Call, Cost, Gate, Limiter, Method
+from paycore.runtime.health import Health
 from paycore.runtime.open_services import OpenServices
 from paycore.runtime.security_events import Event, Kind, SecurityEvents
 from paycore.runtime.settings import ServiceSettings
@@ -127,7 +128,7 @@ class Server:
         )
         self._server = grpc.aio.server(options=(*OPTIONS, *_ages(settings.connection_age_s)))
         self._open = OpenServices(self._server, self._gate)
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack aio
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._open)
         self._services: list[str] = []
         self._watch: asyncio.Task[None] | None = None
@@ -210,6 +211,11 @@ class Server:
         status = health_pb2.HealthCheckResponse
         for name in ("", *self._services):
             await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+    async def set_part_serving(self, part: str, serving: bool) -> None:
+        """Tell those who ask for the health of `part` by name, or for a list, how it is."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(part, status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Turn NOT_SERVING, refuse new calls, give those under way `grace_s` seconds, close.

@@ -10,6 +10,7 @@ from typing import Any
 from projector.batch import Document, DocumentKind
 from projector.errors import SinkLostError, SinkRefusedError
 from projector.sinks import Rejection
+from projector.sinks.elastic_layout import DAY_US, Layout
 
 REPLY_FIELDS = "errors,items.*.status,items.*.error.type,items.*.error.reason"
 """What is asked of a bulk reply; items come in the order of the request."""
@@ -61,18 +62,22 @@ def chunks(
 
 def request_body(
     documents: Sequence[Document],
-    aliases: Mapping[DocumentKind, str],
+    layout: Layout,
     versions: VersionType = VersionType.NEWER,
 ) -> bytes:
     """The newline-delimited body that indexes `documents` under their own ids and versions."""
-    heads = {
-        kind: f'{{"index":{{"_index":"{alias}","version_type":"{versions}","_id":"'
-        for kind, alias in aliases.items()
-    }
     lines = []
-    for kind, key, version, body in documents:
-        lines.append(f'{heads[kind]}{key}","version":{version}}}}}\n'.encode())
-        lines.append(body)
+    heads: dict[int, str] = {}
+    for document in documents:
+        # Those of a day go to the same index, and so do all accounts, which are of no day.
+        day = document.created_at_us // DAY_US if document.kind is DocumentKind.TRANSFER else -1
+        head = heads.get(day)
+        if head is None:
+            target = layout.target(document)
+            head = f'{{"index":{{"_index":"{target}","version_type":"{versions}","_id":"'
+            heads[day] = head
+        lines.append(f'{head}{document.id}","version":{document.version}}}}}\n'.encode())
+        lines.append(document.body)
         lines.append(b"\n")
     return b"".join(lines)
 
@@ -99,7 +104,7 @@ def sort_items(documents: Sequence[Document], reply: Mapping[str, Any]) -> Sorte
             outcome.again.append(document)
             outcome.causes.add(str(status))
         elif error_type == "index_not_found_exception":
-            raise SinkLostError(f"no index behind the alias for {document.kind.value}")
+            raise SinkLostError(f"no index for {document.kind.value} where there was one")
         else:
             reason = _without_values(error["reason"] if error else f"status {status}")
             outcome.rejected.append(

@@ -1,74 +1,152 @@
-"""The indices of the read side, made from the mapping files where they are absent."""
+"""The indices of the read side: made, compared with the mapping files, switched and dropped."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import structlog
-from elasticsearch import AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
 
 from projector.batch import DocumentKind
-
-_MAPPINGS = Path(__file__).parent.parent / "mappings"
+from projector.sinks.elastic_layout import Layout, Month, alias, parse, write_alias
+from projector.sinks.elastic_mappings import (
+    Difference,
+    addition,
+    changed_settings,
+    compare,
+    definition,
+)
 
 log = structlog.get_logger()
 
 
 class Indices:
-    """Names and existence of one prefix's indices.
-
-    Readers and writers use aliases, behind which a rebuilt index can take the old one's place; the
-    positions have an index without one.
-    """
+    """What exists of one prefix. Every method is one or a few requests, and may be repeated."""
 
     def __init__(self, client: AsyncElasticsearch, prefix: str) -> None:
         self._client = client
-        self._prefix = prefix
-        self.aliases = {kind: f"{prefix}-{kind.value}" for kind in DocumentKind}
+        self.prefix = prefix
         self.positions = f"{prefix}-positions"
 
-    async def ensure(self, forget_positions: Callable[[], Awaitable[None]]) -> None:
-        """Make what is absent, and bring the mappings of what exists up to their files.
-
-        Where documents are to begin anew, `forget_positions` is awaited before their index exists:
-        a crash between the two leaves an index that is known to be empty.
-        """
-        definition = _definition("positions")
+    async def ensure_positions(self) -> None:
+        """Make the index of the positions, or bring its mapping up to the file."""
+        wanted = definition("positions")
         if not await self._client.indices.exists(index=self.positions):
-            await self._client.indices.create(index=self.positions, **definition)
-        else:
-            await self._client.indices.put_mapping(index=self.positions, **_updatable(definition))
-        absent = [
-            kind
-            for kind, alias in self.aliases.items()
-            if not await self._client.indices.exists_alias(name=alias)
-        ]
-        if absent:
-            await forget_positions()
-        for kind, alias in self.aliases.items():
-            definition = _definition(kind.value)
-            if kind in absent:
-                index = f"{alias}-v{definition['mappings']['_meta']['version']}"
-                log.info("index created", index=index, alias=alias)
-                await self._client.indices.create(
-                    index=index, aliases={alias: {"is_write_index": True}}, **definition
+            await self._client.indices.create(index=self.positions, **wanted)
+            return
+        told = await self._client.indices.get(index=self.positions, flat_settings=True)
+        await self._client.indices.put_mapping(
+            index=self.positions, **addition(wanted, told[self.positions])
+        )
+
+    async def served(self) -> Mapping[DocumentKind, set[str]]:
+        """The indices behind each of the readers' aliases."""
+        found: dict[DocumentKind, set[str]] = {kind: set() for kind in DocumentKind}
+        for kind in DocumentKind:
+            try:
+                found[kind] = set(
+                    await self._client.indices.get_alias(name=alias(self.prefix, kind))
                 )
-            else:
-                await self._client.indices.put_mapping(index=alias, **_updatable(definition))
+            except NotFoundError:
+                continue
+        return found
 
+    async def existing(self) -> set[str]:
+        """All indices that are named as this layout names them."""
+        return {name for name in await self._names() if parse(self.prefix, name) is not None}
 
-def _definition(name: str) -> dict[str, Any]:
-    definition: dict[str, Any] = json.loads((_MAPPINGS / f"{name}.json").read_text("utf-8"))
-    return definition
+    async def of(self, generation: int) -> set[str]:
+        """All that exists of one generation."""
+        if generation:
+            return {name for name in await self.existing() if self._is_of(name, generation)}
+        kinds = "|".join(kind.value for kind in DocumentKind)
+        made_before = re.compile(rf"{re.escape(self.prefix)}-({kinds})-v\d+")
+        return {name for name in await self._names() if made_before.fullmatch(name)}
 
+    async def make(self, layout: Layout, months: Iterable[Month], *, served: bool) -> None:
+        """Make those of `months`, and the accounts', that are absent."""
+        there = await self.existing()
+        for month in sorted(months):
+            await self._make(layout, DocumentKind.TRANSFER, month, there, served)
+        await self._make(layout, DocumentKind.ACCOUNT, "", there, served)
 
-def _updatable(definition: dict[str, Any]) -> dict[str, Any]:
-    mappings = definition["mappings"]
-    return {
-        "dynamic": mappings["dynamic"],
-        "meta": mappings["_meta"],
-        "properties": mappings["properties"],
-    }
+    async def _make(
+        self, layout: Layout, kind: DocumentKind, month: Month, there: set[str], served: bool
+    ) -> None:
+        index = layout.index(kind, month)
+        if index in there:
+            if served:
+                await self._client.indices.put_alias(index=index, name=alias(self.prefix, kind))
+            return
+        aliases: dict[str, Any] = {write_alias(index): {}}
+        if served:
+            aliases[alias(self.prefix, kind)] = {}
+        try:
+            await self._client.indices.create(
+                index=index, aliases=aliases, **definition(kind.value)
+            )
+        except BadRequestError as error:
+            # An earlier attempt was carried out and its reply lost.
+            if error.error != "resource_already_exists_exception":
+                raise
+        log.info("index created", index=index, served=served)
+
+    async def compare(self, kind: DocumentKind, indices: Collection[str]) -> Difference:
+        """The worst difference of `indices` from the file of their kind."""
+        if not indices:
+            return Difference.NONE
+        wanted = definition(kind.value)
+        told = await self._client.indices.get(index=sorted(indices), flat_settings=True)
+        found = {compare(wanted, told[name]) for name in told}
+        order = (Difference.REBUILD, Difference.ADDITIONS, Difference.NEWER)
+        return next((worst for worst in order if worst in found), Difference.NONE)
+
+    async def bring_up(self, kind: DocumentKind, indices: Collection[str]) -> None:
+        """Give `indices` the fields and the settings that can be given in place."""
+        wanted = definition(kind.value)
+        told = await self._client.indices.get(index=sorted(indices), flat_settings=True)
+        for name in told:
+            if compare(wanted, told[name]) not in (Difference.ADDITIONS, Difference.REBUILD):
+                continue
+            await self._client.indices.put_mapping(index=name, **addition(wanted, told[name]))
+            settings = changed_settings(wanted, told[name])
+            if settings:
+                await self._client.indices.put_settings(index=name, settings=settings)
+            log.info("mapping brought up to its file", index=name)
+
+    async def switch(self, layout: Layout) -> None:
+        """Put all of `layout` behind the readers' aliases, and everything else from behind them.
+
+        One request: a reader sees the one or the other.
+        """
+        mine = await self.of(layout.generation)
+        actions: list[dict[str, Any]] = []
+        for kind, served in (await self.served()).items():
+            name = alias(self.prefix, kind)
+            actions += [
+                {"remove": {"index": index, "alias": name}} for index in sorted(served - mine)
+            ]
+            actions += [
+                {"add": {"index": index, "alias": name}}
+                for index in sorted(mine)
+                if parse(self.prefix, index).kind is kind  # type: ignore[union-attr]
+            ]
+        await self._client.indices.update_aliases(actions=actions)
+
+    async def drop(self, indices: Iterable[str]) -> None:
+        """Delete `indices`; those that are gone already are none's loss."""
+        for index in sorted(indices):
+            await self._client.indices.delete(index=index, ignore_unavailable=True)
+            log.info("index dropped", index=index)
+
+    async def _names(self) -> set[str]:
+        found = await self._client.indices.get(
+            index=f"{self.prefix}-*", filter_path="*.settings.index.uuid"
+        )
+        return set(found)
+
+    def _is_of(self, index: str, generation: int) -> bool:
+        named = parse(self.prefix, index)
+        return named is not None and named.generation == generation

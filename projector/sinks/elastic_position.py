@@ -7,9 +7,9 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch, ConflictError, NotFoundError
 
 from paycore.domain.position import Position
-from projector.errors import EpochChangedError, SinkLostError
+from projector.errors import SinkLostError
 from projector.lag_window import LagSummary
-from projector.sinks.elastic_requests import Persistence
+from projector.sinks.elastic_requests import ElasticPersistence
 
 
 class PositionDocument:
@@ -20,7 +20,7 @@ class PositionDocument:
     """
 
     def __init__(
-        self, client: AsyncElasticsearch, persistence: Persistence, index: str, sink: str
+        self, client: AsyncElasticsearch, persistence: ElasticPersistence, index: str, sink: str
     ) -> None:
         self._client = client
         self._persistence = persistence
@@ -29,27 +29,17 @@ class PositionDocument:
         self._seq_no = 0
         self._primary_term = 0
 
-    async def begin(self, epoch: int) -> Position:
-        """The position in the document, which is made, at the journal's beginning, when absent.
-
-        Raises EpochChangedError when the document belongs to another history.
-        """
+    async def find(self) -> Position | None:
+        """The position in the document, if there is one; it may be of another epoch."""
         found = await self._find()
         if found is None:
-            await self.reset(epoch)
-            return Position(epoch, 0, 0)
-        position = Position(found["epoch"], found["xid"], found["journal_id"])
-        if position.epoch != epoch:
-            raise EpochChangedError(
-                f"the index was filled from epoch {position.epoch} of the ledger, which is now in"
-                f" epoch {epoch}: rebuild the index"
-            )
-        return position
+            return None
+        return Position(found["epoch"], found["xid"], found["journal_id"])
 
     async def reset(self, epoch: int) -> None:
         """Say that nothing of the journal can be found yet."""
         reply = await self._client.index(
-            index=self._index, id=self._sink, document=_document(Position(epoch, 0, 0), 0, 0)
+            index=self._index, id=self._sink, document=_document(Position(epoch, 0, 0), 0, 0, 0)
         )
         self._seq_no, self._primary_term = reply["_seq_no"], reply["_primary_term"]
 
@@ -58,13 +48,14 @@ class PositionDocument:
         position: Position,
         refreshed_at_us: int,
         source_time_us: int,
+        from_us: int,
         lag: LagSummary | None = None,
     ) -> None:
         """Replace the document; `lag` is for readers who ask how late the sink was lately.
 
         Raises SinkLostError when another copy is in its place, or none.
         """
-        document = _document(position, refreshed_at_us, source_time_us)
+        document = _document(position, refreshed_at_us, source_time_us, from_us)
         if lag is not None:
             document["lag"] = lag._asdict()
 
@@ -96,11 +87,14 @@ class PositionDocument:
         return source
 
 
-def _document(position: Position, refreshed_at_us: int, source_time_us: int) -> dict[str, Any]:
+def _document(
+    position: Position, refreshed_at_us: int, source_time_us: int, from_us: int
+) -> dict[str, Any]:
     return {
         "epoch": position.epoch,
         "xid": position.xid,
         "journal_id": position.journal_id,
         "refreshed_at_us": refreshed_at_us,
         "source_time_us": source_time_us,
+        "from_us": from_us,
     }

@@ -22,7 +22,9 @@ from tests.bench.measurements.memory import ResidentMemory
 from tests.bench.measurements.pages import HistoryPages
 from tests.bench.measurements.projection import (
     CatchingUp,
+    LonePayment,
     ProjectionLag,
+    Rebuilding,
     wait_until_caught_up,
 )
 from tests.bench.measurements.raw import RawPosting
@@ -239,7 +241,10 @@ class Suite:
     async def _projection(self) -> list[Row]:
         bed = self._bed
         return await self._repeat(
-            [(Section.PROJECTION, ProjectionLag(bed)), (Section.PROJECTION, CatchingUp(bed))]
+            [
+                (Section.PROJECTION, measurement(bed))
+                for measurement in (ProjectionLag, LonePayment, CatchingUp, Rebuilding)
+            ]
         )
 
     async def _attempt(

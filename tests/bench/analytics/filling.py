@@ -11,7 +11,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from projector.documents import decline_document, transfer_document
-from projector.sinks.elastic_indices import Indices
+from projector.sinks.elastic_mappings import definition
 
 PREFIX = "analytics-bench"
 BANKS = 200
@@ -44,9 +44,7 @@ async def fill(
 ) -> None:
     """Make the index and fill it, refreshing as the projector does while it catches up."""
 
-    async def nothing_to_forget() -> None: ...
-
-    await Indices(client, PREFIX).ensure(nothing_to_forget)
+    await client.indices.create(index=f"{PREFIX}-transfers", **definition("transfers"))
     under_way: set[asyncio.Task[None]] = set()
     lines: list[bytes] = []
     for number, line in enumerate(_documents(transfers, chance), start=1):

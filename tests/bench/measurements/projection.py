@@ -8,6 +8,8 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from operations.deployment import find_deployment
+from operations.projection import open_desk
 from paycore.domain.position import Position
 from tests.bench.bed import SUBMIT_TRANSFERS, Bed, check_posted
 from tests.bench.errors import BenchError
@@ -20,6 +22,9 @@ from tests.bench.sizes import BATCH, BULK_CALLERS, LAG_RATE_PER_S
 BEGUN_WITHIN_S = 120.0
 MOST_IN_FLIGHT = 40
 """Calls: four seconds' worth. A server that is further behind does not keep the rate."""
+
+LONE_PAYMENTS = 200
+LONE_PAUSE_S = 0.15
 
 SETTLE_S = 2.0
 """Left out of the figures at the beginning of each repetition, in seconds."""
@@ -97,6 +102,36 @@ def _lags_s(replies: list[bytes], watch: Watch) -> list[float]:
     return lags_s
 
 
+class LonePayment:
+    """One payment at a time with pauses between: from its creation until it can be searched."""
+
+    key = "lag-lone"
+    label = "projection lag of a lone payment, by positions document"
+    unit = ""
+    baseline = ""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+
+    async def warm_up(self) -> None:
+        await wait_until_caught_up(self._bed)
+
+    async def measure(self) -> Sample:
+        bed = self._bed
+        await wait_until_caught_up(bed)
+        lags_s: list[float] = []
+        for number in range(LONE_PAYMENTS):
+            # Never in step with the projector's polls.
+            await asyncio.sleep(LONE_PAUSE_S + number % 10 * 0.007)
+            request = bed.orders.bulks(bed.accounts, 1, 1)[0]
+            taken = await bed.submit([[request]])
+            outcome = check_posted(taken.replies[0]).outcomes[0]
+            found = await bed.index.wait_for(Position.decode(outcome.position))
+            created_us = outcome.transfer.create_time.ToMicroseconds()
+            lags_s.append((found.since_us - created_us) / 1e6)
+        return Sample(latency=Latency.of(lags_s), note=f"{LONE_PAYMENTS} payments")
+
+
 class CatchingUp:
     """Documents per second when the projector comes back to a journal that went on without it."""
 
@@ -135,6 +170,42 @@ class CatchingUp:
             None,
             meter.per(counted),
             f"{total:,} documents within {time.monotonic() - began_s:.1f} s of the process's start",
+        )
+
+
+class Rebuilding:
+    """A fresh index from the ledger's tables while the old one serves: documents per second."""
+
+    key = "rebuild"
+    label = "rebuilding the index from the ledger"
+    unit = "documents"
+    baseline = ""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+
+    async def warm_up(self) -> None:
+        await wait_until_caught_up(self._bed)
+
+    async def measure(self) -> Sample:
+        bed = self._bed
+        await wait_until_caught_up(bed)
+        filled: list[tuple[float, int]] = []
+        async with open_desk(find_deployment(bed.endpoints.state)) as desk:
+            began_s = time.monotonic()
+
+            def note(done: int, _: int) -> None:
+                filled.append((time.monotonic() - began_s, done))
+
+            request = await desk.outcome(await desk.ask("REBUILD", "a benchmark"), 3_600, note)
+        if request.outcome is None or "serves" not in request.outcome or not filled:
+            raise BenchError(f"the index was not rebuilt: {request.outcome}")
+        # Until the last document, not with the check of all that follows.
+        documents = filled[-1][1]
+        elapsed_s = next(at_s for at_s, done in filled if done == documents)
+        whole_s = time.monotonic() - began_s
+        return Sample(
+            documents / elapsed_s, note=f"{documents:,} documents, checked in {whole_s:.1f} s"
         )
 
 

@@ -68,6 +68,8 @@ NOTHING = Reads()
 FRAME = Reads(planned=False)
 VERIFICATION = Reads(everything=True)
 """It is about every row."""
+BOUNDED = Reads(everything=True)
+"""Of a table that has some thousand rows at most, asked for by a person."""
 
 
 def by(table: str, *columns: str) -> Reads:
@@ -132,6 +134,17 @@ EXPECTED = {
     | by("ledger.transfers", "parent_id")
     | ACCOUNTS,
     "desk.waiting_reviews": first("ledger.open_holds", "id") | TRANSFERS,
+    "dead_letters.discard_asked": BOUNDED,
+    "dead_letters.discard_letters": by("projection.dead_letters", "sink", "kind", "document_id"),
+    "dead_letters.next_letters": by("projection.dead_letters", "sink", "kind", "document_id"),
+    "drift.day_declines": VERIFICATION,
+    "drift.day_moves": VERIFICATION,
+    "drift.day_totals": VERIFICATION,
+    "drift.declines_of_day": VERIFICATION,
+    "drift.known_accounts": ACCOUNTS,
+    "drift.known_transfers": TRANSFERS | DECLINES,
+    "drift.slice_end": VERIFICATION,
+    "drift.transfers_of_day": VERIFICATION,
     "erasure.erase_account_details": NOTHING,
     "erasure.erase_keys": NOTHING,
     "erasure.write_journal": NOTHING,
@@ -165,6 +178,25 @@ EXPECTED = {
     | DETAILS,
     "history.read_freshness": JOURNAL | first("ledger.journal", "xid", "id"),
     "history.version_of": TRANSFERS,
+    # Generations are few, and so are requests that wait.
+    "generations.add_generation": NOTHING,
+    "generations.advance_build": NOTHING,
+    "generations.end_request": NOTHING,
+    "generations.expected_documents": NOTHING,
+    "generations.forget_generation": NOTHING,
+    "generations.journal_end": first("ledger.journal", "xid", "id"),
+    "generations.last_ids": first("ledger.transfers", "id")
+    | first("ledger.declines", "id")
+    | first("ledger.accounts", "id"),
+    "generations.list_generations": NOTHING,
+    # A build is about every row.
+    "generations.next_accounts": VERIFICATION,
+    "generations.next_declines": VERIFICATION,
+    "generations.next_request": NOTHING,
+    "generations.next_transfers": VERIFICATION,
+    "generations.note_months": NOTHING,
+    "generations.retire": NOTHING,
+    "generations.serve": NOTHING,
     # Looks for a free number among 1,024.
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
@@ -215,6 +247,13 @@ EXPECTED = {
     "posting.write_declines": NOTHING,
     "posting.write_details": NOTHING,
     "posting.write_groups": NOTHING,
+    "projection_desk.ask": NOTHING,
+    "projection_desk.checkpoints": NOTHING,
+    "projection_desk.generations": NOTHING,
+    "projection_desk.letter": by("projection.dead_letters", "sink"),
+    "projection_desk.letters": by("projection.dead_letters", "sink"),
+    "projection_desk.request": NOTHING,
+    "projection_desk.requests": BOUNDED,
     "projector.count_dead_letters": by("projection.dead_letters", "sink"),
     "projector.load_accounts": ACCOUNTS,
     "projector.load_checkpoint": NOTHING,
@@ -380,8 +419,8 @@ WHOLE_HISTORY: Mapping[str, int | None] = {
     "max_amount": None,
     "reference": None,
 }
-"""All of an account's, by no filter. With one made-up value for all, the planner sees that ranges are
-empty, and an account that is its own counterparty."""
+"""All of an account's, by no filter. With one made-up value for all, the planner sees that ranges
+are empty, and an account that is its own counterparty."""
 
 GIVEN = {
     "history.list_declines": WHOLE_HISTORY,

@@ -61,7 +61,9 @@ async def test_a_changed_document_is_found(
 ) -> None:
     await compare(endpoints, address)
     index = f"{address.prefix}-transfers"
-    stored = (await elasticsearch.get(index=index, id=str(PAID)))["_source"]
+    found = await elasticsearch.search(index=index, query={"ids": {"values": [str(PAID)]}})
+    [hit] = found["hits"]["hits"]
+    index, stored = hit["_index"], hit["_source"]
     changed = {**stored, "amount_limb0": stored["amount_limb0"] + 1}
     await elasticsearch.index(index=index, id=str(PAID), document=changed, refresh=True)
     check = await compare(endpoints, address)
@@ -80,7 +82,9 @@ async def test_a_missing_document_is_found(
 ) -> None:
     await compare(endpoints, address)
     index = f"{address.prefix}-transfers"
-    stored = (await elasticsearch.get(index=index, id=str(PAID)))["_source"]
+    found = await elasticsearch.search(index=index, query={"ids": {"values": [str(PAID)]}})
+    [hit] = found["hits"]["hits"]
+    index, stored = hit["_index"], hit["_source"]
     await elasticsearch.delete(index=index, id=str(PAID), refresh=True)
     check = await compare(endpoints, address)
     await elasticsearch.index(index=index, id=str(PAID), document=stored, refresh=True)

@@ -61,6 +61,7 @@ async def trail(
         targets={"signing": signer.target},
         tls=database.endpoints.tls[identity],
         audit_dsn=database.dsn("audit"),
+        operator_dsn=None,
         redis_url=None,
         index=None,
         state=None,

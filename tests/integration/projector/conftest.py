@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import asyncpg
 import grpc
@@ -16,11 +17,10 @@ from deploy.local import Endpoints
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
-from projector.__main__ import elastic_settings
-from projector.readiness import Readiness
+from projector.personal import DetailsOpener
 from projector.service import Projector
 from projector.settings import ProjectorSettings
-from projector.sinks.elastic import ElasticSink
+from projector.sinks.catalogue import MakeSink, Parts, sinks
 from tests.integration.projector.index import TestIndex
 from tests.integration.projector.ledger import TestLedger
 from tests.support.command_core import CommandCore, command_core
@@ -73,6 +73,8 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
         index_prefix=name,
+        check_settled_s=0.0,
+        index_grace_s=0.0,
         stand_by_poll_s=0.1,
         shutdown_grace_s=4.0,
     )
@@ -82,22 +84,21 @@ class Running:
     """A projector that runs in this process."""
 
     def __init__(
-        self, settings: ProjectorSettings, channel: grpc.aio.Channel | None = None
+        self,
+        settings: ProjectorSettings,
+        channel: grpc.aio.Channel | None = None,
+        more: Callable[[Parts], Mapping[str, MakeSink]] = lambda parts: {},
     ) -> None:
-        """`channel` leads to the signing service, where it is not that of the settings."""
+        """`channel` leads to the signing service, where it is not that of the settings; `more`
+        gives sinks beside those of the settings."""
         channel = channel or open_channel(settings.signing_target, None, service="signing")
         self._channel = channel
-        self.readiness = Readiness()
         self._stop = asyncio.Event()
-        clock, chance, elastic = SystemClock(), random.Random(), elastic_settings(settings)
-        projector = Projector(
-            settings,
-            lambda: ElasticSink(elastic, clock, self.readiness, chance),
-            DataKeys(channel, clock),
-            clock,
-            self.readiness,
-            chance,
-        )
+        clock = SystemClock()
+        parts = Parts(DetailsOpener(DataKeys(channel, clock)), clock, random.Random())
+        projector = Projector(settings, {**sinks(settings, parts), **more(parts)}, parts)
+        self.projector = projector
+        self.readiness = projector.readiness["elasticsearch"]
         self.task = asyncio.create_task(projector.run(self._stop))
 
     async def stop(self) -> None:
@@ -118,8 +119,12 @@ async def start() -> AsyncIterator[Callable[..., Running]]:
     """Starts projectors, which end with the test."""
     started: list[Running] = []
 
-    def begin(settings: ProjectorSettings, channel: grpc.aio.Channel | None = None) -> Running:
-        started.append(Running(settings, channel))
+    def begin(
+        settings: ProjectorSettings,
+        channel: grpc.aio.Channel | None = None,
+        **more: Any,
+    ) -> Running:
+        started.append(Running(settings, channel, **more))
         return started[-1]
 
     yield begin

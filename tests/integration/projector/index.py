@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 
 from paycore.domain.position import Position
 from tests.integration.projector.ledger import TestLedger
@@ -14,7 +14,7 @@ from tests.support.index_checks import ALL_TRANSFERS, FIELDS
 
 ACCOUNT_COLUMNS = (
     "id", "currency", "owner", "institution", "opened_by", "balance", "held", "overdraft_limit",
-    "version", "revision", "created_at_us",
+    "version", "revision", "created_at_us", "status", "kind",
 )  # fmt: skip
 
 
@@ -47,6 +47,16 @@ class TestIndex:
                 assert key not in found
                 found[key] = hit["_source"]
             after = hits[-1]["sort"]
+
+    async def get(self, transfer: int) -> dict[str, Any] | None:
+        """One transfer as it stands, refreshed or not: with its index, version and source."""
+        for made in await self.client.indices.get(index=f"{self.prefix}-transfers-*"):
+            try:
+                found = await self.client.get(index=made, id=str(transfer))
+            except NotFoundError:
+                continue
+            return dict(found.body)
+        return None
 
     async def lose(self, kind: str) -> None:
         """Delete the index of a kind, whatever version of its mapping it was made with."""
@@ -100,13 +110,15 @@ class TestIndex:
         for row in rows:
             assert {name: transfers[row["id"]].get(name) for name in FIELDS} == row
         accounts = await self.documents("accounts")
-        rows = await ledger.rows(f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM ledger.accounts")
+        columns = ", ".join(ACCOUNT_COLUMNS)
+        columns = columns.replace("status, kind", "status::text, kind::text")
+        rows = await ledger.rows(f"SELECT {columns} FROM ledger.accounts")
         assert sorted(accounts) == sorted(row["id"] for row in rows)
         for row in rows:
             assert {name: accounts[row["id"]][name] for name in ACCOUNT_COLUMNS} == row
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
     """Await `condition()` being true, asked every 20 ms. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
         while not await condition():

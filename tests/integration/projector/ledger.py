@@ -61,10 +61,15 @@ class TestLedger:
         debit, credit = await self.open_accounts(2)
         return debit, credit
 
-    async def post(self, payments: Sequence[Payment], *, hold_s: float = 0.0) -> list[int]:
-        """Post in one transaction that stays open for `hold_s` after its rows were written."""
+    async def post(
+        self, payments: Sequence[Payment], *, hold_s: float = 0.0, created_at_us: int | None = None
+    ) -> list[int]:
+        """Post in one transaction that stays open for `hold_s` after its rows were written.
+
+        `created_at_us` is when it is said to have been, where not now.
+        """
         async with self.pool.acquire() as connection, connection.transaction():
-            keys = [await self._entry(connection, payment) for payment in payments]
+            keys = [await self._entry(connection, payment, created_at_us) for payment in payments]
             await self._journal(connection, transfers=keys)
             await asyncio.sleep(hold_s)
         return keys
@@ -108,7 +113,9 @@ class TestLedger:
         rows = await self.rows("SELECT max(xid) AS xid FROM ledger.journal")
         return rows[0]["xid"] or 0
 
-    async def _entry(self, connection: asyncpg.Connection, payment: Payment) -> int:
+    async def _entry(
+        self, connection: asyncpg.Connection, payment: Payment, at_us: int | None = None
+    ) -> int:
         key = next(_ids)
         rows = await connection.fetch(
             "SELECT id, balance, version, last_entry_us FROM ledger.accounts"
@@ -117,7 +124,8 @@ class TestLedger:
         )
         before = {row["id"]: row for row in rows}
         debit, credit = before[payment.debit], before[payment.credit]
-        created_at_us = 1 + max(_clock.now_us(), debit["last_entry_us"], credit["last_entry_us"])
+        now_us = _clock.now_us() if at_us is None else at_us
+        created_at_us = 1 + max(now_us, debit["last_entry_us"], credit["last_entry_us"])
         await connection.execute(
             "INSERT INTO ledger.transfers (id, debit_account, credit_account, amount,"
             " debit_version, credit_version, debit_balance_after, credit_balance_after,"

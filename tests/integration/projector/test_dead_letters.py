@@ -62,7 +62,7 @@ async def test_a_flood_of_refusals_halts_the_feed(
     await index.await_position(ledger)
     before = await ledger.checkpoint_xid()
     await ledger.post([Payment(*accounts, 2, TOO_LONG)] * 3)
-    labels = {"end": "DeadLettersFullError"}
+    labels = {"sink": "elasticsearch", "end": "DeadLettersFullError"}
 
     async def halted() -> bool:
         ended = REGISTRY.get_sample_value("paycore_projector_sessions_total", labels)

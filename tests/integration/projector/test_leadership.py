@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 import psycopg
-import pytest
 
 from deploy.local import Endpoints
-from projector.errors import EpochChangedError
 from projector.settings import ProjectorSettings
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
@@ -73,19 +71,3 @@ async def test_a_leader_whose_lock_is_gone_stops_and_stands_by(
     await until(both_ready)
     assert len(await ledger.rows(LOCK_HOLDERS)) == 1
     await index.assert_equals(ledger)
-
-
-async def test_another_epoch_ends_the_process_at_once_and_at_the_next_start(
-    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
-) -> None:
-    running = start(settings)
-    await ledger.open_accounts(1)
-    await index.await_position(ledger)
-    before = await ledger.checkpoint_xid()
-    await ledger.execute("UPDATE ledger.epoch SET epoch = epoch + 1")
-    with pytest.raises(EpochChangedError, match="epoch changed from 1 to 2"):
-        await asyncio.wait_for(running.task, 10)
-    again = start(settings)
-    with pytest.raises(EpochChangedError, match=r"fed from epoch 1 .* epoch 2: rebuild"):
-        await asyncio.wait_for(again.task, 10)
-    assert await ledger.checkpoint_xid() == before

@@ -15,18 +15,18 @@ from projector.settings import ProjectorSettings
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger, random_payments
-from tests.integration.projector.proxy import FaultyProxy, Gate, refusal
+from tests.support.elastic_proxy import FaultyProxy, Gate, refusal
 
 Start = Callable[[ProjectorSettings], Running]
 
 
 def retries(step: str, cause: str) -> float:
-    labels = {"step": step, "cause": cause}
+    labels = {"sink": "elasticsearch", "step": step, "cause": cause}
     return REGISTRY.get_sample_value("paycore_projector_retries_total", labels) or 0.0
 
 
 def results(kind: str, result: str) -> float:
-    labels = {"kind": kind, "result": result}
+    labels = {"sink": "elasticsearch", "kind": kind, "result": result}
     return REGISTRY.get_sample_value("paycore_projector_documents_total", labels) or 0.0
 
 

@@ -83,7 +83,8 @@ WITHHELD = {"details_state": "UNAVAILABLE"}
 
 
 async def version_of(index: TestIndex, transfer: int) -> int:
-    found = await index.client.get(index=f"{index.prefix}-transfers", id=str(transfer))
+    found = await index.get(transfer)
+    assert found is not None
     return int(found["_version"])
 
 
@@ -139,13 +140,14 @@ async def test_no_older_copy_brings_back_what_was_erased(
     ids = await post(desk, detailed(payer, payee))
     running = project()
     await index.await_position(ledger)
-    before = (await index.client.get(index=f"{index.prefix}-transfers", id=str(ids[0]))).body
+    before = await index.get(ids[0])
+    assert before is not None
     await desk.erase("ada")
     await until_told(index, ids, ERASED)
     await running.stop()
     with pytest.raises(Exception, match="version_conflict"):
         await index.client.index(
-            index=f"{index.prefix}-transfers", id=str(ids[0]), document=before["_source"],
+            index=before["_index"], id=str(ids[0]), document=before["_source"],
             version=before["_version"], version_type="external_gte",
         )  # fmt: skip
     # From the beginning again, as after the loss of a checkpoint.

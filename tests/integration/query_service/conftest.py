@@ -23,8 +23,9 @@ from deploy.local.services import ACCESS_FILE
 from paycore.domain.position import Position
 from paycore.runtime.channel import open_channel
 from paycore.runtime.tls import TlsFiles
-from projector.batch import Document
+from projector.batch import Document, DocumentKind
 from projector.sinks.elastic_indices import Indices
+from projector.sinks.elastic_layout import Layout
 from query_service.__main__ import serve
 from query_service.settings import QuerySettings
 from tests.integration.query_service.ledger_model import Ledger
@@ -111,6 +112,10 @@ def era() -> Callable[[], int]:
     return lambda: next(days) * ERA_US
 
 
+MONTH = "2026.11"
+LAYOUT = Layout(PREFIX, 1)
+
+
 class Index:
     """The indices of PREFIX, filled as the projector fills them."""
 
@@ -118,9 +123,9 @@ class Index:
         self.client = client
 
     async def create(self) -> None:
-        async def nothing_to_forget() -> None: ...
-
-        await Indices(self.client, PREFIX).ensure(nothing_to_forget)
+        indices = Indices(self.client, PREFIX)
+        await indices.ensure_positions()
+        await indices.make(LAYOUT, [MONTH], served=True)
 
     async def delete(self) -> None:
         found = await self.client.indices.get(index=f"{PREFIX}-*")
@@ -131,7 +136,9 @@ class Index:
     async def add(self, documents: Iterable[Document], *, refresh: bool = True) -> None:
         lines: list[Any] = []
         for document in documents:
-            action = {"_index": f"{PREFIX}-{document.kind.value}", "_id": str(document.id)}
+            # Readers do not mind in which month's index a document stands.
+            month = MONTH if document.kind is DocumentKind.TRANSFER else ""
+            action = {"_index": LAYOUT.index(document.kind, month), "_id": str(document.id)}
             lines += [json.dumps({"index": action}).encode(), document.body]
         reply = await self.client.bulk(body=lines, refresh=refresh)
         assert not reply["errors"], reply

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from projector.batch import Document, DocumentKind
 from projector.errors import SinkLostError, SinkRefusedError
 from projector.sinks.elastic_bulk import chunks, request_body, sort_items
+from projector.sinks.elastic_layout import Layout
 
-ALIASES = {kind: f"p-{kind.value}" for kind in DocumentKind}
-DOCUMENT = Document(DocumentKind.TRANSFER, 5, 1, b'{"id":5}')
+LAYOUT = Layout("p", 3)
+DOCUMENT = Document(DocumentKind.TRANSFER, 5, 1, b'{"id":5}', 1_796_000_000_000_000)
 
 
 def item(status: int, error_type: str | None = None, reason: str = "") -> dict[str, Any]:
@@ -86,18 +87,25 @@ def test_values_are_cut_from_reasons() -> None:
 
 def test_a_request_names_index_id_and_external_version() -> None:
     account = Document(DocumentKind.ACCOUNT, 9, 4, b'{"id":9}')
-    lines = request_body([DOCUMENT, account], ALIASES).decode().splitlines()
+    lines = request_body([DOCUMENT, account], LAYOUT).decode().splitlines()
     assert [json.loads(line) for line in lines] == [
         {
             "index": {
-                "_index": "p-transfers",
+                "_index": "p-transfers-g3-2026.11-write",
                 "_id": "5",
                 "version": 1,
                 "version_type": "external",
             }
         },
         {"id": 5},
-        {"index": {"_index": "p-accounts", "_id": "9", "version": 4, "version_type": "external"}},
+        {
+            "index": {
+                "_index": "p-accounts-g3-write",
+                "_id": "9",
+                "version": 4,
+                "version_type": "external",
+            }
+        },
         {"id": 9},
     ]
 

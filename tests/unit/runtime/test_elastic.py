@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from deploy.local.certificates import ensure_certificates
 from paycore.runtime.elastic import ElasticAddress, open_client
 from paycore.runtime.settings import ElasticsearchSettings
-from projector.__main__ import elastic_settings
 from projector.settings import ProjectorSettings
+from projector.sinks.catalogue import elastic_settings
 
 REPLY = (
     b"HTTP/1.1 200 OK\r\nx-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"

@@ -48,29 +48,37 @@ class FaultyProxy:
             answer = await self.fault(request, body)
             if answer is not None:
                 return answer
+        reply = await self.forward(request, body)
+        if self.drop_replies and request.path == "/_bulk":
+            self.drop_replies -= 1
+            transport = request.transport
+            assert transport is not None
+            transport.close()
+        return reply
+
+    async def forward(self, request: web.Request, body: bytes) -> web.Response:
+        """What Elasticsearch answers to `request` with `body`."""
         headers = {
             name: value
             for name, value in request.headers.items()
             if name.lower() in ("authorization", "content-type", "accept")
         }
-        async with self._session.request(
-            request.method, self._upstream + request.path_qs, data=body, headers=headers
-        ) as reply:
-            content = await reply.read()
-            if self.drop_replies and request.path == "/_bulk":
-                self.drop_replies -= 1
-                transport = request.transport
-                assert transport is not None
-                transport.close()
-            return web.Response(
-                status=reply.status,
-                body=content,
-                headers={
-                    name: reply.headers[name]
-                    for name in ("Content-Type", "X-elastic-product")
-                    if name in reply.headers
-                },
-            )
+        try:
+            async with self._session.request(
+                request.method, self._upstream + request.path_qs, data=body, headers=headers
+            ) as reply:
+                return web.Response(
+                    status=reply.status,
+                    body=await reply.read(),
+                    headers={
+                        name: reply.headers[name]
+                        for name in ("Content-Type", "X-elastic-product")
+                        if name in reply.headers
+                    },
+                )
+        except aiohttp.ClientError:
+            # Elasticsearch is away: so is this.
+            return refusal(503)
 
 
 class Gate:
