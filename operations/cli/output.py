@@ -22,7 +22,7 @@ from deploy.local import StackError
 from operations.deployment import UnknownIdentityError
 from operations.errors import UnavailableError, UsageError
 from operations.money import format_money
-from paycore.client import model, statistics
+from paycore.client import model, search, statements, statistics
 from paycore.client.errors import (
     ClientError,
     HandshakeError,
@@ -41,7 +41,7 @@ AMOUNTS = frozenset(
 )
 UNTOLD = frozenset({"position", "currency"})
 
-CLIENT_VALUES = frozenset({model.__name__, statistics.__name__})
+CLIENT_VALUES = frozenset(module.__name__ for module in (model, search, statements, statistics))
 """Modules of the values whose integers are written as texts."""
 
 MAX_EXACT = 2**53

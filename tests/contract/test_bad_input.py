@@ -448,6 +448,15 @@ def listing(**changes: Any) -> history_service_pb2.ListTransfersRequest:
     return history_service_pb2.ListTransfersRequest(**changes)
 
 
+def statement(
+    account: int, start_s: int = 1, end_s: int = 2, **changes: Any
+) -> history_service_pb2.GetStatementRequest:
+    request = history_service_pb2.GetStatementRequest(account_id=account, **changes)
+    request.start_time.FromSeconds(start_s)
+    request.end_time.FromSeconds(end_s)
+    return request
+
+
 QUERIES = (
     asked(
         "made-up page token",
@@ -473,6 +482,31 @@ QUERIES = (
         INVALID,
         "INVALID_FIELD",
         "account_id",
+    ),
+    asked(
+        "statement without account",
+        lambda app, _: app.history.GetStatement(statement(0), timeout=TIMEOUT_S),
+        INVALID,
+        "INVALID_FIELD",
+        "account_id",
+    ),
+    asked(
+        "statement that ends before it starts",
+        lambda app, world: app.history.GetStatement(
+            statement(world.payer, start_s=9, end_s=8), timeout=TIMEOUT_S
+        ),
+        INVALID,
+        "INVALID_FIELD",
+        "end_time",
+    ),
+    asked(
+        "statement with a made-up page token",
+        lambda app, world: app.history.GetStatement(
+            statement(world.payer, page_token="made up"), timeout=TIMEOUT_S
+        ),
+        INVALID,
+        "INVALID_FIELD",
+        "page_token",
     ),
     asked(
         "made-up position",

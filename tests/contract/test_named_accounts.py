@@ -123,6 +123,19 @@ def balance(account: Name, _: Name) -> history_service_pb2.GetBalanceRequest:
     return history_service_pb2.GetBalanceRequest(**at(ACCOUNT, account))
 
 
+def statement(account: Name, _: Name) -> history_service_pb2.GetStatementRequest:
+    request = history_service_pb2.GetStatementRequest(**at(ACCOUNT, account))
+    request.start_time.FromSeconds(0)
+    request.end_time.FromSeconds(4_000_000_000)
+    return request
+
+
+def searched(account: Name, other: Name) -> history_service_pb2.SearchTransfersRequest:
+    return history_service_pb2.SearchTransfersRequest(
+        **at(ACCOUNT, account), **at(COUNTERPARTY, other)
+    )
+
+
 def listed(account: Name, other: Name) -> history_service_pb2.ListTransfersRequest:
     return history_service_pb2.ListTransfersRequest(
         **at(ACCOUNT, account), **at(COUNTERPARTY, other)
@@ -169,7 +182,9 @@ PLACES = [
     Place("operator", "accounts", "SetAccountStatus", status, both=False),
     Place("operator", "accounts", "SetOverdraftLimit", limit, both=False),
     Place("app", "history", "GetBalance", balance, both=False),
+    Place("app", "history", "GetStatement", statement, both=False),
     Place("app", "history", "ListTransfers", listed),
+    Place("app", "history", "SearchTransfers", searched),
     Place("app", "analytics", "TopCounterparties", counterparties, both=False),
     Place("app", "analytics", "KindBreakdown", kinds, both=False),
     Place("app", "analytics", "AccountActivity", activity, both=False),

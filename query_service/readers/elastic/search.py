@@ -4,6 +4,8 @@ are, and keys and values of metadata are compared.
 
 from __future__ import annotations
 
+import unicodedata
+
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.requests import DECLINED, POSTED, Body
 from query_service.readers.elastic.source import ElasticSource
@@ -13,6 +15,9 @@ from query_service.readers.search_port import MAX_TOTAL, Found, SearchFilter, To
 SHORTEST_BEGINNING = 3
 """Characters from which on the last word may be the beginning of one: shorter ones begin too many
 words."""
+
+_MARKS = frozenset({"Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk"})
+"""Categories of Unicode: punctuation and signs, of which no word consists."""
 
 _TEXTS = ("description", "reference.text")
 
@@ -83,11 +88,19 @@ def _words(words: tuple[str, ...]) -> list[Body]:
     """Each in either text. A word that the index takes for several is in it as all of them."""
     filters = []
     for place, word in enumerate(words, start=1):
-        begins = place == len(words) and len(word) >= SHORTEST_BEGINNING
-        match = "match_bool_prefix" if begins else "match"
+        beginning = _without_marks_at_its_end(word) if place == len(words) else ""
+        begins = len(beginning) >= SHORTEST_BEGINNING
+        match, word = ("match_bool_prefix", beginning) if begins else ("match", word)
         either = [{match: {text: {"query": word, "operator": "and"}}} for text in _TEXTS]
         filters.append({"bool": {"should": either}})
     return filters
+
+
+def _without_marks_at_its_end(word: str) -> str:
+    """To the index a mark ends a word, which is then looked for whole."""
+    while word and unicodedata.category(word[-1]) in _MARKS:
+        word = word[:-1]
+    return word
 
 
 def _visible(viewer: Viewer) -> list[Body]:

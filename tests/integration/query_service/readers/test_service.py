@@ -90,7 +90,7 @@ async def test_the_command_line_shows_and_exports_what_the_tables_have(
         shown = json.loads(
             await paycore(world, target, "balance", str(account), "--at", later, "--json")
         )
-        assert shown["balance"]["minor_units"] == entries[-1].balance_after
+        assert shown["balance"]["minor_units"] == str(entries[-1].balance_after)
         assert shown["available"] is None
         period = ("--from", "2020-01-01", "--to", "2100-01-01")
         file = tmp_path / "statement.csv"

@@ -13,23 +13,19 @@ from paycore.v1 import analytics_service_pb2 as analytics
 from paycore.v1 import history_service_pb2 as history
 from paycore.v1 import personal_data_service_pb2 as personal
 from paycore.v1 import policy_service_pb2 as policy
-from tests.support.fuzzing.right.world import Books, Right, World
+from tests.support.fuzzing.right.world import Right, World, books_of
 
 CURRENCY = "CHF"
 """Nobody pays in it: a policy that is changed changes nothing for the others."""
 
 
-def _books(world: World, client: str) -> Books:
-    return world.books.get(client) or world.books["app"]
-
-
 async def get_transfer(world: World, client: str) -> Any:
     """The oldest that is remembered: the index has it already."""
-    return history.GetTransferRequest(transfer_id=_books(world, client).payments[0])
+    return history.GetTransferRequest(transfer_id=books_of(world, client).payments[0])
 
 
 async def list_transfers(world: World, client: str) -> Any:
-    account = world.rng.choice(_books(world, client).accounts)
+    account = world.rng.choice(books_of(world, client).accounts)
     request = history.ListTransfersRequest(account_id=account, page_size=world.rng.randint(1, 50))
     if world.rng.random() < 0.5:
         request.start_time.FromSeconds(int(time.time()) - 3_600)
@@ -39,7 +35,7 @@ async def list_transfers(world: World, client: str) -> Any:
 
 
 async def get_balance(world: World, client: str) -> Any:
-    return history.GetBalanceRequest(account_id=world.rng.choice(_books(world, client).accounts))
+    return history.GetBalanceRequest(account_id=world.rng.choice(books_of(world, client).accounts))
 
 
 async def transfer_volume(world: World, client: str) -> Any:
@@ -52,7 +48,7 @@ async def transfer_volume(world: World, client: str) -> Any:
 
 
 async def top_counterparties(world: World, client: str) -> Any:
-    account = world.rng.choice(_books(world, client).accounts)
+    account = world.rng.choice(books_of(world, client).accounts)
     request = analytics.TopCounterpartiesRequest(account_id=account, limit=5)
     request.start_time.FromSeconds(int(time.time()) - 86_400)
     request.end_time.FromSeconds(int(time.time()))

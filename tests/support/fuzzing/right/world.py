@@ -98,6 +98,11 @@ Learn = Callable[[World, str, Any, Any], None]
 """Remembers what came of a client's request: the request, the reply."""
 
 
+def books_of(world: World, client: str) -> Books:
+    """What `client` may read, or what another has, to be asked for without a right to it."""
+    return world.books.get(client) or world.books["app"]
+
+
 class Right(NamedTuple):
     """How to call one method rightly."""
 
