@@ -40,7 +40,7 @@ class Reads:
     everything: bool = False
     """All of it may be read, by whatever way is quickest."""
     planned: bool = True
-    """Not so for the frame of a transaction, which has no plan."""
+    """Not so for a transaction's frame and for switches of triggers, which have no plan."""
 
     def __or__(self, other: Reads) -> Reads:
         return Reads(self.found | other.found, self.first | other.first, self.whole | other.whole)
@@ -125,6 +125,18 @@ EXPECTED = {
     "erasure.erase_account_details": NOTHING,
     "erasure.erase_keys": NOTHING,
     "erasure.write_journal": NOTHING,
+    "events.close_services_events": FRAME,
+    "events.close_signing_events": FRAME,
+    "events.drop_services_events": first("audit.events", "first_us", "id")
+    | by("audit.events", "id"),
+    "events.drop_signing_events": first("signing.events", "first_us", "id")
+    | by("signing.events", "id"),
+    # Goes once through all rows, from where it was.
+    "events.find_plain_events": by("audit.events", "id") | first("audit.events", "id"),
+    "events.open_services_events": FRAME,
+    "events.open_signing_events": FRAME,
+    "events.seal_events": by("audit.events", "id"),
+    "events.tell_of_drop": NOTHING,
     # Looks for a free number among 1,024.
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
@@ -244,6 +256,9 @@ EXPECTED = {
     "signing.enrol": PINS,
     "signing.find_authorization": APPROVALS,
     "signing.find_enrolment": PINS,
+    # A few rows, of which those that the keystore lacks are wanted.
+    "signing.find_missing_keys": whole("signing.known_keys"),
+    "signing.know_keys": by("signing.known_keys", "id"),
     "signing.lock_counter": COUNTERS,
     "signing.read_attempt": by("signing.attempts", "id"),
     "signing.read_situation": by("signing.attempts", "proof")
@@ -257,6 +272,7 @@ EXPECTED = {
     # What the function reads is of the users named.
     "signing.reserve_each": NOTHING,
     "signing.save_counter": COUNTERS,
+    "signing.use_keys": by("signing.keys_in_use", "purpose"),
     "transactions.begin": FRAME,
     "transactions.commit": FRAME,
     "transactions.epoch": NOTHING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,13 +13,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
+from operations.views.trail import UNSEARCHED
 from paycore.runtime.event_sinks import ServicesSink, SigningSink
 from paycore.runtime.security_events import Kind, Row
+from paycore.runtime.traces import Hinted, hint
 from tests.support.command_core import command_core
 from tests.support.databases import OwnDatabase
 
 AT_US = 1_800_000_000_000_000
 """2027-01-15 08:00:00 UTC."""
+TRAIL_KEY = bytes(range(32))
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +135,57 @@ async def test_pages_together_are_the_whole(trail: None) -> None:
 )
 async def test_filters_hold_together(trail: None, arguments: list[str], events: list[str]) -> None:
     assert [one["event"] for one in (await listed(*arguments))["entries"]] == events
+
+
+async def sealed(database: OwnDatabase) -> None:
+    """Two refusals that have only hints: of a phone elsewhere, and of one whose hint is that of
+    the same phone under a key of no bytes.
+    """
+    owner = await asyncpg.connect(database.dsn("owner"))
+    for key, user in ((TRAIL_KEY, "sealed"), (b"", "other")):
+        await owner.execute(
+            "INSERT INTO audit.events"
+            " (first_us, last_us, event, user_id, device_hint, address_hint)"
+            " VALUES ($1, $1, 'STEP_UP_REFUSED', $2, $3, $4)",
+            AT_US + 5,
+            user,
+            hint(key, Hinted.DEVICE, "phone"),
+            hint(key, Hinted.ADDRESS, "10.0.0.1"),
+        )
+    await owner.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_the_open"),
+    [(["--device", "phone"], "STEP_UP_REFUSED"), (["--address", "10.0.0.1"], "CALL_DENIED")],
+)
+async def test_without_the_trails_key_what_is_open_is_found_and_the_rest_owned_up_to(
+    database: OwnDatabase,
+    trail: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    in_the_open: str,
+) -> None:
+    await sealed(database)
+    without = await listed(*arguments)
+    assert [one["event"] for one in without["entries"]] == [in_the_open]
+    assert without["sealed_searched"] is False
+    assert UNSEARCHED in (await audit(*arguments)).stdout
+    nothing = await audit(arguments[0], "nowhere")
+    assert "nothing of that kind happened" in nothing.stdout
+    assert UNSEARCHED in nothing.stdout
+    assert UNSEARCHED not in (await audit("--user", "ann")).stdout
+
+    key = tmp_path / "trail.key"
+    key.write_text(TRAIL_KEY.hex())
+    key.chmod(0o600)
+    monkeypatch.setenv("PAYCORE_TRAIL_KEY_FILE", str(key))
+    found = await listed(*arguments)
+    assert [one["event"] for one in found["entries"]] == ["STEP_UP_REFUSED", in_the_open]
+    assert found["entries"][0]["user"] == "sealed"
+    assert found["sealed_searched"] is True
+    assert UNSEARCHED not in (await audit(*arguments)).stdout
 
 
 async def test_an_accounts_changes_are_found_by_its_id(
