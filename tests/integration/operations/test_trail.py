@@ -26,7 +26,10 @@ TRAIL_KEY = bytes(range(32))
 
 
 @pytest.fixture(autouse=True)
-def deployment(monkeypatch: pytest.MonkeyPatch, database: OwnDatabase) -> None:
+def deployment(monkeypatch: pytest.MonkeyPatch, database: OwnDatabase, tmp_path: Path) -> None:
+    key = tmp_path / "trail.key"
+    key.write_text(TRAIL_KEY.hex())
+    monkeypatch.setenv("PAYCORE_TRAIL_KEY_FILE", str(key))
     monkeypatch.setenv("PAYCORE_COMMAND_TARGET", "127.0.0.1:1")
     monkeypatch.setenv("PAYCORE_INSECURE", "true")
     monkeypatch.setenv("PAYCORE_AUDIT_DSN", database.dsn("audit"))
@@ -68,6 +71,21 @@ async def write(database: OwnDatabase, role: str, *rows: Row) -> None:
     await sink.close()
 
 
+async def refused(
+    owner: asyncpg.Connection, at_us: int, user: str, key: bytes, address: str
+) -> None:
+    """Add a refusal of a phone's, with hints under `key`."""
+    await owner.execute(
+        "INSERT INTO audit.events"
+        " (first_us, last_us, event, client, user_id, device_hint, address_hint)"
+        " VALUES ($1, $1, 'STEP_UP_REFUSED', 'app', $2, $3, $4)",
+        at_us,
+        user,
+        hint(key, Hinted.DEVICE, "phone"),
+        hint(key, Hinted.ADDRESS, address),
+    )
+
+
 @pytest.fixture
 async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
     """What the seed of the template wrote, and nine events behind it."""
@@ -75,7 +93,6 @@ async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
         database,
         "command",
         event(AT_US, "CALL_DENIED", client="stranger", address="10.0.0.1", times=70),
-        event(AT_US + 2, "STEP_UP_REFUSED", user="ann", device="phone"),
         event(AT_US + 4, "LIMIT_TRIPPED"),
     )
     await write(database, "trail", event(AT_US + 4, "CALL_DENIED", client=None))
@@ -86,6 +103,8 @@ async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
         event(AT_US + 3, "PIN_FAILED", user="ann"),
         event(AT_US + 4, "PIN_LOCKED", user="bob"),
     )
+    # What a service keeps of where a person was when the data keys are away: hints.
+    await refused(owner, AT_US + 2, "ann", TRAIL_KEY, "203.0.113.7")
     await owner.execute("INSERT INTO ledger.grants VALUES ('newcomer', 'ACT_FOR_USERS', 'OWN')")
 
 
@@ -137,55 +156,41 @@ async def test_filters_hold_together(trail: None, arguments: list[str], events: 
     assert [one["event"] for one in (await listed(*arguments))["entries"]] == events
 
 
-async def sealed(database: OwnDatabase) -> None:
-    """Two refusals that have only hints: of a phone elsewhere, and of one whose hint is that of
-    the same phone under a key of no bytes.
-    """
-    owner = await asyncpg.connect(database.dsn("owner"))
-    for key, user in ((TRAIL_KEY, "sealed"), (b"", "other")):
-        await owner.execute(
-            "INSERT INTO audit.events"
-            " (first_us, last_us, event, user_id, device_hint, address_hint)"
-            " VALUES ($1, $1, 'STEP_UP_REFUSED', $2, $3, $4)",
-            AT_US + 5,
-            user,
-            hint(key, Hinted.DEVICE, "phone"),
-            hint(key, Hinted.ADDRESS, "10.0.0.1"),
-        )
-    await owner.close()
-
-
 @pytest.mark.parametrize(
-    ("arguments", "in_the_open"),
-    [(["--device", "phone"], "STEP_UP_REFUSED"), (["--address", "10.0.0.1"], "CALL_DENIED")],
+    ("arguments", "in_the_open", "sealed"),
+    [
+        (["--device", "phone"], ["DEVICE_REFUSED"], ["sealed", "ann"]),
+        (["--address", "10.0.0.1"], ["CALL_DENIED"], ["sealed"]),
+    ],
 )
 async def test_without_the_trails_key_what_is_open_is_found_and_the_rest_owned_up_to(
     database: OwnDatabase,
+    owner: asyncpg.Connection,
     trail: None,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
-    in_the_open: str,
+    in_the_open: list[str],
+    sealed: list[str],
 ) -> None:
-    await sealed(database)
+    await write(database, "signing", event(AT_US + 4, "DEVICE_REFUSED", device="phone"))
+    await refused(owner, AT_US + 5, "sealed", TRAIL_KEY, "10.0.0.1")
+    # Its hints are those of the same phone and address where no key is taken for one of no bytes.
+    await refused(owner, AT_US + 6, "other", b"", "10.0.0.1")
+    found = await listed(*arguments)
+    assert [one["user"] for one in found["entries"] if one["device_hint"]] == sealed
+    assert [one["event"] for one in found["entries"] if not one["device_hint"]] == in_the_open
+    assert found["sealed_searched"] is True
+    assert UNSEARCHED not in (await audit(*arguments)).stdout
+
+    monkeypatch.delenv("PAYCORE_TRAIL_KEY_FILE")
     without = await listed(*arguments)
-    assert [one["event"] for one in without["entries"]] == [in_the_open]
+    assert [one["event"] for one in without["entries"]] == in_the_open
     assert without["sealed_searched"] is False
     assert UNSEARCHED in (await audit(*arguments)).stdout
     nothing = await audit(arguments[0], "nowhere")
     assert "nothing of that kind happened" in nothing.stdout
     assert UNSEARCHED in nothing.stdout
     assert UNSEARCHED not in (await audit("--user", "ann")).stdout
-
-    key = tmp_path / "trail.key"
-    key.write_text(TRAIL_KEY.hex())
-    key.chmod(0o600)
-    monkeypatch.setenv("PAYCORE_TRAIL_KEY_FILE", str(key))
-    found = await listed(*arguments)
-    assert [one["event"] for one in found["entries"]] == ["STEP_UP_REFUSED", in_the_open]
-    assert found["entries"][0]["user"] == "sealed"
-    assert found["sealed_searched"] is True
-    assert UNSEARCHED not in (await audit(*arguments)).stdout
 
 
 async def test_an_accounts_changes_are_found_by_its_id(
