@@ -80,6 +80,8 @@ class TrailPage:
 
     entries: Sequence[TrailEntry]
     next_page_token: str
+    sealed_searched: bool
+    """Whether sealed devices and addresses were looked at too, which takes the trail's key."""
 
 
 async def read_trail(
@@ -88,15 +90,14 @@ async def read_trail(
     """The newest `most` entries that are `wanted`, or those after the page that gave `page_token`.
 
     Traces of persons are opened where the deployment's caller may have their keys. A page may have
-    fewer entries where hints found others than were looked for. Raises UsageError,
+    fewer entries where hints found others than were looked for. Without the trail's key a device or
+    an address is found only where it stands in the open, and the page says so. Raises UsageError,
     UnavailableError.
     """
     if deployment.audit_dsn is None:
         raise UsageError("the trail is read from the database: set PAYCORE_AUDIT_DSN")
-    if (wanted.device or wanted.address) and deployment.trail_key is None:
-        raise UsageError("devices and addresses are looked for by hints: PAYCORE_TRAIL_KEY_FILE")
     before_us, before_source, before_id = _place(page_token)
-    secret = deployment.trail_key or b""
+    secret = deployment.trail_key
     queries = database.load("audit")
     try:
         connection = await asyncpg.connect(deployment.audit_dsn, timeout=CONNECT_TIMEOUT_S)
@@ -110,9 +111,9 @@ async def read_trail(
                 client=wanted.client,
                 user_id=wanted.user,
                 device_id=wanted.device,
-                device_hint=hint(secret, Hinted.DEVICE, wanted.device),
+                device_hint=_hint(secret, Hinted.DEVICE, wanted.device),
                 ip_address=wanted.address,
-                address_hint=hint(secret, Hinted.ADDRESS, wanted.address),
+                address_hint=_hint(secret, Hinted.ADDRESS, wanted.address),
                 subject=None if wanted.account is None else f"account/{wanted.account}",
                 before_us=before_us,
                 before_source=before_source,
@@ -126,7 +127,13 @@ async def read_trail(
     persons = await open_traces(deployment, rows[:most])
     entries = [_entry(row, *person) for row, person in zip(rows, persons, strict=False)]
     token = _token(entries[-1]) if len(rows) > most else ""
-    return TrailPage([one for one in entries if _is_meant(one, wanted)], token)
+    unsearched = secret is None and bool(wanted.device or wanted.address)
+    return TrailPage([one for one in entries if _is_meant(one, wanted)], token, not unsearched)
+
+
+def _hint(secret: bytes | None, of: Hinted, text: str | None) -> str | None:
+    """The hint to look for; None without the key: a hint under another would find others."""
+    return None if secret is None else hint(secret, of, text)
 
 
 def _is_meant(entry: TrailEntry, wanted: TrailFilter) -> bool:

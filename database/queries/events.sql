@@ -34,11 +34,12 @@ FROM unnest(
 WHERE events.id = new.id AND events.sealed IS NULL
 
 -- name: drop_services_events(before_us, most)$
--- The oldest first; how many it were.
+-- The oldest first; how many it were. As an array they are looked up: a join may read all to find
+-- them, once for each transaction.
 WITH old AS (
   DELETE FROM audit.events
-  WHERE id IN (
-    SELECT id FROM audit.events WHERE first_us < :before_us ORDER BY first_us, id LIMIT :most)
+  WHERE id = ANY (ARRAY(
+    SELECT id FROM audit.events WHERE first_us < :before_us ORDER BY first_us, id LIMIT :most))
   RETURNING 1
 )
 SELECT count(*) FROM old
@@ -46,8 +47,8 @@ SELECT count(*) FROM old
 -- name: drop_signing_events(before_us, most)$
 WITH old AS (
   DELETE FROM signing.events
-  WHERE id IN (
-    SELECT id FROM signing.events WHERE first_us < :before_us ORDER BY first_us, id LIMIT :most)
+  WHERE id = ANY (ARRAY(
+    SELECT id FROM signing.events WHERE first_us < :before_us ORDER BY first_us, id LIMIT :most))
   RETURNING 1
 )
 SELECT count(*) FROM old

@@ -56,7 +56,9 @@ def audit(
 
     Reads the database as its auditor (paycore_audit), who may change nothing. Devices and addresses
     of persons are sealed: who may call UnwrapDataKeys sees them, others see hints (#7f3a), by which
-    the same ones can be told; a hint has one in 65,536 others. What was erased says so.
+    the same ones can be told; a hint has one in 65,536 others. What was erased says so. With the
+    trail's key (PAYCORE_TRAIL_KEY_FILE) --device and --address find what is sealed as well; without
+    it the answer says that this was not searched.
     """
     output = Output(as_json=as_json)
     sources = [one.upper() for one in source or SOURCES]
@@ -77,7 +79,7 @@ def audit(
         output,
         lambda: read_trail(find_deployment(state, identity), wanted, limit, page_token),
     )
-    output.show(trail_view(page) if page.entries else "nothing of that kind happened", page)
+    output.show(trail_view(page), page)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -10,15 +10,24 @@ from rich.table import Table
 from operations.traces import Traced
 from operations.trail import TrailEntry, TrailPage
 
+UNSEARCHED = (
+    "sealed devices and addresses were not searched: that takes the trail's key,"
+    " PAYCORE_TRAIL_KEY_FILE"
+)
+
 _GRAVE = ("DENIED", "FAILED", "LOCKED", "REFUSED", "TRIPPED", "INCORRECT")
 
 
 def trail_view(page: TrailPage) -> RenderableType:
-    """One line an entry, and how to see more."""
-    table = _table(page.entries)
-    if not page.next_page_token:
-        return table
-    return Group(table, f"[dim]more: --page-token {page.next_page_token}[/]")
+    """One line an entry, how to see more, and what was not looked at."""
+    shown: list[RenderableType] = [
+        _table(page.entries) if page.entries else "nothing of that kind happened"
+    ]
+    if page.next_page_token:
+        shown.append(f"[dim]more: --page-token {page.next_page_token}[/]")
+    if not page.sealed_searched:
+        shown.append(f"[yellow]{UNSEARCHED}[/]")
+    return Group(*shown)
 
 
 def _table(entries: Sequence[TrailEntry]) -> Table:

@@ -23,6 +23,7 @@ from paycore.runtime.errors import from_rpc_error
 from paycore.runtime.tls import TlsFiles, server_name
 from tests.support.callers import TIMEOUT_S
 from tests.support.forgery import HOUR, Authority, Leaf, around_now, self_signed
+from tests.support.load import patient_client
 from tests.support.served import served
 
 EXPECTED = Path(__file__).with_name("access.txt")
@@ -114,6 +115,9 @@ async def test_everybody_may_call_what_the_table_says_and_nothing_else(
     services: LocalStack, tmp_path: Path
 ) -> None:
     endpoints = services.endpoints
+    # A new stack has no index until the projector has made it: the client waits.
+    async with patient_client(endpoints, "app") as client:
+        await client.kind_breakdown()
     callers = {
         name: grpc.ssl_channel_credentials(
             files.ca.read_bytes(), files.key.read_bytes(), files.certificate.read_bytes()

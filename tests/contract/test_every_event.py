@@ -20,6 +20,7 @@ from paycore.client.errors import ClientError
 from paycore.domain.device_key import DeviceAlgorithm
 from paycore.domain.enrolment import device_enrolment_digest
 from paycore.domain.errors import Reason
+from paycore.runtime.errors import from_status
 from paycore.runtime.security_events import REFUSED_CALLS
 from paycore.runtime.security_events import Event as ServicesEvent
 from paycore.signing.v1 import signing_service_pb2 as signing_pb2
@@ -141,7 +142,8 @@ async def limit_tripped(desk: Desk) -> None:
         transfers=[payment(payer, payee, 1, actor=actor) for payee in payees]
     )
     reply = await desk.app.transfers.SubmitTransfers(request, timeout=TIMEOUT_S)
-    assert [one.error.reason for one in reply.outcomes if one.HasField("error")] == ["RATE_LIMITED"]
+    refused = [from_status(one.error) for one in reply.outcomes if one.HasField("error")]
+    assert [error and error.reason for error in refused] == [Reason.RATE_LIMITED]
 
 
 SCENARIOS: dict[StrEnum, Scenario] = {
@@ -255,7 +257,8 @@ async def test_items_that_are_denied_are_in_the_trail_too(
     )
     app = callers.of("app")
     reply = await app.transfers.SubmitTransfers(many, timeout=TIMEOUT_S)
-    assert {one.error.reason for one in reply.outcomes} == {"NOT_PERMITTED"}
+    refused = [from_status(one.error) for one in reply.outcomes]
+    assert [error and error.reason for error in refused] == [Reason.NOT_PERMITTED] * 3
     wanted = TrailFilter(client="app", events=["CALL_DENIED"])
     method = "paycore.v1.TransferService/SubmitTransfers"
     found = [one for one in await entries(services, wanted, 3) if one.method == method]

@@ -40,7 +40,7 @@ class Reads:
     everything: bool = False
     """All of it may be read, by whatever way is quickest."""
     planned: bool = True
-    """Not so for the frame of a transaction, which has no plan."""
+    """Not so for a transaction's frame and for switches of triggers, which have no plan."""
 
     def __or__(self, other: Reads) -> Reads:
         return Reads(self.found | other.found, self.first | other.first, self.whole | other.whole)
@@ -150,10 +150,12 @@ EXPECTED = {
     "erasure.write_journal": NOTHING,
     "events.close_services_events": FRAME,
     "events.close_signing_events": FRAME,
-    "events.drop_services_events": first("audit.events", "first_us", "id"),
-    "events.drop_signing_events": first("signing.events", "first_us", "id"),
+    "events.drop_services_events": first("audit.events", "first_us", "id")
+    | by("audit.events", "id"),
+    "events.drop_signing_events": first("signing.events", "first_us", "id")
+    | by("signing.events", "id"),
     # Goes once through all rows, from where it was.
-    "events.find_plain_events": by("audit.events", "id"),
+    "events.find_plain_events": by("audit.events", "id") | first("audit.events", "id"),
     "events.open_services_events": FRAME,
     "events.open_signing_events": FRAME,
     "events.seal_events": by("audit.events", "id"),
@@ -325,7 +327,7 @@ EXPECTED = {
     # Keys are few: all that were ever in use.
     "signing.find_missing_keys": whole("signing.known_keys"),
     "signing.find_enrolment": PINS,
-    "signing.know_keys": NOTHING,
+    "signing.know_keys": by("signing.known_keys", "id"),
     "signing.lock_counter": COUNTERS,
     "signing.read_attempt": by("signing.attempts", "id"),
     "signing.read_situation": by("signing.attempts", "proof")
@@ -339,6 +341,7 @@ EXPECTED = {
     # What the function reads is of the users named.
     "signing.reserve_each": NOTHING,
     "signing.save_counter": COUNTERS,
+    "signing.use_keys": by("signing.keys_in_use", "purpose"),
     "transactions.begin": FRAME,
     "transactions.commit": FRAME,
     "transactions.epoch": NOTHING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,17 +13,23 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
+from operations.views.trail import UNSEARCHED
 from paycore.runtime.event_sinks import ServicesSink, SigningSink
 from paycore.runtime.security_events import Kind, Row
+from paycore.runtime.traces import Hinted, hint
 from tests.support.command_core import command_core
 from tests.support.databases import OwnDatabase
 
 AT_US = 1_800_000_000_000_000
 """2027-01-15 08:00:00 UTC."""
+TRAIL_KEY = bytes(range(32))
 
 
 @pytest.fixture(autouse=True)
-def deployment(monkeypatch: pytest.MonkeyPatch, database: OwnDatabase) -> None:
+def deployment(monkeypatch: pytest.MonkeyPatch, database: OwnDatabase, tmp_path: Path) -> None:
+    key = tmp_path / "trail.key"
+    key.write_text(TRAIL_KEY.hex())
+    monkeypatch.setenv("PAYCORE_TRAIL_KEY_FILE", str(key))
     monkeypatch.setenv("PAYCORE_COMMAND_TARGET", "127.0.0.1:1")
     monkeypatch.setenv("PAYCORE_INSECURE", "true")
     monkeypatch.setenv("PAYCORE_AUDIT_DSN", database.dsn("audit"))
@@ -64,6 +71,21 @@ async def write(database: OwnDatabase, role: str, *rows: Row) -> None:
     await sink.close()
 
 
+async def refused(
+    owner: asyncpg.Connection, at_us: int, user: str, key: bytes, address: str
+) -> None:
+    """Add a refusal of a phone's, with hints under `key`."""
+    await owner.execute(
+        "INSERT INTO audit.events"
+        " (first_us, last_us, event, client, user_id, device_hint, address_hint)"
+        " VALUES ($1, $1, 'STEP_UP_REFUSED', 'app', $2, $3, $4)",
+        at_us,
+        user,
+        hint(key, Hinted.DEVICE, "phone"),
+        hint(key, Hinted.ADDRESS, address),
+    )
+
+
 @pytest.fixture
 async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
     """What the seed of the template wrote, and nine events behind it."""
@@ -71,7 +93,6 @@ async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
         database,
         "command",
         event(AT_US, "CALL_DENIED", client="stranger", address="10.0.0.1", times=70),
-        event(AT_US + 2, "STEP_UP_REFUSED", user="ann", device="phone"),
         event(AT_US + 4, "LIMIT_TRIPPED"),
     )
     await write(database, "trail", event(AT_US + 4, "CALL_DENIED", client=None))
@@ -82,6 +103,8 @@ async def trail(database: OwnDatabase, owner: asyncpg.Connection) -> None:
         event(AT_US + 3, "PIN_FAILED", user="ann"),
         event(AT_US + 4, "PIN_LOCKED", user="bob"),
     )
+    # What a service keeps of where a person was when the data keys are away: hints.
+    await refused(owner, AT_US + 2, "ann", TRAIL_KEY, "203.0.113.7")
     await owner.execute("INSERT INTO ledger.grants VALUES ('newcomer', 'ACT_FOR_USERS', 'OWN')")
 
 
@@ -131,6 +154,43 @@ async def test_pages_together_are_the_whole(trail: None) -> None:
 )
 async def test_filters_hold_together(trail: None, arguments: list[str], events: list[str]) -> None:
     assert [one["event"] for one in (await listed(*arguments))["entries"]] == events
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_the_open", "sealed"),
+    [
+        (["--device", "phone"], ["DEVICE_REFUSED"], ["sealed", "ann"]),
+        (["--address", "10.0.0.1"], ["CALL_DENIED"], ["sealed"]),
+    ],
+)
+async def test_without_the_trails_key_what_is_open_is_found_and_the_rest_owned_up_to(
+    database: OwnDatabase,
+    owner: asyncpg.Connection,
+    trail: None,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    in_the_open: list[str],
+    sealed: list[str],
+) -> None:
+    await write(database, "signing", event(AT_US + 4, "DEVICE_REFUSED", device="phone"))
+    await refused(owner, AT_US + 5, "sealed", TRAIL_KEY, "10.0.0.1")
+    # Its hints are those of the same phone and address where no key is taken for one of no bytes.
+    await refused(owner, AT_US + 6, "other", b"", "10.0.0.1")
+    found = await listed(*arguments)
+    assert [one["user"] for one in found["entries"] if one["device_hint"]] == sealed
+    assert [one["event"] for one in found["entries"] if not one["device_hint"]] == in_the_open
+    assert found["sealed_searched"] is True
+    assert UNSEARCHED not in (await audit(*arguments)).stdout
+
+    monkeypatch.delenv("PAYCORE_TRAIL_KEY_FILE")
+    without = await listed(*arguments)
+    assert [one["event"] for one in without["entries"]] == in_the_open
+    assert without["sealed_searched"] is False
+    assert UNSEARCHED in (await audit(*arguments)).stdout
+    nothing = await audit(arguments[0], "nowhere")
+    assert "nothing of that kind happened" in nothing.stdout
+    assert UNSEARCHED in nothing.stdout
+    assert UNSEARCHED not in (await audit("--user", "ann")).stdout
 
 
 async def test_an_accounts_changes_are_found_by_its_id(
