@@ -389,7 +389,6 @@ EXPECTED = {
     "verify_transfers.check_families": VERIFICATION,
     "verify_transfers.check_groups": VERIFICATION,
     "verify_transfers.check_sides": VERIFICATION,
-    "signing.use_keys": NOTHING,
     "watch.account_now": ACCOUNTS | FIRST_OF_JOURNAL,
     "watch.begin_tail": FIRST_OF_JOURNAL,
     "watch.declines_between": by("ledger.declines", "debit_account", "xid", "id") | DETAILS,
