@@ -75,6 +75,7 @@ RETRIED = {
     Reason.RISK_UNAVAILABLE,
     Reason.INDEX_UNAVAILABLE,
     Reason.INDEX_BEHIND,
+    Reason.WATCHER_BEHIND,
     Reason.SHUTTING_DOWN,
     Reason.DEADLINE_EXCEEDED,
 }

@@ -30,6 +30,10 @@ CLOCKS_APART_US = 20
 """How much earlier than its time the end of a hold may be asked for, by a clock that runs ahead."""
 
 
+LARGEST = 2**62
+"""The largest amount that a command may name, in minor units."""
+
+
 @dataclass
 class Author:
     """Asks in the name of `clients` for what the books, as they stand, make interesting.
@@ -172,7 +176,10 @@ class Author:
             # The others name no amount, and another parent would have other accounts.
             return earlier
         if isinstance(earlier, Payment | Following):
-            return replace(earlier, amount=(earlier.amount or 0) + 1, currency="EUR")
+            amount = earlier.amount or 0
+            # More than the largest amount would be a bad field, whatever the key.
+            other = amount + 1 if amount < LARGEST else amount - 1
+            return replace(earlier, amount=other, currency="EUR")
         return replace(earlier, items=(*earlier.items[:-1], *earlier.items[:1]))
 
     def change(self, client: str) -> Change:
