@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
 from tests.support.databases import OwnDatabase, own_database, prepare_template
+from tests.support.first_index import await_index
 from tests.support.run_folder import run_folder
 from tests.support.seeds import rounds, seeded
 
@@ -82,6 +83,7 @@ def endpoints(stack: LocalStack) -> Endpoints:
 @pytest.fixture(scope="session")
 def services(stack: LocalStack) -> LocalStack:
     """The stack with its services: ask for it, directly or not, wherever they are called."""
+    await_index(stack.endpoints)
     return stack
 
 
