@@ -124,15 +124,24 @@ class Snapshots:
     @asynccontextmanager
     async def _snapshot(self, terms: ReadTerms) -> AsyncIterator[Snapshot]:
         pool = await self._pool.get()
-        async with (
-            pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            row = await self._freshness_row(connection, terms.min_position or _NOTHING)
-            if terms.min_position is not None and not _has(row, terms.min_position):
-                # Another server answers at the same address, which is further behind.
-                raise _behind(row)
-            yield Snapshot(connection, _freshness(row, terms.min_position))
+        async with pool.acquire() as connection:
+            settled = False
+            try:
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    row = await self._freshness_row(connection, terms.min_position or _NOTHING)
+                    if terms.min_position is not None and not _has(row, terms.min_position):
+                        # Another server answers at the same address, which is further behind.
+                        raise _behind(row)
+                    yield Snapshot(connection, _freshness(row, terms.min_position))
+                settled = True
+            except Exception:
+                settled = True
+                raise
+            finally:
+                if not settled:
+                    # Who asked left, perhaps while the transaction began or ended: whether it is
+                    # open is not known.
+                    connection.terminate()
 
     async def _freshness_row(self, connection: Any, wanted: Position) -> Any:
         return await self._queries.read_freshness(
