@@ -310,7 +310,7 @@ async def test_fields_that_are_new_are_added_in_place(
     mapped = await index.client.indices.get_mapping(index=f"{index.prefix}-transfers")
     for told in mapped.values():
         assert set(later) <= told["mappings"]["properties"].keys()
-        assert told["mappings"]["_meta"]["version"] == 3
+        assert told["mappings"]["_meta"]["version"] == 4
     await index.assert_equals(ledger)
     assert await ledger.rows("SELECT * FROM projection.dead_letters") == []
 
