@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import asyncpg
@@ -258,7 +259,7 @@ class ElasticSink:
         for layout in self.roster.written:
             await self._persistence.request(
                 "index",
-                lambda layout=layout: self.roster.make_room(layout, kept),  # type: ignore[misc]
+                partial(self.roster.make_room, layout, kept),
             )
             for rejection in await self.writer.write(layout, kept, versions):
                 rejections[rejection.kind, rejection.id] = rejection

@@ -284,7 +284,7 @@ class Upkeep:
         await self._sink.writer.write(layout, due, VersionType.SAME_OR_NEWER)
         extra = [one for one in differences if one.document is None]
         for one in extra:
-            await self._sink.persistence.request("mend", lambda one=one: self._delete(one))  # type: ignore[misc]
+            await self._sink.persistence.request("mend", partial(self._delete, one))
         await self._refresh(layout)
 
     async def _delete(self, extra: Difference) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -86,7 +87,7 @@ class BulkWriter:
         backoff = self._persistence.backoff()
         while True:
             body = request_body(documents, layout, versions)
-            reply = await self._persistence.request("bulk", lambda body=body: self._post(body))  # type: ignore[misc]
+            reply = await self._persistence.request("bulk", partial(self._post, body))
             outcome = sort_items(documents, reply)
             self._count(outcome.indexed, "indexed")
             self._count(outcome.already_applied, "already_applied")
