@@ -38,8 +38,8 @@ async def callers(services: LocalStack) -> AsyncIterator[Callers]:
 
 
 @pytest.fixture(scope="session")
-def app(callers: Callers) -> Caller:
-    """An ordinary internal service."""
+async def app(callers: Callers) -> Caller:
+    """An ordinary internal service. Its channels belong to the loop that runs while it is made."""
     return callers.of("app")
 
 

@@ -65,8 +65,9 @@ ASKED_AGAIN = 0.002
 """Share of the calls that may go without an answer in their ample time and have one when they are
 made again: on a machine with other work it is this process that was late."""
 
-MORE_DESCRIPTORS = 8
-"""Connections to stores and of callers that come and go."""
+MORE_DESCRIPTORS = 8 if LARGE else 32
+"""Connections to stores and of callers that come and go. In a short round the pools are still being
+filled."""
 
 ENDED_WITHIN_S = 5.0
 """When all that callers have left has ended in the services too, in seconds."""

@@ -213,7 +213,7 @@ async def test_random_children_from_many_callers_leave_the_index_equal_to_the_le
     callers = (caller(core, accounts, rng.randrange(2**32)) for _ in range(8))
     await asyncio.gather(*callers)
     states = await ledger.rows("SELECT DISTINCT parent_state::text AS state FROM ledger.transfers")
-    assert len(states) > 5, "too little happened for the comparison to mean anything"
+    assert len(states) >= 5, "too little happened for the comparison to mean anything"
     await index.await_position(ledger)
     await index.assert_equals(ledger)
     # Filled anew, in other pages and with all children there from the first, it is the same.

@@ -112,6 +112,8 @@ ALLOWED = {
     "command": {"CreateDataKeys", "UnwrapDataKeys", "DestroyDataKeys"},
     "projector": {"UnwrapDataKeys"},
     "query": {"UnwrapDataKeys"},
+    # To read the devices and addresses that security events seal.
+    "operator": {"UnwrapDataKeys"},
 }
 REQUESTS = {
     "CreateDataKeys": pb.CreateDataKeysRequest(subjects=["ada"]),
