@@ -37,8 +37,8 @@ up: $(READY) ## Run the local stack in the foreground until Ctrl-C (REPLICA=1 wi
 	@$(BIN)/paycore up $(if $(REPLICA),--replica)
 
 .PHONY: test
-test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch, in two processes
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import rules, migrations, generated stubs

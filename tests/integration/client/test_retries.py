@@ -44,7 +44,7 @@ def refused(reason: Reason, retry_after_ms: int | None = None) -> PaycoreError:
         refused(Reason.RISK_UNAVAILABLE, 1),
         refused(Reason.SHUTTING_DOWN, 1),
     ],
-    ids=str,
+    ids=lambda failure: "no answer" if failure is HANG else str(failure),
 )
 async def test_a_passing_failure_is_tried_again_with_the_same_key(
     client: PaycoreClient, script: Script, failure: object

@@ -133,7 +133,12 @@ def send(caller: Caller, request: Any) -> Any:
     return methods[type(request)](request, timeout=10)
 
 
-@pytest.mark.parametrize(("request_", "fields"), BAD, ids=lambda value: str(value)[:60])
+def _name(value: object) -> str:
+    """The same in each process that collects the tests."""
+    return str(sorted(value) if isinstance(value, set) else value)[:60]
+
+
+@pytest.mark.parametrize(("request_", "fields"), BAD, ids=_name)
 async def test_a_bad_request_names_every_bad_field(
     connect: Connect, request_: Any, fields: set[str]
 ) -> None:
