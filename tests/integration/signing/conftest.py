@@ -101,5 +101,5 @@ async def sealing(connect: Connect) -> SealingKey:
 
 
 @pytest.fixture
-def client(connect: Connect) -> SignerClient:
+async def client(connect: Connect) -> SignerClient:
     return SignerClient(connect("command"), SystemClock())
