@@ -99,7 +99,8 @@ def _filter(request: pb.SearchTransfersRequest, fields: Fields) -> SearchFilter:
     fields.ordered_times(start_us, end_us)
     account = fields.optional_account(request, ACCOUNT)
     counterparty = fields.optional_account(request, COUNTERPARTY)
-    if counterparty is not None and account in (None, counterparty):
+    named = request.HasField("account_identifier") or account is not None
+    if counterparty is not None and (account == counterparty or not named):
         fields.refuse("counterparty_account_id", "must be another account beside account_id")
     low = request.min_minor_units if request.HasField("min_minor_units") else None
     high = request.max_minor_units if request.HasField("max_minor_units") else None

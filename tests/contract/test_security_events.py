@@ -25,12 +25,16 @@ WITHIN_S = 15.0
 """Refusals are written after a second; the machine may be busy."""
 
 
-async def entries(services: LocalStack, wanted: TrailFilter, least: int) -> list[TrailEntry]:
-    """What the trail has of `wanted`, once it tells of as many as `least`."""
+async def entries(
+    services: LocalStack, wanted: TrailFilter, least: int, method: str | None = None
+) -> list[TrailEntry]:
+    """What the trail has of `wanted`, and of calls of `method` only where that is given, once it
+    tells of as many as `least`."""
     deployment = find_deployment(services.endpoints.state)
     give_up_s = time.monotonic() + WITHIN_S
     while True:
-        found = list((await read_trail(deployment, wanted, 1_000)).entries)
+        told = (await read_trail(deployment, wanted, 1_000)).entries
+        found = [one for one in told if method in (None, one.method)]
         if sum(one.count for one in found) >= least or time.monotonic() > give_up_s:
             return found
         await asyncio.sleep(0.2)
