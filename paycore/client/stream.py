@@ -138,9 +138,14 @@ class TransferStream:
         acknowledge them once their effect was read from the ledger. And StreamGroupUnknownError.
         """
         idle_ms = int(idle_s * 1_000)
-        pending = await self._ask(
-            "XPENDING", self._key, group, "IDLE", idle_ms, "-", "+", most, group=group
-        )
+        try:
+            pending = await _answer(
+                self._client.xpending_range(self._key, group, "-", "+", most, idle=idle_ms)
+            )
+        except StreamRefusedError as error:
+            if "NOGROUP" in str(error.__cause__):
+                raise StreamGroupUnknownError(f"the stream has no group {group}") from error
+            raise
         ids = [row["message_id"] for row in pending]
         if not ids:
             return []
@@ -221,11 +226,11 @@ class TransferStream:
         return bool(await self._ask("XRANGE", self._key, entry, entry))
 
     async def _ask(self, *words: str | int, group: str = "") -> Any:
-        """Raises StreamGroupUnknownError where `group` is named and is none."""
+        """The reply. Raises StreamGroupUnknownError where there is no such group."""
         try:
             return await _answer(self._client.execute_command(*words))
         except StreamRefusedError as error:
-            if group and str(error.__cause__).startswith("NOGROUP"):
+            if group and "NOGROUP" in str(error.__cause__):
                 raise StreamGroupUnknownError(f"the stream has no group {group}") from error
             raise
 
