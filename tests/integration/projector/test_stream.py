@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,121 +17,18 @@ from pydantic import SecretStr
 from deploy.local import Endpoints, LocalStack
 from paycore.client.stream import EARLIEST, TransferStream
 from paycore.client.stream_errors import StreamReplacedError
-from paycore.client.stream_events import StreamEvent
 from paycore.domain.stream import DEFAULT_PREFIX, EntryId, stream_key
 from projector.settings import ProjectorSettings
 from projector.sinks.stream_redis import StreamWriter
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger, random_payments
+from tests.integration.projector.streams import assert_equals, entries_of, streamed, write
 from tests.integration.projector.test_process import launch, variables
 from tests.support.tcp_proxy import Link, TcpProxy
 
 Start = Callable[..., Running]
 KEY = stream_key(DEFAULT_PREFIX, 1)
-
-
-@pytest.fixture(scope="module")
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A Redis that these tests may empty and restart, with the users of the local stack."""
-    with LocalStack(tmp_path_factory.mktemp("redis"), parts={"redis"}) as stack:
-        yield stack
-
-
-@pytest.fixture
-async def admin(own_redis: LocalStack) -> AsyncIterator[redis.Redis]:
-    async with redis.Redis.from_url(
-        own_redis.endpoints.redis_url, decode_responses=True, protocol=2
-    ) as client:
-        await client.flushall()
-        yield client
-
-
-@pytest.fixture
-def streaming(
-    settings: ProjectorSettings, own_redis: LocalStack, admin: redis.Redis
-) -> ProjectorSettings:
-    url = SecretStr(own_redis.endpoints.projector_redis_url)
-    return settings.model_copy(
-        update={"sinks": "stream", "redis_url": url, "stream_entries": 100_000}
-    )
-
-
-@pytest.fixture
-def projected(ledger: TestLedger) -> Callable[[], Any]:
-    """Whether the sink has taken all of the journal."""
-
-    async def reached() -> bool:
-        rows = await ledger.rows("SELECT xid FROM projection.checkpoints WHERE sink = 'stream'")
-        return bool(rows) and bool(rows[0]["xid"] == await ledger.last_xid())
-
-    return reached
-
-
-async def streamed(stack: LocalStack, start: str = EARLIEST) -> list[StreamEvent]:
-    """Every event from `start` on, as its readers see it."""
-    events = []
-    async with await TransferStream.open(stack.endpoints.stream_url) as stream:
-        reading = stream.follow(start)
-        try:
-            async with asyncio.timeout(30):
-                while True:
-                    event = await asyncio.wait_for(anext(reading), 0.5)
-                    events.append(event)
-        except TimeoutError:
-            return events
-        finally:
-            await reading.aclose()
-
-
-LISTED = """
-SELECT journal.xid, items.id, items.place,
-       row_number() OVER (PARTITION BY journal.xid ORDER BY journal.id, items.place) AS ordinal
-FROM ledger.journal
-CROSS JOIN LATERAL unnest(transfers || declines) WITH ORDINALITY AS items (id, place)
-ORDER BY journal.xid, journal.id, items.place
-"""
-
-ITEMS = """
-SELECT moved.id, CASE moved.kind WHEN 'HOLD' THEN 'HELD' ELSE 'POSTED' END AS state,
-       moved.kind::text, moved.currency, moved.amount, moved.debit_account, moved.credit_account,
-       moved.debit_version, moved.credit_version, moved.created_at_us, '' AS reason,
-       payer.institution AS debit_institution, payee.institution AS credit_institution
-FROM ledger.transfers AS moved
-JOIN ledger.accounts AS payer ON payer.id = debit_account
-JOIN ledger.accounts AS payee ON payee.id = credit_account
-UNION ALL
-SELECT refused.id, 'FAILED', refused.kind::text, refused.currency, amount, debit_account,
-       credit_account, NULL, NULL, refused.created_at_us, reason, payer.institution,
-       payee.institution
-FROM ledger.declines AS refused
-JOIN ledger.accounts AS payer ON payer.id = debit_account
-JOIN ledger.accounts AS payee ON payee.id = credit_account
-"""
-
-
-async def entries_of(ledger: TestLedger) -> list[str]:
-    return [f"{row['xid']}-{row['ordinal']}" for row in await ledger.rows(LISTED)]
-
-
-async def assert_equals(ledger: TestLedger, events: list[StreamEvent]) -> None:
-    """The stream has exactly what the ledger has, in the journal's order."""
-    assert [event.entry for event in events] == await entries_of(ledger)
-    assert [event.previous for event in events] == ["0-0", *(one.entry for one in events[:-1])]
-    rows = {row["id"]: row for row in await ledger.rows(ITEMS)}
-    listed = [row["id"] for row in await ledger.rows(LISTED)]
-    assert [event.id for event in events] == listed
-    for event in events:
-        row = rows[event.id]
-        assert {name: getattr(event, name) for name in row} == row
-
-
-async def write(ledger: TestLedger, rng: random.Random, times: int) -> None:
-    accounts = await ledger.open_accounts(8)
-    for _ in range(times):
-        await ledger.post(random_payments(rng, accounts, rng.randint(1, 9)))
-        if rng.random() < 0.3:
-            await ledger.decline(Payment(*rng.sample(accounts, 2), 9))
 
 
 async def test_each_transfer_and_decline_is_an_event_in_the_journals_order(
