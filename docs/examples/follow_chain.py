@@ -1,6 +1,6 @@
 """Follows the chain of seals with nothing of paycore's: what docs/seal.md says, written anew.
 
-    python docs/examples/follow_chain.py DSN
+    .venv/bin/python docs/examples/follow_chain.py DSN
 
 DSN is that of a role that may read. Prints the chain's head as HASH:NUMBER, or what differs first.
 """
@@ -26,7 +26,8 @@ TRANSFER = (
 )
 DECLINE = (
     "id:i debit_account:i credit_account:i amount:i created_at_us:i effective_at_us:i kind:t"
-    " currency:t client:t reason:t figures:t reference:t details_hash:b parent_id:i group_id:i xid:t"
+    " currency:t client:t reason:t figures:t reference:t details_hash:b parent_id:i group_id:i"
+    " xid:t"
 )
 ACCOUNT = "id:i created_at_us:i kind:t currency:t owner:t institution:t opened_by:t"
 NAMED = (
@@ -44,11 +45,11 @@ def encode(fields: list[tuple[int, Any]]) -> bytes:
         if value is None:
             parts.append(struct.pack(">ii", kind, -1))
             continue
-        raw = {
-            INTEGER: lambda: struct.pack(">q", value),
-            TEXT: lambda: str(value).encode(),
-            BYTES: lambda: bytes(value),
-        }[kind]()
+        raw = value
+        if kind == INTEGER:
+            raw = struct.pack(">q", value)
+        elif kind == TEXT:
+            raw = value.encode()
         parts.append(struct.pack(">ii", kind, len(raw)) + raw)
     return b"".join(parts)
 

@@ -18,9 +18,7 @@ from paycore.client.stream_errors import StreamUnknownError, StreamUnreachableEr
 from paycore.client.stream_events import StreamEvent
 from paycore.domain.stream import EntryId
 
-app = typer.Typer(
-    help="The stream of events, for consumers that recompute.", no_args_is_help=True
-)
+app = typer.Typer(help="The stream of events, for consumers that recompute.", no_args_is_help=True)
 
 
 @app.command(epilog="Examples: paycore stream tail  |  paycore stream tail --from earliest --json")

@@ -128,7 +128,13 @@ def _follow(
     end = None if report.head is None else str(report.head)
     output.show(
         chain_text(report, took_s),
-        {"held": report.held, "head": end, "epoch": report.epoch, "checks": list(report.checks)},
+        {
+            "held": report.held,
+            "head": end,
+            "epoch": report.epoch,
+            "unsealed": report.unsealed_rows,
+            "checks": list(report.checks),
+        },
     )
     if not report.held:
         raise typer.Exit(EXIT_FAILED)

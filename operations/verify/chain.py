@@ -10,11 +10,11 @@ import asyncpg
 
 import database
 from operations.errors import UsageError
-from operations.verify.chain_rules import Faults, Head, compare_rows, seal_faults
+from operations.verify.chain_rules import CHANGED, Faults, Head, compare_rows, seal_faults
 from operations.verify.digests import Digested, digest_rows
 from operations.verify.readers import CONNECT_TIMEOUT_S, Progress, no_progress
 from operations.verify.report import Check
-from paycore.domain.chain import BEGINNING, Seal
+from paycore.domain.chain import BEGINNING, Seal, seal_hash
 
 SEALS_AT_ONCE = 500
 ROWS_AT_ONCE = 2_000
@@ -92,7 +92,7 @@ class _Walk:
 
     async def follow(self, start: int, noted: Head | None) -> ChainReport:
         self._epoch = await self._projector.read_epoch(self._connection)
-        end = await self._seal(await self._queries.last_seal(self._connection))
+        end = _seal(await self._queries.last_seal(self._connection))
         last = await self._before(start)
         total = max(0, (end.number if end else 0) - start + 1)
         done = 0
@@ -126,16 +126,16 @@ class _Walk:
             unsealed["since_us"],
         )
 
-    async def _seal(self, row: Any) -> Seal | None:
-        return None if row is None else Seal(**row)
-
     async def _before(self, start: int) -> Seal | None:
         if start == 1:
             return None
-        row = await self._queries.find_seal(self._connection, number=start - 1)
-        if row is None:
+        seal = _seal(await self._queries.find_seal(self._connection, number=start - 1))
+        if seal is None:
             self._seals.add({"seal": start - 1, "fault": "it is missing"})
-        return await self._seal(row)
+        elif seal_hash(seal) != seal.hash:
+            # Where its rows end is where those that are looked at begin.
+            self._seals.add({"seal": seal.number, "fault": CHANGED})
+        return seal
 
     async def _pages(self, start: int) -> AsyncGenerator[Sequence[Seal], None]:
         """Seals from `start` on, so many that their rows can be looked at together."""
@@ -250,3 +250,7 @@ class _Walk:
     def _check(self, rule: str, faults: Faults) -> Check:
         text, unit = RULES[rule]
         return Check(text, faults.examined, unit, faults.violations, faults.first)
+
+
+def _seal(row: Any) -> Seal | None:
+    return None if row is None else Seal(**row)

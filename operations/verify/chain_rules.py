@@ -12,6 +12,8 @@ from operations.verify.digests import Digested
 from operations.verify.report import Figures
 from paycore.domain.chain import DIGEST_BYTES, Seal, seal_hash
 
+CHANGED = "its content is not what its hash says"
+
 _HEAD = re.compile(r"([0-9a-f]{64}):([1-9][0-9]{0,17})")
 
 
@@ -57,12 +59,12 @@ def seal_faults(
     if len(seal.digests) != DIGEST_BYTES * seal.journal_rows:
         return "it has not a digest for each of its rows"
     if seal_hash(seal) != seal.hash:
-        return "its content is not what its hash says"
+        return CHANGED
     if seal.previous != previous:
         return "it names another seal before it"
-    if seal.last < seal.first or last is not None and seal.first <= last.last:
+    if seal.last < seal.first or (last is not None and seal.first <= last.last):
         return "its rows do not follow on those of the seal before"
-    if seal.epoch > epoch or last is not None and seal.epoch < last.epoch:
+    if seal.epoch > epoch or (last is not None and seal.epoch < last.epoch):
         return "its epoch is not one that the ledger can have been in"
     return None
 
@@ -73,9 +75,9 @@ def compare_rows(seal: Seal, rows: Sequence[Digested], faults: Faults) -> None:
         seal.digests[start : start + DIGEST_BYTES]
         for start in range(0, len(seal.digests), DIGEST_BYTES)
     ]
-    if [row.digest for row in rows] == sealed:
-        if rows and (rows[0].place, rows[-1].place) == (seal.first, seal.last):
-            return
+    ends = [row.place for row in (*rows[:1], *rows[-1:])]
+    if [row.digest for row in rows] == sealed and ends == [seal.first, seal.last]:
+        return
     of = {"seal": seal.number}
     known = Counter(sealed)
     strange = []
@@ -92,9 +94,7 @@ def compare_rows(seal: Seal, rows: Sequence[Digested], faults: Faults) -> None:
             fault = f"it names {first.lacks}, which is gone"
         faults.add({**of, **first.figures, "fault": fault}, max(len(strange), missing))
     elif missing:
-        place = next(
-            (at for at, row in enumerate(rows) if row.digest != sealed[at]), len(rows)
-        )
+        place = next((at for at, row in enumerate(rows) if row.digest != sealed[at]), len(rows))
         behind = rows[place - 1].journal_id if place else None
         faults.add(
             {**of, "row": place + 1, "after_journal_id": behind, "fault": "it is missing"}, missing

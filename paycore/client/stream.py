@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import redis.asyncio as redis
 from redis.exceptions import (
@@ -41,8 +41,6 @@ BLOCK_S = 1.0
 """How long one request waits for an event at most, in seconds."""
 
 _SCRIPT = (Path(__file__).parent / "stream_read.lua").read_text(encoding="utf-8")
-
-Reply = TypeVar("Reply")
 
 
 class TransferStream:
@@ -228,7 +226,8 @@ class TransferStream:
     async def _ask(self, *words: str | int, group: str = "") -> Any:
         """The reply. Raises StreamGroupUnknownError where there is no such group."""
         try:
-            return await _answer(self._client.execute_command(*words))
+            asked = self._client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return await _answer(asked)
         except StreamRefusedError as error:
             if group and "NOGROUP" in str(error.__cause__):
                 raise StreamGroupUnknownError(f"the stream has no group {group}") from error
@@ -239,9 +238,9 @@ def _fields(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-async def _answer(asked: Awaitable[Reply] | Reply) -> Any:
+async def _answer(asked: Awaitable[Any]) -> Any:
     try:
-        return await asked  # type: ignore[misc]  # redis-py's commands are typed for both worlds
+        return await asked
     except (AuthenticationError, NoPermissionError) as error:
         raise StreamRefusedError(type(error).__name__) from error
     except ResponseError as error:

@@ -29,7 +29,7 @@ FIELDS = (
     "position",
     "previous",
 )
-"""Every entry has all of these, in this order; what does not apply is empty. Numbers are decimal."""
+"""Every entry has all of these, in this order; what does not apply is empty."""
 
 DEFAULT_PREFIX = "paycore:transfers"
 """What the keys of the stream begin with, where nothing else is said."""

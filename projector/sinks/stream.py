@@ -123,9 +123,7 @@ class StreamSink:
         return resume
 
     async def _last_event(self, session: Session, until: Position) -> EntryId:
-        row = await self._queries.last_event(
-            session.connection, xid=until.xid, id=until.journal_id
-        )
+        row = await self._queries.last_event(session.connection, xid=until.xid, id=until.journal_id)
         return NOWHERE if row is None else EntryId(row["xid"], row["ordinal"])
 
     async def accept(self, batch: Batch[Event]) -> Sequence[Rejection]:

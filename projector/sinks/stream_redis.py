@@ -127,14 +127,12 @@ class StreamWriter:
             _encode(events),
         )
         try:
-            done, ends = await self._client.evalsha(self._script, *words)  # type: ignore[misc]
+            done, ends = await self._client.evalsha(self._script, *words)
         except NoScriptError:
             self._script = await self._client.script_load(_SCRIPT)
-            done, ends = await self._client.evalsha(self._script, *words)  # type: ignore[misc]
+            done, ends = await self._client.evalsha(self._script, *words)
         return Added(done == 1, EntryId.parse(ends) if ends else None)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
-
-

@@ -36,12 +36,13 @@ AT_ONCE = 4_000
 
 _queries: Any = database.load("chain")
 
-_NUMBERS = (
-    "id debit_account credit_account amount debit_version credit_version debit_balance_after"
-    " credit_balance_after debit_held_after created_at_us effective_at_us authorization_id"
-    " parent_id parent_sequence parent_remaining released expires_at_us group_id"
-).split()
-_TEXTS = "kind step_up currency client reference parent_state review".split()
+_NUMBERS = [
+    *("id", "debit_account", "credit_account", "amount", "debit_version", "credit_version"),
+    *("debit_balance_after", "credit_balance_after", "debit_held_after", "created_at_us"),
+    *("effective_at_us", "authorization_id", "parent_id", "parent_sequence", "parent_remaining"),
+    *("released", "expires_at_us", "group_id"),
+]
+_TEXTS = ["kind", "step_up", "currency", "client", "reference", "parent_state", "review"]
 _COLUMNS = [
     *_NUMBERS,
     *(f"{name}::text" for name in _TEXTS),

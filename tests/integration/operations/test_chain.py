@@ -19,7 +19,6 @@ from operations.errors import UsageError
 from operations.verify.chain import RULES, ChainReport, verify_chain
 from operations.verify.chain_rules import Head
 from tests.integration.operations.small_ledger import (
-    ADA,
     APPROVED,
     BOB,
     CASH,
@@ -56,7 +55,9 @@ class Sealed:
         """The first violation of each rule that does not hold."""
         report = await self.follow(**how)
         of = {text: name for name, (text, _) in RULES.items()}
-        failed = {of[check.rule]: check.first_violation for check in report.checks if not check.held}
+        failed = {
+            of[check.rule]: check.first_violation for check in report.checks if not check.held
+        }
         assert report.held is (not failed)
         return failed
 
@@ -110,7 +111,7 @@ OTHER = {
     "int8": "coalesce({0}, 0) + 1000",
     "text": "coalesce({0}, '') || 'X'",
     "bytea": "coalesce({0}, '') || '\\x01'",
-    "jsonb": "'{{\"other\": \"1\"}}'",
+    "jsonb": '\'{{"other": "1"}}\'',
     "xid8": "'7'",
     "_int8": "{0} || 77::bigint",
 }
@@ -182,8 +183,8 @@ ROW = (
     " FROM ledger.journal WHERE id = {beside}"
 )
 COPIED = (
-    "INSERT INTO ledger.{0} SELECT (jsonb_populate_record(one, '{{\"id\": {1}, \"debit_version\": 99,"
-    " \"credit_version\": 99}}')).* FROM ledger.{0} AS one WHERE id = {2}"
+    'INSERT INTO ledger.{0} SELECT (jsonb_populate_record(one, \'{{"id": {1}, "debit_version": 99,'
+    ' "credit_version": 99}}\')).* FROM ledger.{0} AS one WHERE id = {2}'
 )
 
 DAMAGES: dict[str, tuple[list[str], dict[str, dict[str, object]]]] = {
@@ -352,6 +353,22 @@ async def test_from_a_seal_on_what_is_before_is_taken_as_it_is(sealed: Sealed) -
     assert (await sealed.broken(start=4))["seals"]["fault"] == "it is missing"
     with pytest.raises(UsageError):
         await sealed.follow(start=0)
+
+
+async def test_where_the_seal_before_ends_is_not_taken_on_trust(sealed: Sealed) -> None:
+    noted = await sealed.head()
+    await sealed.ledger.pay_more(50, 106, (8, 10))
+    await sealed.ledger.pay_more(51, 107, (9, 11))
+    assert await sealed.seal() == 1
+    await sealed.tamper(
+        "DELETE FROM ledger.seals WHERE number = 4",
+        "UPDATE ledger.seals SET (last_xid, last_id) = (SELECT xid, id FROM ledger.journal"
+        " WHERE id = 106) WHERE number = 3",
+        "DELETE FROM projection.checkpoints",
+    )
+    assert await sealed.seal() == 1
+    failed = await sealed.broken(start=4, head=noted)
+    assert failed["seals"] == {"seal": 3, "fault": "its content is not what its hash says"}
 
 
 async def test_another_epoch_goes_on_with_the_chain_as_a_segment_of_its_own(

@@ -74,4 +74,5 @@ async def write(ledger: TestLedger, rng: random.Random, times: int) -> None:
     for _ in range(times):
         await ledger.post(random_payments(rng, accounts, rng.randint(1, 9)))
         if rng.random() < 0.3:
-            await ledger.decline(Payment(*rng.sample(accounts, 2), 9))
+            debit, credit = rng.sample(accounts, 2)
+            await ledger.decline(Payment(debit, credit, 9))

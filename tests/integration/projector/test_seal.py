@@ -1,4 +1,4 @@
-"""The chain of seals as a sink: no gap, no fork and nothing twice, whatever ends it or leads too."""
+"""The chain of seals as a sink: no gap, no fork, nothing twice, whatever ends it or leads too."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ async def test_kill_9_in_the_middle_leaves_no_gap_no_fork_and_seals_nothing_twic
     assert report.check("sealed").examined == journal[0]["rows"]
 
 
-async def session(
-    stack_of: list[object], database: OwnDatabase
-) -> tuple[SealSink, Batch]:  # type: ignore[type-arg]
+async def session(stack_of: list[object], database: OwnDatabase) -> tuple[SealSink, Batch]:  # type: ignore[type-arg]
     """A sink that has begun, without the lock, and what it would take."""
     clock = SystemClock()
     held = connection(database.dsn("projector"), "test")
@@ -128,9 +126,7 @@ async def test_of_two_that_lead_at_once_one_seals_and_the_other_fails(
     opened: list[object] = []
     first, batch = await session(opened, database)
     second, same = await session(opened, database)
-    results = await asyncio.gather(
-        first.accept(batch), second.accept(same), return_exceptions=True
-    )
+    results = await asyncio.gather(first.accept(batch), second.accept(same), return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     assert len(failed) == 1
     assert isinstance(failed[0], asyncpg.UniqueViolationError)

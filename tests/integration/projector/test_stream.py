@@ -236,7 +236,7 @@ async def test_a_stream_that_lost_events_is_filled_again(
         await admin.flushall()
     else:
         # A copy of earlier, as a replica or a file of yesterday has it.
-        entries = await admin.xrange(KEY)
+        entries: Any = await admin.xrange(KEY)
         await admin.delete(KEY)
         for entry, fields in entries[:12]:
             await admin.xadd(KEY, fields, id=entry)

@@ -1,4 +1,4 @@
-"""Readers of the stream: alone or in groups, killed, too slow, and with no more rights than that."""
+"""Readers of the stream: alone or in groups, killed, too slow; and what they may not do."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ async def test_a_user_of_the_stream_may_do_nothing_else(
         assert await client.ping()
         for words in FORBIDDEN[user]:
             with pytest.raises(NoPermissionError):
-                await client.execute_command(*words)
+                await client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 async def test_nothing_personal_is_in_the_stream(
