@@ -9,16 +9,18 @@ import asyncpg
 
 import database
 from paycore.domain.position import Position
-from paycore.domain.stream import FIELDS, EntryId, event_state
+from paycore.domain.stream import EntryId
 from projector.batch import Decoded, Row
 from projector.errors import LedgerIncompleteError
 
 
 class Event(NamedTuple):
-    """One transfer or stored decline, as texts in the order of FIELDS without `previous`."""
+    """One transfer or stored decline."""
 
     entry: EntryId
-    values: Sequence[str]
+    told: str
+    """Its fields in the order of FIELDS, all but `previous`: a JSON array without brackets. That is
+    made by PostgreSQL: here it would keep the other sinks' loop from running."""
 
 
 class EventDecoder:
@@ -46,19 +48,19 @@ class EventDecoder:
             if row["xid"] != xid:
                 xid, ordinal = row["xid"], 0
             position = Position(row["epoch"], row["xid"], row["id"]).encode()
-            listed = [("TRANSFER", transfers[key]) for key in row["transfers"]]
-            listed += [("DECLINE", declines[key]) for key in row["declines"]]
-            for what, item in listed:
+            listed = [transfers[key] for key in row["transfers"]]
+            listed += [declines[key] for key in row["declines"]]
+            for told in listed:
                 ordinal += 1
-                events.append(Event(EntryId(xid, ordinal), _values(what, item, position)))
+                events.append(Event(EntryId(xid, ordinal), f'{told[1:-1]}, "{position}"'))
         return Decoded(events)
 
-    async def _load(self, table: str, journal: Sequence[Row]) -> Mapping[int, Row]:
+    async def _load(self, table: str, journal: Sequence[Row]) -> Mapping[int, str]:
         keys = [key for row in journal for key in row[table]]
         if not keys:
             return {}
         load = getattr(self._queries, f"load_{table}")
-        rows: dict[int, Row] = {row["id"]: row for row in await load(self._connection, ids=keys)}
+        rows: dict[int, str] = dict(await load(self._connection, ids=keys))
         lacking = set(keys) - rows.keys()
         if lacking:
             raise LedgerIncompleteError(
@@ -66,14 +68,3 @@ class EventDecoder:
                 f" the first with id {min(lacking)}"
             )
         return rows
-
-
-_TAKEN = FIELDS[3:-2]
-"""Fields that are columns of the queries, by the same names."""
-
-
-def _values(what: str, row: Row, position: str) -> list[str]:
-    values = [what, event_state(what, row["kind"]), str(row["id"])]
-    values += ["" if row[name] is None else str(row[name]) for name in _TAKEN]
-    values.append(position)
-    return values

@@ -2,22 +2,27 @@
 -- the same event can be made again at any time.
 
 -- name: load_transfers(ids)
-SELECT moved.id, moved.kind::text, moved.currency, moved.amount, moved.debit_account,
-       moved.credit_account, moved.debit_version, moved.credit_version,
-       payer.institution AS debit_institution, payee.institution AS credit_institution,
-       moved.parent_id, moved.parent_state::text, moved.released, moved.group_id,
-       NULL::text AS reason, moved.created_at_us
+-- What each event tells but for its places, as JSON: paycore/domain/stream.py has the order.
+SELECT moved.id, json_build_array(
+         'TRANSFER', CASE moved.kind WHEN 'HOLD' THEN 'HELD' ELSE 'POSTED' END, moved.id::text,
+         moved.kind::text, moved.currency, moved.amount::text, moved.debit_account::text,
+         moved.credit_account::text, moved.debit_version::text,
+         coalesce(moved.credit_version::text, ''), coalesce(payer.institution, ''),
+         coalesce(payee.institution, ''), coalesce(moved.parent_id::text, ''),
+         coalesce(moved.parent_state::text, ''), coalesce(moved.released::text, ''),
+         coalesce(moved.group_id::text, ''), '', moved.created_at_us::text)::text AS told
 FROM ledger.transfers AS moved
 LEFT JOIN ledger.accounts AS payer ON payer.id = moved.debit_account
 LEFT JOIN ledger.accounts AS payee ON payee.id = moved.credit_account
 WHERE moved.id = ANY (:ids::bigint[])
 
 -- name: load_declines(ids)
-SELECT refused.id, refused.kind::text, refused.currency, refused.amount, refused.debit_account,
-       refused.credit_account, NULL::bigint AS debit_version, NULL::bigint AS credit_version,
-       payer.institution AS debit_institution, payee.institution AS credit_institution,
-       refused.parent_id, NULL::text AS parent_state, NULL::bigint AS released, refused.group_id,
-       refused.reason, refused.created_at_us
+SELECT refused.id, json_build_array(
+         'DECLINE', 'FAILED', refused.id::text, refused.kind::text, refused.currency,
+         refused.amount::text, refused.debit_account::text, refused.credit_account::text, '', '',
+         coalesce(payer.institution, ''), coalesce(payee.institution, ''),
+         coalesce(refused.parent_id::text, ''), '', '', coalesce(refused.group_id::text, ''),
+         refused.reason, refused.created_at_us::text)::text AS told
 FROM ledger.declines AS refused
 LEFT JOIN ledger.accounts AS payer ON payer.id = refused.debit_account
 LEFT JOIN ledger.accounts AS payee ON payee.id = refused.credit_account

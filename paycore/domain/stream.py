@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from paycore.domain.transfers import TransferKind, TransferState, first_state
-
 FIELDS = (
     "event",
     "state",
@@ -67,10 +65,3 @@ def stream_key(prefix: str, epoch: int) -> str:
 def epoch_key(prefix: str) -> str:
     """The key that tells which epoch's stream is written."""
     return f"{prefix}:epoch"
-
-
-def event_state(event: str, kind: str) -> str:
-    """The state in which a transfer was posted, or FAILED for a decline."""
-    if event == "DECLINE":
-        return TransferState.FAILED.value
-    return first_state(TransferKind(kind)).value

@@ -27,7 +27,7 @@ from projector.events import Event, EventDecoder
 from projector.metrics import EVENTS, LAG_SECONDS, STREAM_LOST
 from projector.readiness import Readiness
 from projector.sinks import Rejection, Session
-from projector.sinks.stream_redis import RedisPersistence, StreamWriter
+from projector.sinks.stream_redis import Line, RedisPersistence, StreamWriter
 
 NAME = "stream"
 
@@ -135,7 +135,8 @@ class StreamSink:
         ends = self._ends or NOWHERE
         for event in batch.items:
             if event.entry > ends:
-                lines.append((str(event.entry), *event.values, str(self._previous)))
+                told = f'["{event.entry}", {event.told}, "{self._previous}"]'
+                lines.append(Line(event.entry, told))
             self._previous = event.entry
         EVENTS.labels(NAME, "already_there").inc(len(batch.items) - len(lines))
         for chunk in _chunks(lines):
@@ -149,7 +150,7 @@ class StreamSink:
                 raise self._lost(found)
         return ()
 
-    async def _add(self, lines: Sequence[Sequence[str]]) -> None:
+    async def _add(self, lines: Sequence[Line]) -> None:
         while lines:
             added = await self._persistence.request(
                 "add", partial(self._writer.add, self._ends, lines)
@@ -159,11 +160,11 @@ class StreamSink:
                 EVENTS.labels(NAME, "added").inc(len(lines))
                 return
             # An earlier attempt may have been carried out and its reply lost.
-            places = [line[0] for line in lines]
-            if added.ends is None or str(added.ends) not in places:
+            places = [line.entry for line in lines]
+            if added.ends not in places:
                 raise self._lost(added.ends)
             self._ends = added.ends
-            there = places.index(str(added.ends)) + 1
+            there = places.index(added.ends) + 1
             EVENTS.labels(NAME, "already_there").inc(there)
             lines = lines[there:]
 
@@ -183,5 +184,5 @@ class StreamSink:
         await self._writer.close()
 
 
-def _chunks(lines: Sequence[Sequence[str]]) -> list[Sequence[Sequence[str]]]:
+def _chunks(lines: Sequence[Line]) -> list[Sequence[Line]]:
     return [lines[start : start + AT_ONCE] for start in range(0, len(lines), AT_ONCE)]

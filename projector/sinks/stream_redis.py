@@ -31,7 +31,6 @@ OLD_STREAM_S = 7 * 86_400
 
 _SCRIPT = (Path(__file__).parent / "stream.lua").read_text(encoding="utf-8")
 _NAMES = json.dumps(FIELDS)
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _CURABLE = (
     AuthenticationError,
@@ -44,6 +43,13 @@ _CURABLE = (
 """Refusals that a person or time cures: rights, memory, a server that starts or follows."""
 
 Reply = TypeVar("Reply")
+
+
+class Line(NamedTuple):
+    """An event to be added: `told` is a JSON array of its entry's id and its fields."""
+
+    entry: EntryId
+    told: str
 
 
 class Added(NamedTuple):
@@ -116,15 +122,15 @@ class StreamWriter:
         told: dict[str, Any] = await self._client.xinfo_stream(self._key)
         return EntryId.parse(told["last-generated-id"])
 
-    async def add(self, expected: EntryId | None, events: Sequence[Sequence[str]]) -> Added:
-        """Add `events`, each its entry's id and its fields, where the stream ends as `expected`."""
+    async def add(self, expected: EntryId | None, events: Sequence[Line]) -> Added:
+        """Add `events` where the stream ends as `expected`."""
         words = (
             1,
             self._key,
             "" if expected is None else str(expected),
             self._entries,
             _NAMES,
-            _encode(events),
+            f"[{','.join(event.told for event in events)}]",
         )
         try:
             done, ends = await self._client.evalsha(self._script, *words)

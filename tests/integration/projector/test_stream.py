@@ -4,6 +4,7 @@ befalls it, Redis, or another leader."""
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from pydantic import SecretStr
 from deploy.local import Endpoints, LocalStack
 from paycore.client.stream import EARLIEST, TransferStream
 from paycore.client.stream_errors import StreamReplacedError
-from paycore.domain.stream import DEFAULT_PREFIX, EntryId, stream_key
+from paycore.domain.stream import DEFAULT_PREFIX, FIELDS, EntryId, stream_key
 from projector.settings import ProjectorSettings
-from projector.sinks.stream_redis import StreamWriter
+from projector.sinks.stream_redis import Line, StreamWriter
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger, random_payments
@@ -204,7 +205,9 @@ async def test_another_leader_that_was_frozen_adds_nothing(
     assert ends is not None
     earlier = EntryId.parse((await entries_of(ledger))[0])
     for expected in (None, earlier, EntryId(ends.xid, ends.ordinal + 1)):
-        added = await writer.add(expected, [[f"{ends.xid + 9}-1", *["x"] * 20]])
+        event = EntryId(ends.xid + 9, 1)
+        line = Line(event, json.dumps([str(event), *["x"] * len(FIELDS)]))
+        added = await writer.add(expected, [line])
         assert added == (False, ends)
     await writer.close()
     await assert_equals(ledger, await streamed(own_redis))
