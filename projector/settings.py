@@ -55,7 +55,7 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     stream_prefix: str = Field(default=DEFAULT_PREFIX, pattern=r"^[a-z][a-z0-9_:-]{0,63}$")
     """What the stream's keys begin with."""
     stream_entries: int = Field(default=100_000, ge=1_000, le=10_000_000)
-    """About how many of the newest events the stream keeps, at about 300 bytes each."""
+    """About how many of the newest events the stream keeps, at about 200 bytes each."""
 
     @model_validator(mode="after")
     def _redis_is_encrypted(self) -> Self:
