@@ -134,6 +134,14 @@ trail-bench: $(READY) ## What a refused call costs in security events
 verify-bench: $(READY) ## How fast verification of TRANSFERS (default 1000000) is
 	@$(BIN)/python -m tests.bench.verification --transfers $(or $(TRANSFERS),1000000) $(ARGS)
 
+.PHONY: chain-bench
+chain-bench: $(READY) ## How fast TRANSFERS (default 200000) are sealed, and their chain followed
+	@$(BIN)/python -m tests.bench.chain --transfers $(or $(TRANSFERS),200000) $(ARGS)
+
+.PHONY: stream-bench
+stream-bench: $(READY) ## What an event of the stream costs and takes up, over TRANSFERS (default 100000)
+	@$(BIN)/python -m tests.bench.stream --transfers $(or $(TRANSFERS),100000) $(ARGS)
+
 .PHONY: analytics-bench
 analytics-bench: $(READY) ## How fast analytics over TRANSFERS (default 200000) are, by way of asking
 	@$(BIN)/python -m tests.bench.analytics --transfers $(or $(TRANSFERS),200000) $(ARGS)

@@ -1227,6 +1227,45 @@ ALTER TABLE ledger.scheme_grants ENABLE ALWAYS TRIGGER never_truncated;
 GRANT SELECT,INSERT,DELETE ON TABLE ledger.scheme_grants TO paycore_command;
 GRANT SELECT ON TABLE ledger.scheme_grants TO paycore_audit;
 
+CREATE TABLE ledger.seals (
+    number bigint NOT NULL,
+    epoch bigint NOT NULL,
+    first_xid xid8 NOT NULL,
+    first_id bigint NOT NULL,
+    last_xid xid8 NOT NULL,
+    last_id bigint NOT NULL,
+    journal_rows bigint NOT NULL,
+    sealed_at_us bigint NOT NULL,
+    previous bytea NOT NULL,
+    digests bytea NOT NULL,
+    hash bytea NOT NULL,
+    follows bigint GENERATED ALWAYS AS (NULLIF((number - 1), 0)) STORED,
+    CONSTRAINT seals_begin CHECK (((number > 1) OR (previous = decode(repeat('00'::text, 32), 'hex'::text)))),
+    CONSTRAINT seals_digest_a_row CHECK ((octet_length(digests) = (32 * journal_rows))),
+    CONSTRAINT seals_epoch_check CHECK ((epoch > 0)),
+    CONSTRAINT seals_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT seals_in_order CHECK ((ROW(last_xid, last_id) >= ROW(first_xid, first_id))),
+    CONSTRAINT seals_journal_rows_check CHECK ((journal_rows > 0)),
+    CONSTRAINT seals_number_check CHECK ((number > 0)),
+    CONSTRAINT seals_previous_check CHECK ((octet_length(previous) = 32))
+);
+COMMENT ON TABLE ledger.seals IS
+  'Each seals the journal rows after those of the seal before it, in the order of (xid, id).';
+COMMENT ON COLUMN ledger.seals.epoch IS 'The epoch of the ledger when it was made.';
+COMMENT ON COLUMN ledger.seals.previous IS
+  'The hash of the seal before; 32 zero bytes in the first.';
+COMMENT ON COLUMN ledger.seals.digests IS
+  'SHA-256 of each journal row with what it wrote, one after the other.';
+ALTER TABLE ledger.seals ADD CONSTRAINT seals_once UNIQUE (number, hash);
+ALTER TABLE ledger.seals ADD CONSTRAINT seals_pkey PRIMARY KEY (number);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.seals FOR EACH STATEMENT
+  EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.seals ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE ledger.seals
+    ADD CONSTRAINT seals_follow FOREIGN KEY (follows, previous) REFERENCES ledger.seals(number, hash);
+GRANT SELECT,INSERT ON TABLE ledger.seals TO paycore_projector;
+GRANT SELECT ON TABLE ledger.seals TO paycore_audit;
+
 CREATE TABLE ledger.step_up_policies (
     currency text NOT NULL,
     threshold bigint NOT NULL,

@@ -15,6 +15,7 @@ from deploy.local.state import StateFolder
 from operations.verify import IndexAddress
 from paycore.client import PaycoreClient, Timeouts, TlsFiles
 from paycore.client.addresses import DEFAULT_CONNECTIONS
+from paycore.domain.stream import DEFAULT_PREFIX
 from paycore.runtime.settings import read_key
 
 DEFAULT_IDENTITY = "app"
@@ -47,6 +48,9 @@ class DeploymentSettings(BaseSettings):
     operator_dsn: SecretStr | None = None
     """DSN of role paycore_operator, which asks the projector for things."""
     redis_url: SecretStr | None = None
+    stream_url: SecretStr | None = None
+    """Redis, as a user who may read the stream of events."""
+    stream_prefix: str = DEFAULT_PREFIX
     elasticsearch_url: str | None = None
     elasticsearch_user: str = ""
     elasticsearch_password: SecretStr = SecretStr("")
@@ -90,6 +94,9 @@ class Deployment:
     """The key of the hints in security events."""
     replica_dsn: str | None = field(default=None, repr=False)
     """DSN of role paycore_audit on the replica, where there is one."""
+    stream_url: str | None = field(default=None, repr=False)
+    """Redis, as the user who reads the stream of events."""
+    stream_prefix: str = DEFAULT_PREFIX
 
     def client(
         self, *, connections: int = DEFAULT_CONNECTIONS, timeouts: Timeouts = INTERACTIVE
@@ -141,6 +148,8 @@ def _named(settings: DeploymentSettings) -> Deployment:
             None if settings.operator_dsn is None else settings.operator_dsn.get_secret_value()
         ),
         redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+        stream_url=None if settings.stream_url is None else settings.stream_url.get_secret_value(),
+        stream_prefix=settings.stream_prefix,
         index=index,
         state=None,
         trail_key=None if settings.trail_key_file is None else read_key(settings.trail_key_file),
@@ -164,6 +173,8 @@ def _local(state: Path, identity: str) -> Deployment:
         audit_dsn=endpoints.postgres_dsn["paycore_audit"],
         operator_dsn=endpoints.postgres_dsn["paycore_operator"],
         redis_url=endpoints.redis_url,
+        stream_url=endpoints.stream_url,
+        stream_prefix=DEFAULT_PREFIX,
         index=IndexAddress(
             endpoints.elasticsearch_url,
             endpoints.elasticsearch_user,

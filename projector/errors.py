@@ -32,5 +32,9 @@ class IndexUnequalError(Exception):
     """A fresh index does not hold what the ledger holds, though it was mended."""
 
 
+class ChainCutError(Exception):
+    """The chain of seals ends before the rows that were sealed: seals are gone."""
+
+
 class UnknownSinkError(Exception):
     """The settings name a sink that there is not."""

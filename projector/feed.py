@@ -18,6 +18,7 @@ from projector.backoff import Backoff
 from projector.checkpoint import Checkpoints
 from projector.dead_letters import DeadLetters
 from projector.errors import (
+    ChainCutError,
     DeadLettersFullError,
     LeadershipLostError,
     LedgerIncompleteError,
@@ -42,6 +43,7 @@ _STABLE_AFTER_S = 30.0
 _PASSING = (
     *DISCONNECTED,
     asyncpg.PostgresError,
+    ChainCutError,
     DeadLettersFullError,
     LeadershipLostError,
     LedgerIncompleteError,

@@ -95,3 +95,18 @@ REWRITTEN = Counter(
     "Documents written again for their personal data: erased, or to be had at last.",
     ["sink"],
 )
+SEAL = Gauge("paycore_projector_seal_number", "Number of the last seal of the chain.", ["sink"])
+SEALED_ROWS = Counter(
+    "paycore_projector_sealed_rows_total", "Rows of the journal that were sealed.", ["sink"]
+)
+EVENTS = Counter(
+    "paycore_projector_events_total",
+    "Events of the stream by result: added, already_there.",
+    ["sink", "result"],
+)
+STREAM_LOST = Counter(
+    "paycore_projector_stream_lost_total",
+    "How often the stream was found behind what it had taken, and was filled again: whole, in part"
+    " where the journal holds more than the stream may.",
+    ["sink", "filled"],
+)

@@ -75,8 +75,9 @@ class Pipeline(Generic[Taken]):
 
     async def _begin(self) -> Position:
         """Where to resume: at the checkpoint, unless the sink lost what it had."""
-        checkpoint = await self._checkpoints.load()
         seen = await self._sink.start(self._session)
+        # After the start: a sink that lost a part of what it had moves its checkpoint back there.
+        checkpoint = await self._checkpoints.load()
         if checkpoint.epoch != self._session.epoch:
             log.warning(
                 "the ledger is in another epoch", sink=self._sink.name, was=checkpoint.epoch

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from paycore.runtime.settings import DatabaseSettings, ElasticsearchSettings
+from paycore.domain.stream import DEFAULT_PREFIX
+from paycore.runtime.settings import DatabaseSettings, ElasticsearchSettings, is_safe_redis
 
 
 class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
@@ -44,3 +47,22 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     """What was recorded less than so long ago is left to the next check."""
     stand_by_poll_s: float = Field(default=0.5, gt=0, le=30)
     """Between attempts to become the leader."""
+    seal: bool = True
+    """Whether the journal is sealed (docs/seal.md)."""
+    redis_url: SecretStr | None = None
+    """Where the stream of events is written (docs/stream.md); without it there is none. In
+    production rediss://."""
+    stream_prefix: str = Field(default=DEFAULT_PREFIX, pattern=r"^[a-z][a-z0-9_:-]{0,63}$")
+    """What the stream's keys begin with."""
+    stream_entries: int = Field(default=100_000, ge=1_000, le=10_000_000)
+    """About how many of the newest events the stream keeps, at about 200 bytes each."""
+
+    @model_validator(mode="after")
+    def _redis_is_encrypted(self) -> Self:
+        if self.redis_url is None or self.environment != "production":
+            return self
+        if not is_safe_redis(self.redis_url.get_secret_value()):
+            raise ValueError(
+                "redis_url must be rediss:// in production, and must not waive the certificate"
+            )
+        return self

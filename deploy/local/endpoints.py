@@ -31,6 +31,10 @@ class Endpoints:
     replica_admin_dsn: str | None = field(repr=False)
     """The replica's administrator, on its maintenance database; None where there is no replica."""
     redis_url: str = field(repr=False)
+    projector_redis_url: str = field(repr=False)
+    """As the user who writes the stream of events."""
+    stream_url: str = field(repr=False)
+    """As the user who reads it."""
     elasticsearch_url: str
     elasticsearch_user: str
     elasticsearch_password: str = field(repr=False)

@@ -9,7 +9,7 @@ from deploy.local.endpoints import DATABASE, INDEX_PREFIX, Endpoints, with_place
 from deploy.local.errors import StackError
 from deploy.local.ports import LOOPBACK, PortClaims
 from deploy.local.postgres import administrator_dsn
-from deploy.local.redis import server_url
+from deploy.local.redis import PROJECTOR, READER, server_url
 from deploy.local.settings import StackSettings
 from deploy.local.state import Secrets, StateFolder
 
@@ -75,9 +75,15 @@ def _endpoints(
         admin_dsn = settings.postgres_dsn.get_secret_value()
         if not admin_dsn.startswith(URL_SCHEMES):
             raise StackError("PAYCORE_STACK_POSTGRES_DSN must be a URL: postgresql://...")
-    redis_url = server_url(ports["redis"][0], secrets.redis)
+    redis_port = ports["redis"][0]
+    redis_url = server_url(redis_port, secrets.redis)
+    redis_urls = {
+        user: server_url(redis_port, password, user)
+        for user, password in secrets.redis_users.items()
+    }
     if settings.redis_url is not None:
         redis_url = settings.redis_url.get_secret_value()
+        redis_urls = dict.fromkeys(redis_urls, redis_url)
     elasticsearch = (
         f"http://{LOOPBACK}:{ports['elasticsearch'][0]}",
         ELASTICSEARCH_USER,
@@ -104,6 +110,8 @@ def _endpoints(
             administrator_dsn(ports["replica"][0], secrets.postgres_admin) if replica else None
         ),
         redis_url=redis_url,
+        projector_redis_url=redis_urls[PROJECTOR],
+        stream_url=redis_urls[READER],
         elasticsearch_url=elasticsearch[0],
         elasticsearch_user=elasticsearch[1],
         elasticsearch_password=elasticsearch[2],

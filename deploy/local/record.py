@@ -51,6 +51,8 @@ class EndpointsRecord(_Model):
     postgres_dsn: dict[str, str]
     replica_admin_dsn: str | None = None
     redis_url: str
+    projector_redis_url: str = ""
+    stream_url: str = ""
     elasticsearch_url: str
     elasticsearch_user: str
     elasticsearch_password: str
@@ -129,6 +131,8 @@ def endpoints_record(endpoints: Endpoints) -> EndpointsRecord:
         postgres_dsn=dict(endpoints.postgres_dsn),
         replica_admin_dsn=endpoints.replica_admin_dsn,
         redis_url=endpoints.redis_url,
+        projector_redis_url=endpoints.projector_redis_url,
+        stream_url=endpoints.stream_url,
         elasticsearch_url=endpoints.elasticsearch_url,
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=endpoints.elasticsearch_password,
@@ -152,6 +156,9 @@ def endpoints_from(record: EndpointsRecord, state: Path) -> Endpoints:
         postgres_dsn=record.postgres_dsn,
         replica_admin_dsn=record.replica_admin_dsn,
         redis_url=record.redis_url,
+        # A stack that was last started by a release before had one user.
+        projector_redis_url=record.projector_redis_url or record.redis_url,
+        stream_url=record.stream_url or record.redis_url,
         elasticsearch_url=record.elasticsearch_url,
         elasticsearch_user=record.elasticsearch_user,
         elasticsearch_password=record.elasticsearch_password,

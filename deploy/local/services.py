@@ -87,12 +87,15 @@ def service_environment(
     processes: int,
     metrics_listen: str,
     changes: Mapping[str, str],
+    *,
+    with_redis: bool = True,
 ) -> dict[str, str]:
     """Return the settings of one service as environment variables.
 
     Variables of the supervisor's own environment with the service's prefix are passed on, so
     that `PAYCORE_COMMAND_LOG_LEVEL=debug make up` works; what the stack decides wins over
-    them, and `changes` (names without the prefix) over both.
+    them, and `changes` (names without the prefix) over both. Where Redis does not run, the
+    projector writes no stream.
     """
     files = endpoints.tls[name]
     values = {
@@ -106,7 +109,7 @@ def service_environment(
         "EVENTS_WINDOW_S": "1",
         "ACCESS_FILE": str(ACCESS_FILE),
         "SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
-        **_own_settings(name, state, endpoints, processes),
+        **_own_settings(name, state, endpoints, processes, with_redis=with_redis),
         **changes,
     }
     prefix = f"PAYCORE_{name.upper()}_"
@@ -115,7 +118,7 @@ def service_environment(
 
 
 def _own_settings(
-    name: str, state: StateFolder, endpoints: Endpoints, processes: int
+    name: str, state: StateFolder, endpoints: Endpoints, processes: int, *, with_redis: bool
 ) -> dict[str, str]:
     elasticsearch = {
         "ELASTICSEARCH_URL": endpoints.elasticsearch_url,
@@ -144,6 +147,7 @@ def _own_settings(
             return {
                 "POSTGRES_DSN": endpoints.postgres_dsn["paycore_projector"],
                 "SIGNING_TARGET": endpoints.signing_target,
+                **({"REDIS_URL": endpoints.projector_redis_url} if with_redis else {}),
                 **elasticsearch,
             }
         case "query":

@@ -12,6 +12,8 @@ from deploy.local.files import private_folder, write_private
 DEFAULT_STATE = Path(".paycore")
 STATE_VARIABLE = "PAYCORE_STATE"
 
+REDIS_USERS = ("paycore_projector", "paycore_stream")
+
 SECRET_BYTES = 24
 KEY_BYTES = 32
 
@@ -107,6 +109,7 @@ class Secrets:
     redis: str = field(repr=False)
     elasticsearch: str = field(repr=False)
     roles: dict[str, str] = field(repr=False)
+    redis_users: dict[str, str] = field(repr=False)
 
 
 def ensure_secrets(state: StateFolder) -> Secrets:
@@ -125,19 +128,19 @@ def ensure_secrets(state: StateFolder) -> Secrets:
                     f"{state.secrets_file} is gone but {state.part(part)} is there:"
                     " bring the file back, or remove the whole state folder to begin anew"
                 )
-    roles = stored.get("roles")
-    known_roles = dict(roles) if isinstance(roles, dict) else {}
     result = Secrets(
         postgres_admin=_text(stored, "postgres_admin"),
         redis=_text(stored, "redis"),
         elasticsearch=_text(stored, "elasticsearch"),
-        roles={role: str(known_roles.get(role) or _new_secret()) for role in ROLES},
+        roles=_texts(stored, "roles", ROLES),
+        redis_users=_texts(stored, "redis_users", REDIS_USERS),
     )
     content = {
         "postgres_admin": result.postgres_admin,
         "redis": result.redis,
         "elasticsearch": result.elasticsearch,
         "roles": result.roles,
+        "redis_users": result.redis_users,
     }
     if content != stored:
         write_private(state.secrets_file, json.dumps(content, indent=2) + "\n")
@@ -163,6 +166,12 @@ def _load(path: Path) -> dict[str, object]:
 def _text(stored: dict[str, object], name: str) -> str:
     value = stored.get(name)
     return value if isinstance(value, str) and value else _new_secret()
+
+
+def _texts(stored: dict[str, object], name: str, keys: tuple[str, ...]) -> dict[str, str]:
+    values = stored.get(name)
+    known = values if isinstance(values, dict) else {}
+    return {key: str(known.get(key) or _new_secret()) for key in keys}
 
 
 def _new_secret() -> str:

@@ -46,7 +46,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     SCHEMA: ("postgres",),
     "signing": (SCHEMA,),
     "command": (SCHEMA, "redis", "signing"),
-    "projector": (SCHEMA, "elasticsearch", "signing"),
+    "projector": (SCHEMA, "elasticsearch", "redis", "signing"),
     "query": (SCHEMA, "elasticsearch", REPLICA),
 }
 
@@ -270,7 +270,15 @@ class LocalStack:
                 )
             )
         if "redis" in self._parts and self._settings.redis_url is None:
-            found.append(redis.Redis(folder("redis"), layout.port("redis"), secrets.redis, user))
+            found.append(
+                redis.Redis(
+                    folder("redis"),
+                    layout.port("redis"),
+                    secrets.redis,
+                    secrets.redis_users,
+                    user,
+                )
+            )
         return found
 
     def _service(self, name: str, layout: Layout) -> Part:
@@ -285,6 +293,7 @@ class LocalStack:
                 self._processes,
                 layout.metrics_listen(name),
                 self._changes.get(name, {}),
+                with_redis="redis" in self._parts,
             ),
             folder=private_folder(self._state.part(name)),
         )

@@ -25,6 +25,7 @@ from operations.cli import (
     stack,
     statement,
     stats,
+    stream,
     transfers,
     verify,
     volume,
@@ -97,6 +98,9 @@ app.command(
     epilog="Examples: paycore audit --event PIN_LOCKED --since 2026-11-01  |  "
     "paycore audit --account 7041 --json"
 )(audit.audit)
-app.command(epilog="Example: paycore verify --json")(verify.verify)
+app.command(epilog="Examples: paycore verify --json  |  paycore verify --chain --head HASH:NUMBER")(
+    verify.verify
+)
+app.add_typer(stream.app, name="stream")
 app.command(epilog="Example: paycore demo --transfers 2000")(demo.demo)
 app.command(epilog="Example: paycore load --seconds 20 --workers 64")(load.load)

@@ -22,7 +22,7 @@ from deploy.local import StackError
 from operations.deployment import UnknownIdentityError
 from operations.errors import UnavailableError, UsageError
 from operations.money import format_money
-from paycore.client import model, search, statements, statistics
+from paycore.client import model, search, statements, statistics, stream_events
 from paycore.client.errors import (
     ClientError,
     HandshakeError,
@@ -41,7 +41,9 @@ AMOUNTS = frozenset(
 )
 UNTOLD = frozenset({"position", "currency"})
 
-CLIENT_VALUES = frozenset(module.__name__ for module in (model, search, statements, statistics))
+CLIENT_VALUES = frozenset(
+    module.__name__ for module in (model, search, statements, statistics, stream_events)
+)
 """Modules of the values whose integers are written as texts."""
 
 MAX_EXACT = 2**53

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from operations.cli import options
 from operations.cli.output import EXIT_FAILED, Output, run
-from operations.deployment import find_deployment
+from operations.deployment import Deployment, find_deployment
 from operations.errors import UsageError
-from operations.verify.deployed import verify_deployment
+from operations.verify.chain_rules import Head
+from operations.verify.deployed import verify_deployed_chain, verify_deployment
 from operations.verify.scope import After, Last, Since
 from operations.views.progress import progress_bar
-from operations.views.verification import report_text
+from operations.views.verification import chain_text, report_text
 from paycore.domain.position import Position
 
 
@@ -43,6 +45,30 @@ def verify(
             "for what is before it you vouch, and the run is not recorded.",
         ),
     ] = None,
+    chain: Annotated[
+        bool,
+        typer.Option(
+            "--chain",
+            help="Follow the chain of seals instead: that nothing which was sealed was changed.",
+        ),
+    ] = False,
+    start: Annotated[
+        int,
+        typer.Option(
+            "--from",
+            metavar="NUMBER",
+            min=1,
+            help="Of the chain, only from this seal on; give the one before it as --head.",
+        ),
+    ] = 1,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            metavar="HASH:NUMBER",
+            help="A seal of the chain that was noted outside, as each run with --chain prints it.",
+        ),
+    ] = None,
     state: options.State = None,
     identity: options.Identity = options.DEFAULT,
     as_json: options.AsJson = False,
@@ -55,13 +81,20 @@ def verify(
     With --since-last or --since it reads new rows, their accounts' entries just before them and the
     transfers that they follow, and of the rest only the sums: a row that somebody edited since it
     was verified is found by a run without these options.
+
+    With --chain it recomputes the seals from the tables, and says which seal or row was edited,
+    removed, added or moved; with --head it finds that the chain's end was cut off or made anew.
     """
     output = Output(as_json=as_json)
     try:
         begin = _since(since_last=since_last, position=since)
+        noted = _head(chain=chain, start=start, head=head, whole=begin is None)
     except UsageError as error:
         output.fail(error)
     began = time.monotonic()
+    if chain:
+        _follow(output, find=lambda: find_deployment(state, identity), start=start, head=noted)
+        return
     with progress_bar("verifying") as progress:
         report = run(
             output,
@@ -80,6 +113,42 @@ def verify(
     )
     if not report.held:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _follow(
+    output: Output, *, find: Callable[[], Deployment], start: int, head: Head | None
+) -> None:
+    began = time.monotonic()
+    with progress_bar("following the chain") as progress:
+        report = run(
+            output,
+            lambda: verify_deployed_chain(find(), start=start, head=head, progress=progress),
+        )
+    took_s = time.monotonic() - began
+    end = None if report.head is None else str(report.head)
+    output.show(
+        chain_text(report, took_s),
+        {
+            "held": report.held,
+            "head": end,
+            "epoch": report.epoch,
+            "unsealed": report.unsealed_rows,
+            "checks": list(report.checks),
+        },
+    )
+    if not report.held:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _head(*, chain: bool, start: int, head: str | None, whole: bool) -> Head | None:
+    if not chain and (head is not None or start != 1):
+        raise UsageError("--from and --head go with --chain")
+    if chain and not whole:
+        raise UsageError("--chain begins at a seal: use --from instead of --since")
+    try:
+        return None if head is None else Head.parse(head)
+    except ValueError as error:
+        raise UsageError(f"--head: {error}") from error
 
 
 def _since(*, since_last: bool, position: str | None) -> Since:

@@ -10,6 +10,8 @@ from elasticsearch import TransportError as ElasticsearchUnreachableError
 
 from operations.deployment import Deployment
 from operations.errors import UnavailableError, UsageError
+from operations.verify.chain import ChainReport, verify_chain
+from operations.verify.chain_rules import Head
 from operations.verify.readers import Progress, no_progress
 from operations.verify.report import Report
 from operations.verify.scope import Since
@@ -47,6 +49,26 @@ async def verify_deployment(
         raise UnavailableError(f"PostgreSQL cannot be reached: {error}") from error
     except ElasticsearchUnreachableError as error:
         raise UnavailableError(f"Elasticsearch cannot be reached: {error}") from error
+
+
+async def verify_deployed_chain(
+    deployment: Deployment,
+    *,
+    start: int = 1,
+    head: Head | None = None,
+    progress: Progress = no_progress,
+) -> ChainReport:
+    """Follow the chain of seals of `deployment` from seal number `start` on.
+
+    Raises UsageError without a DSN or for a wrong start, UnavailableError when PostgreSQL cannot be
+    reached.
+    """
+    if deployment.audit_dsn is None:
+        raise UsageError("verification reads the ledger: set PAYCORE_AUDIT_DSN")
+    try:
+        return await verify_chain(deployment.audit_dsn, start=start, head=head, progress=progress)
+    except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+        raise UnavailableError(f"PostgreSQL cannot be reached: {error}") from error
 
 
 async def _keys(deployment: Deployment) -> Mapping[str, bytes] | None:

@@ -31,6 +31,7 @@ WRITERS: Mapping[str, str] = {
     "transfer_groups": "paycore_command",
     "external_identifiers": "paycore_command",
     "verifications": "paycore_audit",
+    "seals": "paycore_projector",
 }
 """The tables in which rows are only ever added, and who alone may add them."""
 
@@ -57,6 +58,7 @@ CONSTRAINTS: Mapping[str, Sequence[str]] = {
     "declines": ("declines_pkey",),
     "transfer_details": ("transfer_details_pkey", "transfer_details_plain_or_sealed"),
     "erased_keys": ("erased_keys_pkey",),
+    "seals": ("seals_pkey", "seals_once", "seals_follow", "seals_digest_a_row", "seals_begin"),
     "transfer_groups": ("transfer_groups_pkey", "transfer_groups_size"),
     "authorizations": (
         "authorizations_pkey",

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from operations.money import format_money
 from operations.verify import Check, Report
+from operations.verify.chain import ChainReport
 
 
 def report_text(report: Report, took_s: float) -> RenderableType:
     """A line for each rule, the totals, and the verdict."""
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    for check in report.checks:
-        mark = "[green]✓[/]" if check.held else "[bold red]✗[/]"
-        table.add_row(mark, check.rule, f"{check.examined:,}", check.unit)
-        if not check.held:
-            table.add_row("", f"[red]{_breach(check)}[/]", "", "")
+    table = _rules(report.checks)
     for left_out in report.skipped:
         table.add_row("[yellow]-[/]", f"[yellow]left out: {left_out}[/]", "", "")
     lines: list[RenderableType] = [table]
@@ -35,6 +29,40 @@ def report_text(report: Report, took_s: float) -> RenderableType:
         else f"[bold red]{broken} of {len(report.checks)} rules are broken[/]"
     )
     return Group(*lines, f"{verdict} [dim]({took_s:.1f} s)[/]")
+
+
+def chain_text(report: ChainReport, took_s: float) -> RenderableType:
+    """A line for each rule, where the chain ends, and the verdict."""
+    lines: list[RenderableType] = [_rules(report.checks)]
+    for epoch, first in report.segments:
+        lines.append(f"[dim]epoch {epoch} from seal {first} on[/]")
+    if report.unsealed_rows:
+        lines.append(f"[yellow]{report.unsealed_rows:,} journal rows are not sealed yet[/]")
+    if report.head is None:
+        lines.append("[yellow]nothing was ever sealed[/]")
+    else:
+        lines.append(f"head {report.head}")
+    broken = sum(not check.held for check in report.checks)
+    verdict = (
+        "[bold green]the chain holds[/]"
+        if report.held
+        else f"[bold red]{broken} of {len(report.checks)} rules are broken[/]"
+    )
+    return Group(*lines, f"{verdict} [dim]({took_s:.1f} s)[/]")
+
+
+def _rules(checks: Sequence[Check]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for check in checks:
+        mark = "[green]✓[/]" if check.held else "[bold red]✗[/]"
+        table.add_row(mark, check.rule, f"{check.examined:,}", check.unit)
+        if not check.held:
+            table.add_row("", f"[red]{_breach(check)}[/]", "", "")
+    return table
 
 
 def _whole(report: Report) -> str:

@@ -84,7 +84,8 @@ class Sink(Protocol[Taken]):
         """Make ready; returns up to where its readers see the journal, (epoch, 0, 0) when empty.
 
         A sink that was filled from another epoch raises EpochChangedError, or returns the position
-        from which it wants to be fed in the new one.
+        from which it wants to be fed in the new one. One that lost the end of what it had moves its
+        checkpoint back, on the session's connection.
         """
         ...
 

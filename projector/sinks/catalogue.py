@@ -18,6 +18,10 @@ from projector.sinks import Sink
 from projector.sinks.elastic import NAME as ELASTICSEARCH
 from projector.sinks.elastic import ElasticSettings, ElasticSink
 from projector.sinks.elastic_upkeep import UpkeepSettings
+from projector.sinks.seal import NAME as SEAL
+from projector.sinks.seal import SealSink
+from projector.sinks.stream import NAME as STREAM
+from projector.sinks.stream import StreamSettings, StreamSink
 
 MakeSink: TypeAlias = Callable[[Readiness], Sink[Any]]
 """Makes a sink for one session."""
@@ -37,7 +41,15 @@ def sinks(settings: ProjectorSettings, parts: Parts) -> Mapping[str, MakeSink]:
 
     Raises UnknownSinkError for a name that is none's, or that of one which is not configured.
     """
-    configured = {ELASTICSEARCH: partial(_elastic, elastic_settings(settings), parts)}
+    configured: dict[str, MakeSink] = {
+        ELASTICSEARCH: partial(_elastic, elastic_settings(settings), parts)
+    }
+    if settings.seal:
+        configured[SEAL] = partial(_seal, parts)
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        stream = StreamSettings(url, settings.stream_prefix, settings.stream_entries)
+        configured[STREAM] = partial(_stream, stream, parts)
     names = [name.strip() for name in settings.sinks.split(",") if name.strip()]
     for name in names:
         if name not in configured:
@@ -68,3 +80,11 @@ def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
 
 def _elastic(settings: ElasticSettings, parts: Parts, readiness: Readiness) -> Sink[Any]:
     return ElasticSink(settings, parts.opener, parts.clock, readiness, parts.chance)
+
+
+def _seal(parts: Parts, readiness: Readiness) -> Sink[Any]:
+    return SealSink(parts.clock)
+
+
+def _stream(settings: StreamSettings, parts: Parts, readiness: Readiness) -> Sink[Any]:
+    return StreamSink(settings, parts.clock, readiness, parts.chance)

@@ -161,6 +161,7 @@ async def test_nothing_personal_is_written_anywhere_in_the_open_and_verification
 
     result = await paycore("verify", "--state", state, "--json")
     assert result.exit_code == 0, result.output
+    head = await sealed_whole(state)
     erased = await paycore(
         "erase", user, "--reason", "asked for", "--yes", "--state", state, "--json"
     )
@@ -179,6 +180,19 @@ async def test_nothing_personal_is_written_anywhere_in_the_open_and_verification
     assert canary.encode() not in await everything_in_tables(services.endpoints)
     result = await paycore("verify", "--state", state, "--json")
     assert result.exit_code == 0, result.output
+    assert await sealed_whole(state, "--head", head) != head
+
+
+async def sealed_whole(state: str, *arguments: str) -> str:
+    """The chain of seals holds, up to all that was posted; returns its head."""
+    async with asyncio.timeout(30):
+        while True:
+            result = await paycore("verify", "--chain", *arguments, "--state", state, "--json")
+            assert result.exit_code == 0, result.output
+            told = json.loads(result.stdout)
+            assert told["held"]
+            if told["unsealed"] == 0:
+                return cast("str", told["head"])
 
 
 async def paycore(*arguments: str) -> Result:

@@ -128,6 +128,7 @@ def environment(
         "ELASTICSEARCH_PASSWORD": endpoints.elasticsearch_password,
         "SIGNING_TARGET": "127.0.0.1:1",
         "INDEX_PREFIX": database.name,
+        "SINKS": "elasticsearch",
         "STAND_BY_POLL_S": "0.1",
         "PAGE_ENTRIES": "4000" if LONG else "500",
     }

@@ -154,5 +154,6 @@ def _projector_settings(endpoints: Endpoints, bank: OwnDatabase) -> ProjectorSet
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
         index_prefix=bank.name,
+        sinks="elasticsearch",
         shutdown_grace_s=4.0,
     )

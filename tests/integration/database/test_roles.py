@@ -45,6 +45,8 @@ SIGNING = (
     "signing.known_keys",
     "signing.keys_in_use",
 )
+SEALS = ("ledger.seals",)
+"""Only added to, by the projector."""
 PROJECTION = ("projection.checkpoints", "projection.dead_letters", "projection.rewrites")
 EVENTS = ("audit.events", "signing.events")
 """Rows are only added, by those who may, and read by nobody but through audit.trail."""
@@ -78,6 +80,7 @@ COLUMN = {
     "signing.known_keys": "purpose",
     "signing.keys_in_use": "purpose",
     "projection.rewrites": "round",
+    "ledger.seals": "hash",
     "audit.events": "reason",
     "signing.events": "reason",
     "projection.checkpoints": "xid",
@@ -210,6 +213,13 @@ FORBIDDEN: list[tuple[str, str]] = [
         (role, "SELECT FROM audit.trail")
         for role in ("command", "signing", "projector", "query", "trail")
     ),
+    # The projector adds seals, and takes none back.
+    *((role, sql) for role in SERVICES for table in SEALS for sql in change(table)),
+    *(
+        (role, "INSERT INTO ledger.seals (number) VALUES (1)")
+        for role in ("command", "signing", "query", "audit", "trail")
+    ),
+    *((role, read("ledger.seals")) for role in ("command", "signing", "query", "trail")),
     # The projector's state is its own.
     *(
         (role, sql)
@@ -254,7 +264,10 @@ async def test_what_is_forbidden_is_refused(connect: Connect, accounts: list[Acc
     assert allowed == []
 
 
-NEVER_CHANGED = tuple(table for table in APPEND_ONLY if not table.endswith("_details"))
+NEVER_CHANGED = (
+    *(table for table in APPEND_ONLY if not table.endswith("_details")),
+    *SEALS,
+)
 """Personal data is apart because it may have to go."""
 
 IMMUTABLE = ("kind", "currency", "owner", "institution", "opened_by", "created_at_us", "id")
@@ -347,7 +360,7 @@ async def test_a_forgotten_transaction_is_ended(connect: Connect) -> None:
     ("role", "tables"),
     [
         ("command", LEDGER),
-        ("audit", LEDGER),
+        ("audit", (*LEDGER, *SEALS)),
         (
             "projector",
             (
@@ -356,6 +369,7 @@ async def test_a_forgotten_transaction_is_ended(connect: Connect) -> None:
                 "ledger.declines",
                 "ledger.accounts",
                 *PROJECTION,
+                *SEALS,
             ),
         ),
         (

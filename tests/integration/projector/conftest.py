@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import asyncpg
 import grpc
 import pytest
+import redis.asyncio as redis
 from elasticsearch import AsyncElasticsearch
 from pydantic import SecretStr
 
-from deploy.local import Endpoints
+from deploy.local import Endpoints, LocalStack
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
@@ -73,6 +74,7 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
         index_prefix=name,
+        sinks="elasticsearch",
         check_settled_s=0.0,
         index_grace_s=0.0,
         stand_by_poll_s=0.1,
@@ -98,7 +100,7 @@ class Running:
         parts = Parts(DetailsOpener(DataKeys(channel, clock)), clock, random.Random())
         projector = Projector(settings, {**sinks(settings, parts), **more(parts)}, parts)
         self.projector = projector
-        self.readiness = projector.readiness["elasticsearch"]
+        self.readiness = next(iter(projector.readiness.values()))
         self.task = asyncio.create_task(projector.run(self._stop))
 
     async def stop(self) -> None:
@@ -130,3 +132,40 @@ async def start() -> AsyncIterator[Callable[..., Running]]:
     yield begin
     for running in started:
         await running.cut()
+
+
+@pytest.fixture(scope="session")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A Redis that these tests may empty and restart, with the users of the local stack."""
+    with LocalStack(tmp_path_factory.mktemp("redis"), parts={"redis"}) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def admin(own_redis: LocalStack) -> AsyncIterator[redis.Redis]:
+    async with redis.Redis.from_url(
+        own_redis.endpoints.redis_url, decode_responses=True, protocol=2
+    ) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+def streaming(
+    settings: ProjectorSettings, own_redis: LocalStack, admin: redis.Redis
+) -> ProjectorSettings:
+    url = SecretStr(own_redis.endpoints.projector_redis_url)
+    return settings.model_copy(
+        update={"sinks": "stream", "redis_url": url, "stream_entries": 100_000}
+    )
+
+
+@pytest.fixture
+def projected(ledger: TestLedger) -> Callable[[], Any]:
+    """Whether the sink has taken all of the journal."""
+
+    async def reached() -> bool:
+        rows = await ledger.rows("SELECT xid FROM projection.checkpoints WHERE sink = 'stream'")
+        return bool(rows) and bool(rows[0]["xid"] == await ledger.last_xid())
+
+    return reached

@@ -76,6 +76,15 @@ class TestIndex:
 
     async def await_position(self, ledger: TestLedger, timeout_s: float = 60.0) -> None:
         """Return once all of the journal can be searched and the checkpoint has followed."""
+        wanted = await self.await_told_of(ledger, timeout_s)
+
+        async def followed() -> bool:
+            return await ledger.checkpoint_xid() >= wanted.xid
+
+        await until(followed, timeout_s)
+
+    async def await_told_of(self, ledger: TestLedger, timeout_s: float = 60.0) -> Position:
+        """Return once all of the journal can be searched."""
         last = (
             await ledger.rows(
                 "SELECT epoch, xid, id FROM ledger.journal, ledger.epoch"
@@ -83,12 +92,8 @@ class TestIndex:
             )
         )[0]
         wanted = Position(last["epoch"], last["xid"], last["id"])
-
-        async def followed() -> bool:
-            return await ledger.checkpoint_xid() >= wanted.xid
-
         await self.await_told(wanted, timeout_s)
-        await until(followed, timeout_s)
+        return wanted
 
     async def await_told(self, wanted: Position, timeout_s: float = 60.0) -> None:
         """Return once the index says that all up to `wanted` can be searched."""

@@ -152,6 +152,7 @@ def variables(settings: ProjectorSettings, endpoints: Endpoints) -> dict[str, st
         "ELASTICSEARCH_PASSWORD": settings.elasticsearch_password.get_secret_value(),
         "SIGNING_TARGET": settings.signing_target,
         "INDEX_PREFIX": settings.index_prefix,
+        "SINKS": settings.sinks,
         "STAND_BY_POLL_S": "0.1",
         "SHUTDOWN_GRACE_S": "4",
     }

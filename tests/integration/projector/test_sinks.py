@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 
 from paycore.domain.position import Position
 from projector.batch import Batch
@@ -219,8 +220,14 @@ async def test_rows_come_in_the_order_of_the_journal_with_what_they_name(
 
 def test_the_settings_choose_among_the_sinks(settings: ProjectorSettings) -> None:
     parts = Parts(None, None, None)  # type: ignore[arg-type]
-    for chosen in ("", "elasticsearch", " elasticsearch ,"):
+    for chosen in ("elasticsearch", " elasticsearch ,"):
         of = settings.model_copy(update={"sinks": chosen})
         assert list(sinks(of, parts)) == ["elasticsearch"]
+    everything = settings.model_copy(update={"sinks": ""})
+    assert list(sinks(everything, parts)) == ["elasticsearch", "seal"]
+    unsealed = everything.model_copy(update={"seal": False})
+    assert list(sinks(unsealed, parts)) == ["elasticsearch"]
+    streamed = everything.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1")})
+    assert list(sinks(streamed, parts)) == ["elasticsearch", "seal", "stream"]
     with pytest.raises(UnknownSinkError, match="no sink 'nosuch'"):
         sinks(settings.model_copy(update={"sinks": "elasticsearch,nosuch"}), parts)

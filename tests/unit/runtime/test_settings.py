@@ -50,6 +50,7 @@ STORES: list[tuple[type[ServiceSettings], str]] = [
     (SigningSettings, "postgres_dsn"),
     (ProjectorSettings, "postgres_dsn"),
     (ProjectorSettings, "elasticsearch_url"),
+    (ProjectorSettings, "redis_url"),
     (QuerySettings, "postgres_dsn"),
     (QuerySettings, "elasticsearch_url"),
 ]

@@ -237,6 +237,7 @@ def projector_settings(database: OwnDatabase) -> ProjectorSettings:
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
         index_prefix=database.name,
+        sinks="elasticsearch",
         stand_by_poll_s=0.1,
         shutdown_grace_s=4.0,
     )

@@ -55,6 +55,7 @@ def test_every_secret_differs(state: StateFolder) -> None:
     made = ensure_secrets(state)
 
     values = [made.postgres_admin, made.redis, made.elasticsearch, *made.roles.values()]
+    values += made.redis_users.values()
     keys = (state.hash_key_file, state.page_token_key_file, state.trail_key_file)
     values += [path.read_text() for path in keys]
     assert set(made.roles) == set(ROLES)

@@ -1,0 +1,11 @@
+"""The chain of seals over the journal."""
+
+from database.migrations.statements import run_file
+
+revision = "0050"
+down_revision = "0045"
+
+
+def upgrade() -> None:
+    """Create ledger.seals."""
+    run_file(__file__)

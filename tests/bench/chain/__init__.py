@@ -1,0 +1,1 @@
+"""How fast the journal is sealed, and its chain followed."""
