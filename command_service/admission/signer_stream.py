@@ -75,7 +75,7 @@ class SignerStream:
             except EndedError as ended:
                 if ended.cause.code() is grpc.StatusCode.UNIMPLEMENTED:
                     self._by_call_until_s = self._clock.monotonic_s() + BY_CALL_FOR_S
-                elif _shutting_down(ended.cause) and not asked_again:
+                elif _was_left(ended.cause) and not asked_again:
                     asked_again = True
                 else:
                     raise ended.cause from None
@@ -124,9 +124,13 @@ class SignerStream:
         ENDED.labels(_how(cause)).inc()
 
 
-def _shutting_down(cause: grpc.aio.AioRpcError) -> bool:
+def _was_left(cause: grpc.aio.AioRpcError) -> bool:
+    """Whether a process ended the stream because it shuts down, or may have."""
     refusal = from_rpc_error(cause)
-    return refusal is not None and refusal.reason is Reason.SHUTTING_DOWN
+    if refusal is None:
+        # What grpc.aio says of its own write to a stream that has just ended; how it did is lost.
+        return cause.code() is grpc.StatusCode.INTERNAL
+    return refusal.reason is Reason.SHUTTING_DOWN
 
 
 def _how(cause: grpc.aio.AioRpcError | None) -> str:
