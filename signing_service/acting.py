@@ -25,5 +25,10 @@ ACTING: ContextVar[Acting | None] = ContextVar("acting", default=None)
 
 def begin(call: Call, method: str, reason: str = "") -> None:
     """From now on, in this call: `method` is the RPC's name, `reason` what the caller gave."""
+    ACTING.set(of(call, method, reason))
+
+
+def of(call: Call, method: str, reason: str = "") -> Acting:
+    """Who calls, as in `begin`."""
     address = address_of(call.context.peer()) or ""
-    ACTING.set(Acting(call.client, method, address, call.request_id, reason))
+    return Acting(call.client, method, address, call.request_id, reason)

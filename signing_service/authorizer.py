@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 import structlog
@@ -75,7 +76,11 @@ class Authorizer:
         is in force, or when another user's approval is recorded for the digest; and as
         `PinChecker.require` does.
         """
-        return await self._under_way.run(self._counted(question, deadline_s))
+        return await asyncio.shield(self.begin(question, deadline_s))
+
+    def begin(self, question: Question, deadline_s: float) -> asyncio.Task[Authorization]:
+        """As `authorize`, for a caller who is told of the end; not to be cancelled."""
+        return self._under_way.start(self._counted(question, deadline_s))
 
     async def _counted(self, question: Question, deadline_s: float) -> Authorization:
         outcome = Reason.INTERNAL.value

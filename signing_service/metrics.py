@@ -39,6 +39,16 @@ REMOVED = Counter(
     "paycore_signing_verdicts_removed_total",
     "Recorded verdicts and used challenges removed after they expired.",
 )
+QUESTIONS = Gauge(
+    "paycore_signing_stream_questions", "Questions of streams that wait for their verdicts."
+)
+QUESTION_SECONDS = Histogram(
+    "paycore_signing_stream_question_seconds",
+    "Time from the reading of a stream's question to its answer, by outcome: OK, or the reason, in"
+    " seconds.",
+    ["outcome"],
+    buckets=LATENCY_BUCKETS_S,
+)
 EVENTS = Counter(
     "paycore_signing_security_events_total",
     "What happened to PINs and devices, by event.",

@@ -16,6 +16,7 @@ from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.signing.v1 import data_key_service_pb2
 from paycore.signing.v1 import signing_service_pb2 as pb
+from signing_service.authorize_stream import StreamBounds, StreamServicer
 from signing_service.authorizer import Authorizer
 from signing_service.challenges import Challenges
 from signing_service.clean_up import keep_clean
@@ -108,7 +109,12 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         server = Server(settings, clock=clock, events=events)
         server.add(
             pb.DESCRIPTOR.services_by_name["SigningService"],
-            [SigningServicer(parts.authorizer, parts.pins, parts.devices, keystore)],
+            [
+                SigningServicer(parts.authorizer, parts.pins, parts.devices, keystore),
+                StreamServicer(
+                    parts.authorizer, clock, StreamBounds(longest_s=settings.longest_call_s)
+                ),
+            ],
         )
         data_keys = DataKeys(DataKeyStore(Transactions(pool)), keystore)
         server.add(

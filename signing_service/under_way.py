@@ -18,10 +18,14 @@ class UnderWay:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which ends even when the caller is cancelled."""
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """`work`, begun for a caller who need not wait for it, and must not cancel it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        return task
 
     async def drain(self) -> None:
         """Wait until all of it has ended."""

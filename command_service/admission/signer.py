@@ -11,6 +11,7 @@ from prometheus_client import Histogram
 
 from command_service.admission.signer_keys import AuthorizationKeys
 from command_service.admission.signer_link import RETRY_AFTER_MS, SignerLink
+from command_service.admission.signer_stream import SignerStream
 from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
@@ -81,6 +82,7 @@ class SignerClient:
     def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
         self._link = SignerLink(channel)
         self._stub = signing_grpc.SigningServiceStub(channel)
+        self._stream = SignerStream(self._stub, clock)
         self._clock = clock
         self._keys = AuthorizationKeys(self._fetch_keys, clock)
 
@@ -89,8 +91,9 @@ class SignerClient:
         await self._link.start()
 
     async def stop(self) -> None:
-        """Watch no more."""
+        """Watch no more, ask no more."""
         await self._link.stop()
+        await self._stream.stop()
 
     async def authorize(
         self,
@@ -136,12 +139,12 @@ class SignerClient:
                 Reason.AUTHORIZATION_INVALID, "what was approved has no digest", {"why": str(error)}
             ) from error
         try:
-            reply = await self._link.call(
-                self._stub.Authorize, _request(user_id, intent, proof), timeout_s=timeout_s
+            message = await self._link.call(
+                self._stream.ask, _request(user_id, intent, proof), timeout_s=timeout_s
             )
         except grpc.RpcError as error:
             raise _translated(error) from error
-        authorization = _authorization(reply.authorization, intent.signed_at_us)
+        authorization = _authorization(message, intent.signed_at_us)
         if authorization.user_id != user_id or authorization.digest != digest:
             raise _untrusted("it is about another user or payment")
         lifetime_us = authorization.expires_at_us - authorization.issued_at_us

@@ -152,6 +152,13 @@ def from_rpc_error(error: grpc.RpcError) -> PaycoreError | None:
     return from_trailers(trailers() if callable(trailers) else None)
 
 
+def to_rpc_error(status: status_pb2.Status) -> grpc.aio.AioRpcError:
+    """What a call raises that ends with `status`, for one that came in a message."""
+    code = _GRPC_CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    trailers = grpc.aio.Metadata((STATUS_DETAILS_KEY, status.SerializeToString()))
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, status.message, None)
+
+
 def grpc_code(code: int) -> grpc.StatusCode:
     """The gRPC status code of a google.rpc.Code."""
     return _GRPC_CODES[code]

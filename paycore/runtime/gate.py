@@ -40,13 +40,23 @@ from paycore.runtime.incoming import Draining, Incoming
 from paycore.runtime.peers import Peer, Peers
 from paycore.runtime.security_events import SecurityEvents, actor_of
 
-__all__ = ["PLAIN_TEXT_CLIENT", "Call", "Context", "Cost", "Gate", "Limiter", "Method"]
+__all__ = [
+    "COUNTED_ONLY",
+    "PLAIN_TEXT_CLIENT",
+    "Call",
+    "Context",
+    "Cost",
+    "Gate",
+    "Limiter",
+    "Method",
+    "unforeseen",
+]
 
 PLAIN_TEXT_CLIENT = "anonymous"
 """The identity of every caller where the transport is plain text."""
 
 _PLAIN_TEXT_PEER = Peer(PLAIN_TEXT_CLIENT, sys.maxsize)
-_COUNTED_ONLY = frozenset({Reason.RATE_LIMITED, Reason.OVERLOADED})
+COUNTED_ONLY = frozenset({Reason.RATE_LIMITED, Reason.OVERLOADED})
 """Refusals that a flood brings: a log line for each would make it worse."""
 
 SHORTENED_BY = 0.2
@@ -128,7 +138,7 @@ class Gate:
                 metrics.CALLS.labels(full_name, "CANCELLED").inc()
                 raise
             except Exception:
-                refusal = _unforeseen(full_name, context)
+                refusal = unforeseen(full_name, context)
             finally:
                 self._under_way -= 1
                 seconds.observe(perf_counter() - started)
@@ -179,7 +189,7 @@ class Gate:
                 metrics.CALLS.labels(full_name, "CANCELLED").inc()
                 raise asyncio.CancelledError from error
             except Exception:
-                refusal = _unforeseen(full_name, context)
+                refusal = unforeseen(full_name, context)
             finally:
                 self._under_way -= 1
                 streams.dec()
@@ -241,7 +251,7 @@ class Gate:
                 raise asyncio.CancelledError from error
             except Exception:
                 if life is None or not life.expired():
-                    refusal = _unforeseen(full_name, context)
+                    refusal = unforeseen(full_name, context)
                 elif self._draining.has_begun():
                     refusal = _shutting_down()
                 elif self._clock.now_us() >= peer.ends_us:
@@ -280,7 +290,7 @@ class Gate:
     async def failed(self, full_name: str, context: Context) -> Any:
         """Log the exception being handled, which a method that is open to all callers raised, count
         it and end the call as INTERNAL. Raises what grpc.aio ends an aborted call with."""
-        return await self._refuse(full_name, None, _unforeseen(full_name, context), context)
+        return await self._refuse(full_name, None, unforeseen(full_name, context), context)
 
     def drain(self) -> None:
         """End the requests of every stream; what was read of them is still answered."""
@@ -342,7 +352,7 @@ class Gate:
         """Count, log and end the call. Raises what grpc.aio ends an aborted call with."""
         metrics.CALLS.labels(full_name, refusal.reason.value).inc()
         caller_id = request_id(context)
-        if refusal.reason not in _COUNTED_ONLY:
+        if refusal.reason not in COUNTED_ONLY:
             log.info(
                 "call refused",
                 method=full_name,
@@ -373,7 +383,7 @@ def _expired() -> PaycoreError:
     )
 
 
-def _unforeseen(full_name: str, context: Context) -> PaycoreError:
+def unforeseen(full_name: str, context: Context) -> PaycoreError:
     """What a caller hears of the exception being handled, which is logged."""
     error_id = secrets.token_hex(8)
     log.exception(

@@ -22,77 +22,87 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 from paycore.v1 import step_up_pb2 as paycore_dot_v1_dot_step__up__pb2
 from paycore.v1 import transfer_pb2 as paycore_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(paycore/signing/v1/signing_service.proto\x12\x12paycore.signing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16paycore/v1/money.proto\x1a\x18paycore/v1/step_up.proto\x1a\x19paycore/v1/transfer.proto\"N\n\x10\x45nrollPinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12)\n\nsealed_pin\x18\x02 \x01(\x0b\x32\x15.paycore.v1.SealedPin\"D\n\x11\x45nrollPinResponse\x12/\n\x0b\x65nroll_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x10\x43hangePinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12&\n\x07old_pin\x18\x03 \x01(\x0b\x32\x15.paycore.v1.SealedPin\x12&\n\x07new_pin\x18\x04 \x01(\x0b\x32\x15.paycore.v1.SealedPin\"D\n\x11\x43hangePinResponse\x12/\n\x0b\x63hange_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0fResetPinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x12\n\x10ResetPinResponse\"3\n\x10UnlockPinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x13\n\x11UnlockPinResponse\")\n\x16\x43reateChallengeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"]\n\x17\x43reateChallengeResponse\x12\x11\n\tchallenge\x18\x01 \x01(\x0c\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\tDeviceKey\x12\x36\n\talgorithm\x18\x01 \x01(\x0e\x32#.paycore.signing.v1.DeviceAlgorithm\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x90\x01\n\x13\x45nrollDeviceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12*\n\x03key\x18\x03 \x01(\x0b\x32\x1d.paycore.signing.v1.DeviceKey\x12)\n\nsealed_pin\x18\x04 \x01(\x0b\x32\x15.paycore.v1.SealedPin\"Z\n\x14\x45nrollDeviceResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12/\n\x0b\x65nroll_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x15VouchForDeviceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12*\n\x03key\x18\x03 \x01(\x0b\x32\x1d.paycore.signing.v1.DeviceKey\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\\\n\x16VouchForDeviceResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12/\n\x0b\x65nroll_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x13RevokeDeviceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"G\n\x14RevokeDeviceResponse\x12/\n\x0brevoke_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x01\n\rPaymentIntent\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x18\n\x10\x64\x65\x62it_account_id\x18\x02 \x01(\x03\x12\x19\n\x11\x63redit_account_id\x18\x03 \x01(\x03\x12!\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x0e\n\x06\x63lient\x18\x05 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\"\x8a\x01\n\x08GroupLeg\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x18\n\x10\x64\x65\x62it_account_id\x18\x02 \x01(\x03\x12\x19\n\x11\x63redit_account_id\x18\x03 \x01(\x03\x12!\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money\"|\n\x0bGroupIntent\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x18\n\x10payer_account_id\x18\x03 \x01(\x03\x12*\n\x04legs\x18\x04 \x03(\x0b\x32\x1c.paycore.signing.v1.GroupLeg\"\xba\x01\n\x10\x41uthorizeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x34\n\x07payment\x18\x02 \x01(\x0b\x32!.paycore.signing.v1.PaymentIntentH\x00\x12\x30\n\x05group\x18\x04 \x01(\x0b\x32\x1f.paycore.signing.v1.GroupIntentH\x00\x12#\n\x07step_up\x18\x03 \x01(\x0b\x32\x12.paycore.v1.StepUpB\x08\n\x06intent\"M\n\x11\x41uthorizeResponse\x12\x38\n\rauthorization\x18\x01 \x01(\x0b\x32!.paycore.signing.v1.Authorization\"\xf9\x01\n\rAuthorization\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x37\n\x06method\x18\x03 \x01(\x0e\x32\'.paycore.signing.v1.AuthorizationMethod\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12.\n\nissue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12\x11\n\tsignature\x18\x08 \x01(\x0c\"\x16\n\x14GetPublicKeysRequest\"D\n\x15GetPublicKeysResponse\x12+\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.paycore.signing.v1.PublicKey\"q\n\tPublicKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12/\n\x07purpose\x18\x02 \x01(\x0e\x32\x1e.paycore.signing.v1.KeyPurpose\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08*l\n\x0f\x44\x65viceAlgorithm\x12 \n\x1c\x44\x45VICE_ALGORITHM_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45VICE_ALGORITHM_ED25519\x10\x01\x12\x19\n\x15\x44\x45VICE_ALGORITHM_P256\x10\x02*z\n\x13\x41uthorizationMethod\x12$\n AUTHORIZATION_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UTHORIZATION_METHOD_PIN\x10\x01\x12\x1f\n\x1b\x41UTHORIZATION_METHOD_DEVICE\x10\x02*a\n\nKeyPurpose\x12\x1b\n\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n\x13KEY_PURPOSE_SEALING\x10\x01\x12\x1d\n\x19KEY_PURPOSE_AUTHORIZATION\x10\x02\x32\xd0\x07\n\x0eSigningService\x12X\n\tEnrollPin\x12$.paycore.signing.v1.EnrollPinRequest\x1a%.paycore.signing.v1.EnrollPinResponse\x12X\n\tChangePin\x12$.paycore.signing.v1.ChangePinRequest\x1a%.paycore.signing.v1.ChangePinResponse\x12U\n\x08ResetPin\x12#.paycore.signing.v1.ResetPinRequest\x1a$.paycore.signing.v1.ResetPinResponse\x12X\n\tUnlockPin\x12$.paycore.signing.v1.UnlockPinRequest\x1a%.paycore.signing.v1.UnlockPinResponse\x12j\n\x0f\x43reateChallenge\x12*.paycore.signing.v1.CreateChallengeRequest\x1a+.paycore.signing.v1.CreateChallengeResponse\x12\x61\n\x0c\x45nrollDevice\x12\'.paycore.signing.v1.EnrollDeviceRequest\x1a(.paycore.signing.v1.EnrollDeviceResponse\x12g\n\x0eVouchForDevice\x12).paycore.signing.v1.VouchForDeviceRequest\x1a*.paycore.signing.v1.VouchForDeviceResponse\x12\x61\n\x0cRevokeDevice\x12\'.paycore.signing.v1.RevokeDeviceRequest\x1a(.paycore.signing.v1.RevokeDeviceResponse\x12X\n\tAuthorize\x12$.paycore.signing.v1.AuthorizeRequest\x1a%.paycore.signing.v1.AuthorizeResponse\x12\x64\n\rGetPublicKeys\x12(.paycore.signing.v1.GetPublicKeysRequest\x1a).paycore.signing.v1.GetPublicKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(paycore/signing/v1/signing_service.proto\x12\x12paycore.signing.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x16paycore/v1/money.proto\x1a\x18paycore/v1/step_up.proto\x1a\x19paycore/v1/transfer.proto\"N\n\x10\x45nrollPinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12)\n\nsealed_pin\x18\x02 \x01(\x0b\x32\x15.paycore.v1.SealedPin\"D\n\x11\x45nrollPinResponse\x12/\n\x0b\x65nroll_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x10\x43hangePinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12&\n\x07old_pin\x18\x03 \x01(\x0b\x32\x15.paycore.v1.SealedPin\x12&\n\x07new_pin\x18\x04 \x01(\x0b\x32\x15.paycore.v1.SealedPin\"D\n\x11\x43hangePinResponse\x12/\n\x0b\x63hange_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0fResetPinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x12\n\x10ResetPinResponse\"3\n\x10UnlockPinRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x13\n\x11UnlockPinResponse\")\n\x16\x43reateChallengeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"]\n\x17\x43reateChallengeResponse\x12\x11\n\tchallenge\x18\x01 \x01(\x0c\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\tDeviceKey\x12\x36\n\talgorithm\x18\x01 \x01(\x0e\x32#.paycore.signing.v1.DeviceAlgorithm\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x90\x01\n\x13\x45nrollDeviceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12*\n\x03key\x18\x03 \x01(\x0b\x32\x1d.paycore.signing.v1.DeviceKey\x12)\n\nsealed_pin\x18\x04 \x01(\x0b\x32\x15.paycore.v1.SealedPin\"Z\n\x14\x45nrollDeviceResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12/\n\x0b\x65nroll_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x15VouchForDeviceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12*\n\x03key\x18\x03 \x01(\x0b\x32\x1d.paycore.signing.v1.DeviceKey\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\\\n\x16VouchForDeviceResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12/\n\x0b\x65nroll_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x13RevokeDeviceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"G\n\x14RevokeDeviceResponse\x12/\n\x0brevoke_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x01\n\rPaymentIntent\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x18\n\x10\x64\x65\x62it_account_id\x18\x02 \x01(\x03\x12\x19\n\x11\x63redit_account_id\x18\x03 \x01(\x03\x12!\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x0e\n\x06\x63lient\x18\x05 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\"\x8a\x01\n\x08GroupLeg\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.paycore.v1.TransferKind\x12\x18\n\x10\x64\x65\x62it_account_id\x18\x02 \x01(\x03\x12\x19\n\x11\x63redit_account_id\x18\x03 \x01(\x03\x12!\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money\"|\n\x0bGroupIntent\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x18\n\x10payer_account_id\x18\x03 \x01(\x03\x12*\n\x04legs\x18\x04 \x03(\x0b\x32\x1c.paycore.signing.v1.GroupLeg\"\xba\x01\n\x10\x41uthorizeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x34\n\x07payment\x18\x02 \x01(\x0b\x32!.paycore.signing.v1.PaymentIntentH\x00\x12\x30\n\x05group\x18\x04 \x01(\x0b\x32\x1f.paycore.signing.v1.GroupIntentH\x00\x12#\n\x07step_up\x18\x03 \x01(\x0b\x32\x12.paycore.v1.StepUpB\x08\n\x06intent\"M\n\x11\x41uthorizeResponse\x12\x38\n\rauthorization\x18\x01 \x01(\x0b\x32!.paycore.signing.v1.Authorization\"R\n\x16\x41uthorizeStreamRequest\x12\x38\n\tquestions\x18\x01 \x03(\x0b\x32%.paycore.signing.v1.AuthorizeQuestion\"\x86\x01\n\x11\x41uthorizeQuestion\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x07request\x18\x03 \x01(\x0b\x32$.paycore.signing.v1.AuthorizeRequest\"O\n\x17\x41uthorizeStreamResponse\x12\x34\n\x07\x61nswers\x18\x01 \x03(\x0b\x32#.paycore.signing.v1.AuthorizeAnswer\"\x8f\x01\n\x0f\x41uthorizeAnswer\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12:\n\rauthorization\x18\x02 \x01(\x0b\x32!.paycore.signing.v1.AuthorizationH\x00\x12%\n\x07refusal\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xf9\x01\n\rAuthorization\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x37\n\x06method\x18\x03 \x01(\x0e\x32\'.paycore.signing.v1.AuthorizationMethod\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12.\n\nissue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12\x11\n\tsignature\x18\x08 \x01(\x0c\"\x16\n\x14GetPublicKeysRequest\"D\n\x15GetPublicKeysResponse\x12+\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.paycore.signing.v1.PublicKey\"q\n\tPublicKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12/\n\x07purpose\x18\x02 \x01(\x0e\x32\x1e.paycore.signing.v1.KeyPurpose\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08*l\n\x0f\x44\x65viceAlgorithm\x12 \n\x1c\x44\x45VICE_ALGORITHM_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45VICE_ALGORITHM_ED25519\x10\x01\x12\x19\n\x15\x44\x45VICE_ALGORITHM_P256\x10\x02*z\n\x13\x41uthorizationMethod\x12$\n AUTHORIZATION_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UTHORIZATION_METHOD_PIN\x10\x01\x12\x1f\n\x1b\x41UTHORIZATION_METHOD_DEVICE\x10\x02*a\n\nKeyPurpose\x12\x1b\n\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n\x13KEY_PURPOSE_SEALING\x10\x01\x12\x1d\n\x19KEY_PURPOSE_AUTHORIZATION\x10\x02\x32\xc0\x08\n\x0eSigningService\x12X\n\tEnrollPin\x12$.paycore.signing.v1.EnrollPinRequest\x1a%.paycore.signing.v1.EnrollPinResponse\x12X\n\tChangePin\x12$.paycore.signing.v1.ChangePinRequest\x1a%.paycore.signing.v1.ChangePinResponse\x12U\n\x08ResetPin\x12#.paycore.signing.v1.ResetPinRequest\x1a$.paycore.signing.v1.ResetPinResponse\x12X\n\tUnlockPin\x12$.paycore.signing.v1.UnlockPinRequest\x1a%.paycore.signing.v1.UnlockPinResponse\x12j\n\x0f\x43reateChallenge\x12*.paycore.signing.v1.CreateChallengeRequest\x1a+.paycore.signing.v1.CreateChallengeResponse\x12\x61\n\x0c\x45nrollDevice\x12\'.paycore.signing.v1.EnrollDeviceRequest\x1a(.paycore.signing.v1.EnrollDeviceResponse\x12g\n\x0eVouchForDevice\x12).paycore.signing.v1.VouchForDeviceRequest\x1a*.paycore.signing.v1.VouchForDeviceResponse\x12\x61\n\x0cRevokeDevice\x12\'.paycore.signing.v1.RevokeDeviceRequest\x1a(.paycore.signing.v1.RevokeDeviceResponse\x12X\n\tAuthorize\x12$.paycore.signing.v1.AuthorizeRequest\x1a%.paycore.signing.v1.AuthorizeResponse\x12n\n\x0f\x41uthorizeStream\x12*.paycore.signing.v1.AuthorizeStreamRequest\x1a+.paycore.signing.v1.AuthorizeStreamResponse(\x01\x30\x01\x12\x64\n\rGetPublicKeys\x12(.paycore.signing.v1.GetPublicKeysRequest\x1a).paycore.signing.v1.GetPublicKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.signing.v1.signing_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEVICEALGORITHM']._serialized_start=2708
-  _globals['_DEVICEALGORITHM']._serialized_end=2816
-  _globals['_AUTHORIZATIONMETHOD']._serialized_start=2818
-  _globals['_AUTHORIZATIONMETHOD']._serialized_end=2940
-  _globals['_KEYPURPOSE']._serialized_start=2942
-  _globals['_KEYPURPOSE']._serialized_end=3039
-  _globals['_ENROLLPINREQUEST']._serialized_start=174
-  _globals['_ENROLLPINREQUEST']._serialized_end=252
-  _globals['_ENROLLPINRESPONSE']._serialized_start=254
-  _globals['_ENROLLPINRESPONSE']._serialized_end=322
-  _globals['_CHANGEPINREQUEST']._serialized_start=325
-  _globals['_CHANGEPINREQUEST']._serialized_end=459
-  _globals['_CHANGEPINRESPONSE']._serialized_start=461
-  _globals['_CHANGEPINRESPONSE']._serialized_end=529
-  _globals['_RESETPINREQUEST']._serialized_start=531
-  _globals['_RESETPINREQUEST']._serialized_end=581
-  _globals['_RESETPINRESPONSE']._serialized_start=583
-  _globals['_RESETPINRESPONSE']._serialized_end=601
-  _globals['_UNLOCKPINREQUEST']._serialized_start=603
-  _globals['_UNLOCKPINREQUEST']._serialized_end=654
-  _globals['_UNLOCKPINRESPONSE']._serialized_start=656
-  _globals['_UNLOCKPINRESPONSE']._serialized_end=675
-  _globals['_CREATECHALLENGEREQUEST']._serialized_start=677
-  _globals['_CREATECHALLENGEREQUEST']._serialized_end=718
-  _globals['_CREATECHALLENGERESPONSE']._serialized_start=720
-  _globals['_CREATECHALLENGERESPONSE']._serialized_end=813
-  _globals['_DEVICEKEY']._serialized_start=815
-  _globals['_DEVICEKEY']._serialized_end=921
-  _globals['_ENROLLDEVICEREQUEST']._serialized_start=924
-  _globals['_ENROLLDEVICEREQUEST']._serialized_end=1068
-  _globals['_ENROLLDEVICERESPONSE']._serialized_start=1070
-  _globals['_ENROLLDEVICERESPONSE']._serialized_end=1160
-  _globals['_VOUCHFORDEVICEREQUEST']._serialized_start=1162
-  _globals['_VOUCHFORDEVICEREQUEST']._serialized_end=1281
-  _globals['_VOUCHFORDEVICERESPONSE']._serialized_start=1283
-  _globals['_VOUCHFORDEVICERESPONSE']._serialized_end=1375
-  _globals['_REVOKEDEVICEREQUEST']._serialized_start=1377
-  _globals['_REVOKEDEVICEREQUEST']._serialized_end=1450
-  _globals['_REVOKEDEVICERESPONSE']._serialized_start=1452
-  _globals['_REVOKEDEVICERESPONSE']._serialized_end=1523
-  _globals['_PAYMENTINTENT']._serialized_start=1526
-  _globals['_PAYMENTINTENT']._serialized_end=1710
-  _globals['_GROUPLEG']._serialized_start=1713
-  _globals['_GROUPLEG']._serialized_end=1851
-  _globals['_GROUPINTENT']._serialized_start=1853
-  _globals['_GROUPINTENT']._serialized_end=1977
-  _globals['_AUTHORIZEREQUEST']._serialized_start=1980
-  _globals['_AUTHORIZEREQUEST']._serialized_end=2166
-  _globals['_AUTHORIZERESPONSE']._serialized_start=2168
-  _globals['_AUTHORIZERESPONSE']._serialized_end=2245
-  _globals['_AUTHORIZATION']._serialized_start=2248
-  _globals['_AUTHORIZATION']._serialized_end=2497
-  _globals['_GETPUBLICKEYSREQUEST']._serialized_start=2499
-  _globals['_GETPUBLICKEYSREQUEST']._serialized_end=2521
-  _globals['_GETPUBLICKEYSRESPONSE']._serialized_start=2523
-  _globals['_GETPUBLICKEYSRESPONSE']._serialized_end=2591
-  _globals['_PUBLICKEY']._serialized_start=2593
-  _globals['_PUBLICKEY']._serialized_end=2706
-  _globals['_SIGNINGSERVICE']._serialized_start=3042
-  _globals['_SIGNINGSERVICE']._serialized_end=4018
+  _globals['_DEVICEALGORITHM']._serialized_start=3213
+  _globals['_DEVICEALGORITHM']._serialized_end=3321
+  _globals['_AUTHORIZATIONMETHOD']._serialized_start=3323
+  _globals['_AUTHORIZATIONMETHOD']._serialized_end=3445
+  _globals['_KEYPURPOSE']._serialized_start=3447
+  _globals['_KEYPURPOSE']._serialized_end=3544
+  _globals['_ENROLLPINREQUEST']._serialized_start=231
+  _globals['_ENROLLPINREQUEST']._serialized_end=309
+  _globals['_ENROLLPINRESPONSE']._serialized_start=311
+  _globals['_ENROLLPINRESPONSE']._serialized_end=379
+  _globals['_CHANGEPINREQUEST']._serialized_start=382
+  _globals['_CHANGEPINREQUEST']._serialized_end=516
+  _globals['_CHANGEPINRESPONSE']._serialized_start=518
+  _globals['_CHANGEPINRESPONSE']._serialized_end=586
+  _globals['_RESETPINREQUEST']._serialized_start=588
+  _globals['_RESETPINREQUEST']._serialized_end=638
+  _globals['_RESETPINRESPONSE']._serialized_start=640
+  _globals['_RESETPINRESPONSE']._serialized_end=658
+  _globals['_UNLOCKPINREQUEST']._serialized_start=660
+  _globals['_UNLOCKPINREQUEST']._serialized_end=711
+  _globals['_UNLOCKPINRESPONSE']._serialized_start=713
+  _globals['_UNLOCKPINRESPONSE']._serialized_end=732
+  _globals['_CREATECHALLENGEREQUEST']._serialized_start=734
+  _globals['_CREATECHALLENGEREQUEST']._serialized_end=775
+  _globals['_CREATECHALLENGERESPONSE']._serialized_start=777
+  _globals['_CREATECHALLENGERESPONSE']._serialized_end=870
+  _globals['_DEVICEKEY']._serialized_start=872
+  _globals['_DEVICEKEY']._serialized_end=978
+  _globals['_ENROLLDEVICEREQUEST']._serialized_start=981
+  _globals['_ENROLLDEVICEREQUEST']._serialized_end=1125
+  _globals['_ENROLLDEVICERESPONSE']._serialized_start=1127
+  _globals['_ENROLLDEVICERESPONSE']._serialized_end=1217
+  _globals['_VOUCHFORDEVICEREQUEST']._serialized_start=1219
+  _globals['_VOUCHFORDEVICEREQUEST']._serialized_end=1338
+  _globals['_VOUCHFORDEVICERESPONSE']._serialized_start=1340
+  _globals['_VOUCHFORDEVICERESPONSE']._serialized_end=1432
+  _globals['_REVOKEDEVICEREQUEST']._serialized_start=1434
+  _globals['_REVOKEDEVICEREQUEST']._serialized_end=1507
+  _globals['_REVOKEDEVICERESPONSE']._serialized_start=1509
+  _globals['_REVOKEDEVICERESPONSE']._serialized_end=1580
+  _globals['_PAYMENTINTENT']._serialized_start=1583
+  _globals['_PAYMENTINTENT']._serialized_end=1767
+  _globals['_GROUPLEG']._serialized_start=1770
+  _globals['_GROUPLEG']._serialized_end=1908
+  _globals['_GROUPINTENT']._serialized_start=1910
+  _globals['_GROUPINTENT']._serialized_end=2034
+  _globals['_AUTHORIZEREQUEST']._serialized_start=2037
+  _globals['_AUTHORIZEREQUEST']._serialized_end=2223
+  _globals['_AUTHORIZERESPONSE']._serialized_start=2225
+  _globals['_AUTHORIZERESPONSE']._serialized_end=2302
+  _globals['_AUTHORIZESTREAMREQUEST']._serialized_start=2304
+  _globals['_AUTHORIZESTREAMREQUEST']._serialized_end=2386
+  _globals['_AUTHORIZEQUESTION']._serialized_start=2389
+  _globals['_AUTHORIZEQUESTION']._serialized_end=2523
+  _globals['_AUTHORIZESTREAMRESPONSE']._serialized_start=2525
+  _globals['_AUTHORIZESTREAMRESPONSE']._serialized_end=2604
+  _globals['_AUTHORIZEANSWER']._serialized_start=2607
+  _globals['_AUTHORIZEANSWER']._serialized_end=2750
+  _globals['_AUTHORIZATION']._serialized_start=2753
+  _globals['_AUTHORIZATION']._serialized_end=3002
+  _globals['_GETPUBLICKEYSREQUEST']._serialized_start=3004
+  _globals['_GETPUBLICKEYSREQUEST']._serialized_end=3026
+  _globals['_GETPUBLICKEYSRESPONSE']._serialized_start=3028
+  _globals['_GETPUBLICKEYSRESPONSE']._serialized_end=3096
+  _globals['_PUBLICKEY']._serialized_start=3098
+  _globals['_PUBLICKEY']._serialized_end=3211
+  _globals['_SIGNINGSERVICE']._serialized_start=3547
+  _globals['_SIGNINGSERVICE']._serialized_end=4635
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,11 @@ class SigningServiceStub:
                 request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeRequest.SerializeToString,
                 response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeResponse.FromString,
                 _registered_method=True)
+        self.AuthorizeStream = channel.stream_stream(
+                '/paycore.signing.v1.SigningService/AuthorizeStream',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeStreamRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeStreamResponse.FromString,
+                _registered_method=True)
         self.GetPublicKeys = channel.unary_unary(
                 '/paycore.signing.v1.SigningService/GetPublicKeys',
                 request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.GetPublicKeysRequest.SerializeToString,
@@ -158,6 +163,16 @@ class SigningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AuthorizeStream(self, request_iterator, context):
+        """As Authorize for many questions, each answered as soon as it is decided, whatever came before
+        it. What is wrong with one question is its answer; a message of the wrong size ends the stream,
+        once what came before it is answered. A process that stops answers what it has read, then ends
+        the stream with SHUTTING_DOWN: what has no answer may be asked again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPublicKeys(self, request, context):
         """Keys to seal to and to verify with. Old keys stay listed.
         """
@@ -212,6 +227,11 @@ def add_SigningServiceServicer_to_server(servicer, server):
                     servicer.Authorize,
                     request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeRequest.FromString,
                     response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeResponse.SerializeToString,
+            ),
+            'AuthorizeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.AuthorizeStream,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeStreamRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeStreamResponse.SerializeToString,
             ),
             'GetPublicKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPublicKeys,
@@ -463,6 +483,33 @@ class SigningService:
             '/paycore.signing.v1.SigningService/Authorize',
             paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeRequest.SerializeToString,
             paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuthorizeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/paycore.signing.v1.SigningService/AuthorizeStream',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeStreamRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.AuthorizeStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,12 @@ class SigningServiceStub:
     """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
     For the command service only.
     """
+    AuthorizeStream: _grpc.StreamStreamMultiCallable[_signing_service_pb2.AuthorizeStreamRequest, _signing_service_pb2.AuthorizeStreamResponse]
+    """As Authorize for many questions, each answered as soon as it is decided, whatever came before
+    it. What is wrong with one question is its answer; a message of the wrong size ends the stream,
+    once what came before it is answered. A process that stops answers what it has read, then ends
+    the stream with SHUTTING_DOWN: what has no answer may be asked again.
+    """
     GetPublicKeys: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.GetPublicKeysRequest, _signing_service_pb2.GetPublicKeysResponse]
     """Keys to seal to and to verify with. Old keys stay listed."""
 
@@ -92,6 +98,12 @@ class SigningServiceAsyncStub(SigningServiceStub):
     Authorize: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.AuthorizeRequest, _signing_service_pb2.AuthorizeResponse]  # type: ignore[assignment]
     """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
     For the command service only.
+    """
+    AuthorizeStream: _aio.StreamStreamMultiCallable[_signing_service_pb2.AuthorizeStreamRequest, _signing_service_pb2.AuthorizeStreamResponse]  # type: ignore[assignment]
+    """As Authorize for many questions, each answered as soon as it is decided, whatever came before
+    it. What is wrong with one question is its answer; a message of the wrong size ends the stream,
+    once what came before it is answered. A process that stops answers what it has read, then ends
+    the stream with SHUTTING_DOWN: what has no answer may be asked again.
     """
     GetPublicKeys: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.GetPublicKeysRequest, _signing_service_pb2.GetPublicKeysResponse]  # type: ignore[assignment]
     """Keys to seal to and to verify with. Old keys stay listed."""
@@ -177,6 +189,18 @@ class SigningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_signing_service_pb2.AuthorizeResponse, _abc.Awaitable[_signing_service_pb2.AuthorizeResponse]]:
         """Checks a proof against a payment, or a payer's part of a group, and signs an authorization.
         For the command service only.
+        """
+
+    @_abc_1.abstractmethod
+    def AuthorizeStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_signing_service_pb2.AuthorizeStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_signing_service_pb2.AuthorizeStreamResponse], _abc.AsyncIterator[_signing_service_pb2.AuthorizeStreamResponse]]:
+        """As Authorize for many questions, each answered as soon as it is decided, whatever came before
+        it. What is wrong with one question is its answer; a message of the wrong size ends the stream,
+        once what came before it is answered. A process that stops answers what it has read, then ends
+        the stream with SHUTTING_DOWN: what has no answer may be asked again.
         """
 
     @_abc_1.abstractmethod

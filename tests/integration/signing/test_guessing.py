@@ -24,7 +24,8 @@ from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.signing.v1 import signing_service_pb2_grpc as pb_grpc
 from paycore.v1 import money_pb2, step_up_pb2, transfer_pb2
 from tests.integration.signing.process import SigningProcess
-from tests.integration.signing.signer import PIN, payment
+from tests.integration.signing.signer import PIN, Signer, hashes, payment
+from tests.integration.signing.streaming import as_request, numbered, said, signer_server
 
 GUESSES = 200
 USER = "user-1"
@@ -129,3 +130,24 @@ async def test_two_hundred_guesses_two_processes_one_killed_and_no_redis_get_fiv
         assert seen["PIN_LOCKED"] >= GUESSES - 5
         assert await ask(stubs[1], request(sealing, PIN, payment())) == "PIN_LOCKED"
         assert await owner.fetchval("SELECT count(*) FROM signing.authorizations") == 0
+
+
+async def test_two_hundred_guesses_in_one_message_get_five(
+    endpoints: Endpoints, signer: Signer, owner: asyncpg.Connection
+) -> None:
+    await signer.enrol(USER)
+    guesses = [
+        as_request(signer.question(USER, Pin(f"{800_013 + number}"), payment()))
+        for number in range(GUESSES)
+    ]
+    before = hashes()
+    async with signer_server(endpoints, signer) as server, server.asking() as asking:
+        await asking.send(numbered(number, one) for number, one in enumerate(guesses, 1))
+        seen = Counter(map(said, await asking.take(GUESSES)))
+        assert await owner.fetchval("SELECT count(*) FROM signing.attempts") == 5
+        assert hashes() - before == 5
+        assert seen["PIN_INCORRECT"] == 5
+        assert set(seen) <= {"PIN_INCORRECT", "PIN_LOCKED", "OVERLOADED"}
+        right = as_request(signer.question(USER, PIN, payment()))
+        await asking.send([numbered(GUESSES + 1, right)])
+        assert said(await asking.next()) == "PIN_LOCKED"

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -237,6 +238,7 @@ class Relay(pb_grpc.SigningServiceServicer):
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = pb_grpc.SigningServiceStub(channel)
+        self.streams = True
         self.alter_question: Callable[[pb.AuthorizeRequest], object] = lambda _: None
         self.alter: Callable[[pb.Authorization], object] = lambda _: None
 
@@ -248,16 +250,33 @@ class Relay(pb_grpc.SigningServiceServicer):
         self.alter(reply.authorization)
         return reply
 
+    async def AuthorizeStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.AuthorizeStreamRequest], context: Any
+    ) -> AsyncIterator[pb.AuthorizeStreamResponse]:
+        """Each question is a call behind it."""
+        if not self.streams:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        async for request in requests:
+            for question in request.questions:
+                reply = await self.Authorize(question.request, context)
+                answer = pb.AuthorizeAnswer(
+                    number=question.number, authorization=reply.authorization
+                )
+                yield pb.AuthorizeStreamResponse(answers=[answer])
+
     async def GetPublicKeys(  # noqa: N802
         self, request: pb.GetPublicKeysRequest, context: object
     ) -> pb.GetPublicKeysResponse:
         return await self._stub.GetPublicKeys(request, timeout=10)
 
 
-@pytest.fixture
-async def relay(connect: Connect) -> AsyncIterator[tuple[Relay, SignerClient]]:
-    """A relay, and a client that takes it for the service."""
-    relay = Relay(connect("command"))  # type: ignore[abstract]  # it is asked these two
+@pytest.fixture(params=["over a stream", "call by call"])
+async def relay(
+    connect: Connect, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[Relay, SignerClient]]:
+    """A relay, which knows of streams or does not, and a client that takes it for the service."""
+    relay = Relay(connect("command"))  # type: ignore[abstract]  # it is asked these three
+    relay.streams = request.param == "over a stream"
     server = grpc.aio.server()
     pb_grpc.add_SigningServiceServicer_to_server(relay, server)
     port = server.add_insecure_port("127.0.0.1:0")

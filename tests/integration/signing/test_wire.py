@@ -22,9 +22,8 @@ from paycore.runtime.clock import SystemClock
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.signing.v1 import signing_service_pb2_grpc as pb_grpc
 from paycore.v1 import step_up_pb2
-from tests.integration.signing.device import TestDevice
 from tests.integration.signing.process import SigningProcess
-from tests.integration.signing.served import Connect, enrol, in_time, refusal_of
+from tests.integration.signing.served import Connect, enrol, enrolled_device, in_time, refusal_of
 from tests.integration.signing.signer import PIN, WRONG, payment
 from tests.support import softhsm
 
@@ -33,26 +32,7 @@ async def test_a_device_and_a_group_are_authorized_over_the_wire(
     client: SignerClient, connect: Connect, sealing: SealingKey
 ) -> None:
     await enrol(connect("app"), sealing, "user-1", PIN)
-    stub = pb_grpc.SigningServiceStub(connect("app"))
-    challenge = (
-        await stub.CreateChallenge(pb.CreateChallengeRequest(user_id="user-1"), timeout=10)
-    ).challenge
-    device = TestDevice.new(DeviceAlgorithm.P256)
-    sealed = sealing.for_device(PIN, "user-1", challenge, device.algorithm, device.public_key)
-    enrolled = await stub.EnrollDevice(
-        pb.EnrollDeviceRequest(
-            user_id="user-1",
-            challenge=challenge,
-            key=pb.DeviceKey(
-                algorithm=pb.DEVICE_ALGORITHM_P256,
-                public_key=device.public_key,
-                signature=device.enrolment_signature("user-1", challenge),
-            ),
-            sealed_pin=step_up_pb2.SealedPin(**sealed._asdict()),
-        ),
-        timeout=10,
-    )
-    device.device_id = enrolled.device_id
+    device = await enrolled_device(connect("app"), sealing, "user-1", DeviceAlgorithm.P256)
     single = payment()
     leg = GroupLeg("TRANSFER", 11, 12, 5, "EUR")
     group = GroupIntent("app", "payroll-1", 11, (leg, leg), single.signed_at_us)

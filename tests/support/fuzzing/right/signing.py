@@ -117,6 +117,14 @@ async def authorize(world: World, client: str) -> Any:
     return request
 
 
+async def authorize_stream(world: World, client: str) -> Any:
+    asked = pb.AuthorizeStreamRequest()
+    for number in range(1, 1 + world.rng.choice((1, 2, 5))):
+        request = await authorize(world, client)
+        asked.questions.add(number=number, request=request).timeout.seconds = 5
+    return asked
+
+
 async def get_public_keys(world: World, client: str) -> Any:
     return pb.GetPublicKeysRequest()
 
@@ -176,6 +184,7 @@ SIGNING: Mapping[str, Right] = {
     "SigningService/VouchForDevice": Right(vouch, _has_device),
     "SigningService/RevokeDevice": Right(revoke),
     "SigningService/Authorize": Right(authorize),
+    "SigningService/AuthorizeStream": Right(authorize_stream),
     "SigningService/GetPublicKeys": Right(get_public_keys),
     "DataKeyService/CreateDataKeys": Right(create_data_keys, _has_keys),
     "DataKeyService/UnwrapDataKeys": Right(unwrap_data_keys),
