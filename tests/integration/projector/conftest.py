@@ -73,6 +73,7 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
         elasticsearch_user=endpoints.elasticsearch_user,
         elasticsearch_password=SecretStr(endpoints.elasticsearch_password),
         index_prefix=name,
+        sinks="elasticsearch",
         check_settled_s=0.0,
         index_grace_s=0.0,
         stand_by_poll_s=0.1,
@@ -95,10 +96,11 @@ class Running:
         self._channel = channel
         self._stop = asyncio.Event()
         clock = SystemClock()
-        parts = Parts(DetailsOpener(DataKeys(channel, clock)), clock, random.Random())
+        keys = DataKeys(channel, clock)
+        parts = Parts(DetailsOpener(keys), clock, random.Random(), keys)
         projector = Projector(settings, {**sinks(settings, parts), **more(parts)}, parts)
         self.projector = projector
-        self.readiness = projector.readiness["elasticsearch"]
+        self.readiness = next(iter(projector.readiness.values()))
         self.task = asyncio.create_task(projector.run(self._stop))
 
     async def stop(self) -> None:

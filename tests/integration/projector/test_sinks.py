@@ -218,9 +218,13 @@ async def test_rows_come_in_the_order_of_the_journal_with_what_they_name(
 
 
 def test_the_settings_choose_among_the_sinks(settings: ProjectorSettings) -> None:
-    parts = Parts(None, None, None)  # type: ignore[arg-type]
-    for chosen in ("", "elasticsearch", " elasticsearch ,"):
+    parts = Parts(None, None, None, None)  # type: ignore[arg-type]
+    for chosen, named in (
+        ("", ["elasticsearch", "webhooks"]),
+        ("elasticsearch", ["elasticsearch"]),
+        (" webhooks ,", ["webhooks"]),
+    ):
         of = settings.model_copy(update={"sinks": chosen})
-        assert list(sinks(of, parts)) == ["elasticsearch"]
+        assert list(sinks(of, parts)) == named
     with pytest.raises(UnknownSinkError, match="no sink 'nosuch'"):
         sinks(settings.model_copy(update={"sinks": "elasticsearch,nosuch"}), parts)
