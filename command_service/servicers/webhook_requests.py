@@ -152,9 +152,7 @@ class WebhookRequests:
             hashed = command_hash(
                 self._secret, "replay_dead/1", dead.subscription_id, since_us, request.reason
             )
-            return ReplayDead(
-                *frame, hashed, dead.subscription_id, since_us, request.reason, actor
-            )
+            return ReplayDead(*frame, hashed, dead.subscription_id, since_us, request.reason, actor)
         if not request.HasField("delivery_id"):
             fields.violate("target", "a delivery, or those that are dead")
         else:

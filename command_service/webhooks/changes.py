@@ -168,6 +168,4 @@ def subscription_not_found(subscription: int) -> PaycoreError:
 
 def delivery_not_found(delivery: int) -> PaycoreError:
     """The refusal for an id that no delivery has which the caller may see."""
-    return PaycoreError(
-        Reason.DELIVERY_NOT_FOUND, f"no delivery {delivery}", {"id": str(delivery)}
-    )
+    return PaycoreError(Reason.DELIVERY_NOT_FOUND, f"no delivery {delivery}", {"id": str(delivery)})

@@ -72,7 +72,9 @@ class ReplayDead(NamedTuple):
     actor: Details
 
 
-WebhookCommand = CreateSubscription | SwitchSubscription | RotateSecret | ReplayDelivery | ReplayDead
+WebhookCommand = (
+    CreateSubscription | SwitchSubscription | RotateSecret | ReplayDelivery | ReplayDead
+)
 
 
 class Subscription(NamedTuple):

@@ -1,6 +1,6 @@
 """For those who receive webhooks: whether a delivery came from paycore, now, unaltered.
 
-    event = verify(secret, request.headers["Paycore-Signature"], body, now=time.time())
+event = verify(secret, request.headers["Paycore-Signature"], body, now=time.time())
 """
 
 from __future__ import annotations

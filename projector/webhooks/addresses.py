@@ -92,7 +92,9 @@ class CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """All addresses of `host`. Raises AddressRefusedError where any of them is refused: a name
         that leads inside as well is none to be trusted."""
-        addresses = [self._rules.check(text) for text in dict.fromkeys(await self._look(host, port))]
+        addresses = [
+            self._rules.check(text) for text in dict.fromkeys(await self._look(host, port))
+        ]
         return [
             ResolveResult(
                 hostname=host,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 SCHEDULE_S: tuple[float, ...] = (
@@ -14,7 +14,7 @@ SCHEDULE_S: tuple[float, ...] = (
 delivery is dead."""
 
 SPREAD = 0.2
-"""Up to this part of a wait is added at random, so that what failed together is not sent together."""
+"""Up to this part of a wait is added at random: what failed together is not sent together."""
 
 LONGEST_ASKED_S = 28_800.0
 """The most that an endpoint can ask to wait with Retry-After, in seconds."""
@@ -45,5 +45,5 @@ def retry_after_s(value: str | None, now_s: float) -> float | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if at.tzinfo is None:
-        at = at.replace(tzinfo=timezone.utc)
-    return max(0.0, at.timestamp() - now_s) if isinstance(at, datetime) else None
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, at.timestamp() - now_s)

@@ -180,9 +180,7 @@ class DeliveryStore:
 
     async def prune(self, kept_s: float, most: int) -> int:
         """Remove at most so many that are older; how many there were."""
-        removed: int = await self._queries.prune(
-            self._connection, kept_us=_us(kept_s), most=most
-        )
+        removed: int = await self._queries.prune(self._connection, kept_us=_us(kept_s), most=most)
         return removed
 
 
