@@ -56,7 +56,7 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     """Payments that one process has judged at the same time; beyond it callers get OVERLOADED."""
 
     webhook_http: bool = False
-    """Whether endpoints of webhooks may be http://: only where the environment is not production."""
+    """Whether endpoints of webhooks may be http://; refused in production."""
 
     @model_validator(mode="after")
     def _webhooks_are_encrypted(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from paycore.domain.position import Position
 from paycore.domain.transfers import Details
@@ -134,7 +134,7 @@ class Figures(NamedTuple):
     deliveries: int = 0
 
     @classmethod
-    def of(cls, stored: Mapping[str, int]) -> Figures:
+    def of(cls, stored: Mapping[str, Any]) -> Figures:
         """As they were remembered; a process of an earlier release leaves out what it knows not."""
         return cls(**{name: stored[name] for name in cls._fields if name in stored})
 

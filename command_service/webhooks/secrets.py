@@ -1,4 +1,4 @@
-"""The secrets of subscriptions: made and sealed, and opened for who lost the reply that showed one."""
+"""The secrets of subscriptions: made, sealed, and opened for who lost the reply with one."""
 
 from __future__ import annotations
 

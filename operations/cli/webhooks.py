@@ -60,7 +60,8 @@ def create(
     )
     secret = "" if receipt.secret is None else receipt.secret.text
     output.show(
-        f"subscription {receipt.subscription.id}; its secret, shown this once: {secret or '(ended)'}",
+        f"subscription {receipt.subscription.id}; its secret, shown this once: "
+        f"{secret or '(ended)'}",
         {**_plain(receipt), "secret": secret},
     )
 

@@ -82,8 +82,8 @@ _BY_END_OF_HOLD: Mapping[TransferState, EventType] = {
 
 def event_type_of(kind: TransferKind, parent_state: TransferState | None) -> EventType:
     """The event that a posted transfer is; `parent_state` is what it makes of what it follows."""
-    if kind is TransferKind.RELEASE and parent_state in _BY_END_OF_HOLD:
-        return _BY_END_OF_HOLD[parent_state]
+    if kind is TransferKind.RELEASE and parent_state is not None:
+        return _BY_END_OF_HOLD.get(parent_state, EventType.TRANSFER_RELEASED)
     return _BY_KIND[kind]
 
 

@@ -43,13 +43,13 @@ def events_of(row: JournalRow, accounts: Mapping[int, Row]) -> Iterator[Event]:
     """
     entries: list[tuple[EventType, tuple[int, ...], int, dict[str, Any]]] = []
     for transfer in row.transfers:
-        sides = (transfer["debit_account"], transfer["credit_account"])
-        entries.append((_type(transfer), sides, transfer["created_at_us"], _transfer(transfer)))
+        both = (transfer["debit_account"], transfer["credit_account"])
+        entries.append((_type(transfer), both, transfer["created_at_us"], _transfer(transfer)))
     for decline in row.declines:
         # What was refused, and that it was, is the payer's.
-        sides = (decline["debit_account"],)
+        payer = (decline["debit_account"],)
         entries.append(
-            (EventType.TRANSFER_DECLINED, sides, decline["created_at_us"], _decline(decline))
+            (EventType.TRANSFER_DECLINED, payer, decline["created_at_us"], _decline(decline))
         )
     for key in row.accounts:
         account = accounts[key]
