@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -47,9 +44,7 @@ async def core(database: OwnDatabase) -> AsyncIterator[CommandCore]:
 
 
 @pytest.fixture
-async def desk(
-    core: CommandCore, server: DataKeyServer, ledger: TestLedger
-) -> AsyncIterator[Desk]:
+async def desk(core: CommandCore, server: DataKeyServer, ledger: TestLedger) -> AsyncIterator[Desk]:
     async with server.channel() as channel:
         secrets = Secrets(DataKeys(channel, core.clock))
         webhooks = WebhookLedger(

@@ -259,9 +259,7 @@ async def test_what_was_being_sent_by_a_projector_that_ended_is_sent_again(
         }  # fmt: skip
 
 
-async def test_what_ended_long_ago_is_removed(
-    desk: Desk, ledger: TestLedger, start: Start
-) -> None:
+async def test_what_ended_long_ago_is_removed(desk: Desk, ledger: TestLedger, start: Start) -> None:
     async with receiver() as hook:
         which = (await desk.create(hook.url, "transfer.posted")).figures.subscription
         running = start()
