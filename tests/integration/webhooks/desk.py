@@ -82,6 +82,19 @@ class Desk:
 
         await until(reached, 30)
 
+    async def until_all_of(self, subscription: int, wanted: set[str]) -> None:
+        """Wait until a subscription was told about all of `wanted`, by their ids."""
+
+        async def reached() -> bool:
+            rows = await self.rows(
+                "SELECT body::json->'data'->>'id' AS id FROM webhooks.deliveries"
+                " WHERE subscription = $1",
+                subscription,
+            )
+            return wanted <= {row["id"] for row in rows}
+
+        await until(reached, 30)
+
     async def followed(self) -> None:
         """Wait until the sink has followed the journal to its end."""
         last = await self.ledger.last_xid()
