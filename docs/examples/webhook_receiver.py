@@ -2,8 +2,8 @@
 
     PAYCORE_WEBHOOK_SECRET=whsec_... .venv/bin/python docs/examples/webhook_receiver.py 8443
 
-Behind something that speaks TLS. What is to be done about an event is done after the answer: paycore
-waits 10 seconds for it.
+Behind something that speaks TLS. What is to be done about an event is done after the answer, for
+which paycore waits 10 seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paycore.client.webhook_signatures import WebhookError, verify
 
 
 class Receiver:
-    """Takes each event once, however often it is sent. A database remembers longer than this set."""
+    """Takes each event once, however often it is sent. A database would remember for longer."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret

@@ -78,9 +78,14 @@ class Desk:
         """Wait until `count` deliveries are in `state`."""
 
         async def reached() -> bool:
-            return len(await self.deliveries(subscription, state)) == count
+            rows = await self.rows(
+                "SELECT FROM webhooks.deliveries WHERE subscription = $1 AND state = $2",
+                subscription,
+                state.value,
+            )
+            return len(rows) == count
 
-        await until(reached, 30)
+        await until(reached, 45)
 
     async def until_all_of(self, subscription: int, wanted: set[str]) -> None:
         """Wait until a subscription was told about all of `wanted`, by their ids."""

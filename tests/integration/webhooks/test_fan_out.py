@@ -126,6 +126,7 @@ async def test_kill_9_loses_no_event_and_gives_none_a_second_id(
             async with asyncio.timeout(30):
                 while len(hook.received) < sent + 5:
                     ids += await ledger.post(random_payments(rng, accounts, 3))
+                    await asyncio.sleep(0.05)
             for _ in range(rng.randint(1, 10)):
                 ids += await ledger.post(random_payments(rng, accounts, 3))
             process.kill()

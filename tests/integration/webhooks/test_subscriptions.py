@@ -240,7 +240,7 @@ async def test_changes_are_audited_and_no_secret_stands_anywhere(
     )
     connection = await asyncpg.connect(database.admin_dsn)
     audited = await connection.fetch(
-        "SELECT client, action, reason FROM ledger.audit WHERE subject = $1 ORDER BY created_at_us,"
+        "SELECT client, action, coalesce(reason, '') FROM ledger.audit WHERE subject = $1 ORDER BY created_at_us,"
         " id DESC",
         f"webhook/{which}",
     )
@@ -248,9 +248,9 @@ async def test_changes_are_audited_and_no_secret_stands_anywhere(
         [
             ("app", "ADD_WEBHOOK", "agreed"),
             ("app", "ADD_WEBHOOK_SECRET", "agreed"),
-            ("app", "CHANGE_WEBHOOK_SECRET", None),
-            ("app", "ADD_WEBHOOK_SECRET", None),
-            ("operator", "CHANGE_WEBHOOK", None),
+            ("app", "CHANGE_WEBHOOK_SECRET", ""),
+            ("app", "ADD_WEBHOOK_SECRET", ""),
+            ("operator", "CHANGE_WEBHOOK", ""),
         ]
     )
     tables = await connection.fetch(
