@@ -55,6 +55,15 @@ class CommandSettings(DatabaseSettings, RedisSettings):
     risk_at_once: int = Field(default=256, ge=AT_ONCE)
     """Payments that one process has judged at the same time; beyond it callers get OVERLOADED."""
 
+    webhook_http: bool = False
+    """Whether endpoints of webhooks may be http://; refused in production."""
+
+    @model_validator(mode="after")
+    def _webhooks_are_encrypted(self) -> Self:
+        if self.webhook_http and self.environment == "production":
+            raise ValueError("webhook_http is refused in production")
+        return self
+
     @model_validator(mode="after")
     def _largest_call_passes(self) -> Self:
         if self.client_burst < LEAST_BURST:

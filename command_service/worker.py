@@ -49,8 +49,12 @@ from command_service.servicers.risk_rules import RiskRuleServicer
 from command_service.servicers.stream import StreamServicer
 from command_service.servicers.stretches import Stretches
 from command_service.servicers.transfers import TransferServicer
+from command_service.servicers.webhook_requests import WebhookRequests
+from command_service.servicers.webhooks import WebhookServicer
 from command_service.settings import CommandSettings
 from command_service.transactions import Transactions
+from command_service.webhooks.ledger import WebhookLedger
+from command_service.webhooks.secrets import Secrets
 from paycore.domain.grants import GrantAction
 from paycore.domain.limits import RateLimit
 from paycore.runtime import metrics
@@ -76,6 +80,7 @@ from paycore.v1 import (
     personal_data_service_pb2,
     policy_service_pb2,
     transfer_service_pb2,
+    webhook_service_pb2,
 )
 
 OTHER_CONNECTIONS = 4
@@ -171,6 +176,9 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             clock,
             lambda: asyncio.gather(rules.refresh(), limits.refresh()),
         )
+        webhooks = WebhookLedger(
+            pool, transactions, rules.current, accounts, Secrets(keys), ids, clock
+        )
         identifiers = Identifiers(from_primary(pool))
         judge = await open_judge(settings, f"{application}-risk", clock, stack)
         ended = None if judge is None else judge.ended
@@ -257,6 +265,16 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
                     secret,
                 ),
                 RiskRuleServicer(policy, RiskRuleRequests(rules.current, secret)),
+            ],
+        )
+        server.add(
+            webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
+            [
+                WebhookServicer(
+                    webhooks,
+                    WebhookRequests(rules.current, secret, http=settings.webhook_http),
+                    secret,
+                )
             ],
         )
         await server.start()

@@ -99,7 +99,8 @@ CREATE TYPE ledger.account_status AS ENUM ('ACTIVE', 'FROZEN', 'CLOSED');
 
 CREATE TYPE ledger.grant_action AS ENUM ('READ', 'SET_STATUS', 'STEP_UP_EXEMPT', 'ACT_FOR_USERS',
   'TRANSFER', 'DEPOSIT', 'WITHDRAWAL', 'OPEN_EXTERNAL', 'SET_OVERDRAFT', 'HOLD', 'CAPTURE',
-  'RELEASE', 'REFUND', 'REVERSAL', 'FEE', 'NET_SETTLEMENT', 'REVIEW', 'LINK_IDENTIFIER', 'ERASE');
+  'RELEASE', 'REFUND', 'REVERSAL', 'FEE', 'NET_SETTLEMENT', 'REVIEW', 'LINK_IDENTIFIER', 'ERASE',
+  'WEBHOOKS');
 
 CREATE TYPE ledger.grant_scope AS ENUM ('OWN', 'INSTITUTION', 'ALL');
 
@@ -1040,7 +1041,7 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.grants FOR EACH STATEME
   ledger.refuse_change();
 ALTER TABLE ledger.grants ENABLE ALWAYS TRIGGER never_truncated;
 GRANT SELECT,INSERT,DELETE ON TABLE ledger.grants TO paycore_command;
-GRANT SELECT ON TABLE ledger.grants TO paycore_audit, paycore_query;
+GRANT SELECT ON TABLE ledger.grants TO paycore_audit, paycore_query, paycore_projector;
 
 CREATE TABLE ledger.id_leases (
     instance smallint NOT NULL,
@@ -2022,6 +2023,198 @@ CREATE TRIGGER spent_enrolments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE 
   signing.spent_enrolments FOR EACH STATEMENT EXECUTE FUNCTION signing.refuse_change();
 ALTER TABLE signing.spent_enrolments ENABLE ALWAYS TRIGGER spent_enrolments_append_only;
 GRANT SELECT,INSERT ON TABLE signing.spent_enrolments TO paycore_signing;
+
+-- Schema webhooks
+
+CREATE SCHEMA webhooks;
+GRANT USAGE ON SCHEMA webhooks TO paycore_command, paycore_projector, paycore_audit;
+
+CREATE FUNCTION webhooks.audit_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+  -- What is sealed stays where it is.
+  before jsonb := to_jsonb(OLD) - 'sealed';
+  after jsonb := to_jsonb(NEW) - 'sealed';
+  said jsonb := coalesce(after, before);
+BEGIN
+  PERFORM ledger.write_audit(
+    CASE TG_OP WHEN 'INSERT' THEN 'ADD_' WHEN 'UPDATE' THEN 'CHANGE_' ELSE 'REMOVE_' END
+      || TG_ARGV[0],
+    'webhook/' || coalesce(said ->> 'subscription', said ->> 'id'), before, after);
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION webhooks.audit_change() FROM PUBLIC;
+
+CREATE FUNCTION webhooks.audit_replay() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM ledger.write_audit(
+    'REPLAY_DELIVERY', 'webhook/' || NEW.subscription,
+    jsonb_build_object('delivery', OLD.id, 'state', OLD.state),
+    jsonb_build_object('delivery', NEW.id, 'state', NEW.state));
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION webhooks.audit_replay() FROM PUBLIC;
+
+CREATE FUNCTION webhooks.now_us() RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
+REVOKE ALL ON FUNCTION webhooks.now_us() FROM PUBLIC;
+GRANT ALL ON FUNCTION webhooks.now_us() TO paycore_command, paycore_projector;
+
+CREATE TABLE webhooks.attempts (
+    delivery bigint NOT NULL,
+    started_at_us bigint NOT NULL,
+    duration_us bigint NOT NULL,
+    number integer NOT NULL,
+    status integer,
+    failure text,
+    CONSTRAINT attempts_failure_bounded CHECK ((failure ~ '^[A-Z][A-Z_]{0,63}$'::text)),
+    CONSTRAINT attempts_status_or_failure CHECK ((num_nonnulls(status, failure) = 1))
+);
+COMMENT ON TABLE webhooks.attempts IS
+  'How attempts went. One that was cut off by the end of its process has no row, but a number.';
+ALTER TABLE webhooks.attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (delivery, number);
+GRANT SELECT ON TABLE webhooks.attempts TO paycore_command;
+GRANT SELECT,INSERT ON TABLE webhooks.attempts TO paycore_projector;
+GRANT SELECT ON TABLE webhooks.attempts TO paycore_audit;
+
+CREATE TABLE webhooks.deliveries (
+    id bigint NOT NULL,
+    subscription bigint NOT NULL,
+    journal_id bigint NOT NULL,
+    created_at_us bigint DEFAULT ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint NOT NULL,
+    due_at_us bigint,
+    ended_at_us bigint,
+    place integer NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    tried integer DEFAULT 0 NOT NULL,
+    sending boolean DEFAULT false NOT NULL,
+    state text DEFAULT 'PENDING'::text NOT NULL,
+    event text NOT NULL,
+    body text NOT NULL,
+    CONSTRAINT deliveries_body_bounded CHECK ((length(body) <= 8192)),
+    CONSTRAINT deliveries_due_while_pending CHECK ((((state = 'PENDING'::text) = (due_at_us IS NOT NULL)) AND ((state = 'PENDING'::text) = (ended_at_us IS NULL)) AND ((state = 'PENDING'::text) OR (NOT sending)))),
+    CONSTRAINT deliveries_event_bounded CHECK (((length(event) >= 1) AND (length(event) <= 64))),
+    CONSTRAINT deliveries_state_known CHECK ((state = ANY (ARRAY['PENDING'::text, 'DELIVERED'::text, 'DEAD'::text])))
+);
+COMMENT ON COLUMN webhooks.deliveries.due_at_us IS
+  'When it is to be sent; while it is being sent, when whoever does so is taken to be gone.';
+COMMENT ON COLUMN webhooks.deliveries.place IS
+  'Of the event among those of its journal row, with which it is its id.';
+COMMENT ON COLUMN webhooks.deliveries.tried IS 'Attempts since it was made, or last replayed.';
+ALTER TABLE webhooks.deliveries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME webhooks.deliveries_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+ALTER TABLE webhooks.deliveries
+    ADD CONSTRAINT deliveries_once UNIQUE (subscription, journal_id, place);
+ALTER TABLE webhooks.deliveries ADD CONSTRAINT deliveries_pkey PRIMARY KEY (id);
+CREATE INDEX deliveries_by_age ON webhooks.deliveries (COALESCE(ended_at_us, due_at_us));
+CREATE INDEX deliveries_by_state ON webhooks.deliveries (subscription, state, id);
+CREATE INDEX deliveries_due ON webhooks.deliveries (subscription, due_at_us, id) WHERE (due_at_us IS
+  NOT NULL);
+CREATE INDEX deliveries_of_subscription ON webhooks.deliveries (subscription, id);
+CREATE TRIGGER audit_replay AFTER UPDATE OF state ON webhooks.deliveries FOR EACH ROW WHEN (((old.state <> 'PENDING'::text) AND (new.state = 'PENDING'::text))) EXECUTE FUNCTION webhooks.audit_replay();
+ALTER TABLE webhooks.deliveries ENABLE ALWAYS TRIGGER audit_replay;
+ALTER TABLE webhooks.attempts
+    ADD CONSTRAINT attempts_delivery_fkey FOREIGN KEY (delivery) REFERENCES webhooks.deliveries(id) ON DELETE CASCADE;
+GRANT SELECT ON TABLE webhooks.deliveries TO paycore_command;
+GRANT SELECT,DELETE ON TABLE webhooks.deliveries TO paycore_projector;
+GRANT SELECT ON TABLE webhooks.deliveries TO paycore_audit;
+GRANT INSERT(due_at_us),UPDATE(due_at_us) ON TABLE webhooks.deliveries TO paycore_projector;
+GRANT INSERT (subscription, journal_id, place, event, body) ON TABLE webhooks.deliveries TO
+  paycore_projector;
+GRANT UPDATE (due_at_us, ended_at_us, tried, state) ON TABLE webhooks.deliveries TO paycore_command;
+GRANT UPDATE (ended_at_us, attempts, tried, sending, state) ON TABLE webhooks.deliveries TO
+  paycore_projector;
+
+CREATE SEQUENCE webhooks.revision
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+GRANT USAGE ON SEQUENCE webhooks.revision TO paycore_command, paycore_projector;
+
+CREATE TABLE webhooks.secrets (
+    id bigint NOT NULL,
+    subscription bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    signs_until_us bigint,
+    data_key bigint NOT NULL,
+    sealed bytea NOT NULL,
+    CONSTRAINT secrets_sealed_bounded CHECK (((octet_length(sealed) >= 30) AND (octet_length(sealed) <= 512)))
+);
+COMMENT ON COLUMN webhooks.secrets.signs_until_us IS 'NULL: until another takes its place.';
+COMMENT ON COLUMN webhooks.secrets.sealed IS
+  'Under the data key of the subject webhook:<subscription>, which the signing service wraps.';
+ALTER TABLE webhooks.secrets ADD CONSTRAINT secrets_pkey PRIMARY KEY (id);
+CREATE INDEX secrets_of_subscription ON webhooks.secrets (subscription, id);
+CREATE UNIQUE INDEX secrets_one_lasting ON webhooks.secrets (subscription) WHERE (signs_until_us IS
+  NULL);
+CREATE TRIGGER audit_change AFTER INSERT OR DELETE OR UPDATE ON webhooks.secrets FOR EACH ROW EXECUTE FUNCTION webhooks.audit_change('WEBHOOK_SECRET');
+ALTER TABLE webhooks.secrets ENABLE ALWAYS TRIGGER audit_change;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON webhooks.secrets FOR EACH STATEMENT EXECUTE
+  FUNCTION ledger.refuse_change();
+ALTER TABLE webhooks.secrets ENABLE ALWAYS TRIGGER never_truncated;
+GRANT SELECT,INSERT,DELETE ON TABLE webhooks.secrets TO paycore_command;
+GRANT SELECT ON TABLE webhooks.secrets TO paycore_projector;
+GRANT UPDATE (signs_until_us) ON TABLE webhooks.secrets TO paycore_command;
+
+CREATE TABLE webhooks.subscriptions (
+    id bigint NOT NULL,
+    created_at_us bigint NOT NULL,
+    revision bigint DEFAULT nextval('webhooks.revision'::regclass) NOT NULL,
+    from_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    from_journal_id bigint NOT NULL,
+    accounts bigint[] NOT NULL,
+    events text[] NOT NULL,
+    client text NOT NULL,
+    url text NOT NULL,
+    description text NOT NULL,
+    state text DEFAULT 'ENABLED'::text NOT NULL,
+    CONSTRAINT subscriptions_accounts_bounded CHECK ((cardinality(accounts) <= 100)),
+    CONSTRAINT subscriptions_client_bounded CHECK (((length(client) >= 1) AND (length(client) <= 128))),
+    CONSTRAINT subscriptions_description_bounded CHECK ((length(description) <= 256)),
+    CONSTRAINT subscriptions_events_bounded CHECK (((cardinality(events) >= 1) AND (cardinality(events) <= 32))),
+    CONSTRAINT subscriptions_state_known CHECK ((state = ANY (ARRAY['ENABLED'::text, 'DISABLED'::text, 'GONE'::text]))),
+    CONSTRAINT subscriptions_url_bounded CHECK (((length(url) >= 1) AND (length(url) <= 2048)))
+);
+COMMENT ON COLUMN webhooks.subscriptions.revision IS
+  'Taken anew by every change, under a lock: whoever has seen the highest has seen every change.';
+COMMENT ON COLUMN webhooks.subscriptions.from_xid IS
+  'With from_journal_id the place in the journal after which events are told: the transaction that created the subscription, or enabled it again.';
+COMMENT ON COLUMN webhooks.subscriptions.accounts IS 'Empty for all that its client may read.';
+COMMENT ON COLUMN webhooks.subscriptions.state IS 'GONE: the endpoint answered 410.';
+ALTER TABLE webhooks.subscriptions ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (id);
+CREATE UNIQUE INDEX subscriptions_by_revision ON webhooks.subscriptions (revision);
+CREATE INDEX subscriptions_of_client ON webhooks.subscriptions (client, id);
+CREATE TRIGGER audit_change AFTER INSERT OR DELETE OR UPDATE ON webhooks.subscriptions FOR EACH ROW EXECUTE FUNCTION webhooks.audit_change('WEBHOOK');
+ALTER TABLE webhooks.subscriptions ENABLE ALWAYS TRIGGER audit_change;
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON webhooks.subscriptions FOR EACH STATEMENT EXECUTE
+  FUNCTION ledger.refuse_change();
+ALTER TABLE webhooks.subscriptions ENABLE ALWAYS TRIGGER never_truncated;
+ALTER TABLE webhooks.deliveries
+    ADD CONSTRAINT deliveries_subscription_fkey FOREIGN KEY (subscription) REFERENCES webhooks.subscriptions(id);
+ALTER TABLE webhooks.secrets
+    ADD CONSTRAINT secrets_subscription_fkey FOREIGN KEY (subscription) REFERENCES webhooks.subscriptions(id);
+GRANT SELECT,INSERT ON TABLE webhooks.subscriptions TO paycore_command;
+GRANT SELECT ON TABLE webhooks.subscriptions TO paycore_projector, paycore_audit;
+GRANT UPDATE (revision, from_xid, from_journal_id, state) ON TABLE webhooks.subscriptions TO
+  paycore_command;
+GRANT UPDATE (revision, state) ON TABLE webhooks.subscriptions TO paycore_projector;
 
 CREATE VIEW audit.trail AS
  SELECT 'LEDGER'::text AS source,

@@ -33,8 +33,9 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     """
     clock = SystemClock()
     channel = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
-    opener = DetailsOpener(DataKeys(channel, clock))
-    parts = Parts(opener, clock, random.Random())  # noqa: S311 - spreads retries
+    keys = DataKeys(channel, clock)
+    chance = random.Random()  # noqa: S311  # spreads retries
+    parts = Parts(DetailsOpener(keys), clock, chance, keys)
     projector = Projector(settings, sinks(settings, parts), parts)
     sink = ServicesSink(settings.postgres_dsn.get_secret_value(), "projector-events")
     events = SecurityEvents(sink, clock, settings.events_window_s)

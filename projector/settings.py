@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from paycore.domain.stream import DEFAULT_PREFIX
 from paycore.runtime.settings import DatabaseSettings, ElasticsearchSettings, is_safe_redis
+from projector.webhooks.addresses import AddressRules
+from projector.webhooks.schedule import SCHEDULE_S
 
 
 class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
@@ -45,6 +47,21 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     """Whether such a check mends what it finds."""
     check_settled_s: float = Field(default=60.0, ge=0, le=3_600)
     """What was recorded less than so long ago is left to the next check."""
+    webhook_http: bool = False
+    """Whether webhooks may go to http://: only where the environment is not production."""
+    webhook_networks: str = ""
+    """Networks with commas between, such as `10.1.0.0/16`, to which webhooks may go besides the
+    public internet."""
+    webhook_attempt_s: float = Field(default=10.0, ge=0.1, le=60)
+    """Longest that one attempt takes."""
+    webhook_at_once: int = Field(default=64, ge=1, le=1_000)
+    """Attempts at the same time."""
+    webhook_at_once_each: int = Field(default=4, ge=1, le=100)
+    """Attempts at the same time for one subscription; for one whose last failed, one."""
+    webhook_schedule_s: tuple[float, ...] = SCHEDULE_S
+    """Waits after the first failed attempt, the second and so on, in seconds, as a JSON list."""
+    webhook_days_kept: float = Field(default=30.0, gt=0, le=3_650)
+    """How long a delivery is kept after its end, in days."""
     stand_by_poll_s: float = Field(default=0.5, gt=0, le=30)
     """Between attempts to become the leader."""
     seal: bool = True
@@ -56,6 +73,25 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     """What the stream's keys begin with."""
     stream_entries: int = Field(default=100_000, ge=1_000, le=10_000_000)
     """About how many of the newest events the stream keeps, at about 200 bytes each."""
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks_are_some(cls, networks: str) -> str:
+        AddressRules(networks)
+        return networks
+
+    @field_validator("webhook_schedule_s")
+    @classmethod
+    def _schedule_is_bounded(cls, schedule_s: tuple[float, ...]) -> tuple[float, ...]:
+        if len(schedule_s) > 50 or not all(0 <= wait_s <= 604_800 for wait_s in schedule_s):
+            raise ValueError("at most 50 waits of 0 to 604,800 seconds")
+        return schedule_s
+
+    @model_validator(mode="after")
+    def _webhooks_are_encrypted(self) -> Self:
+        if self.webhook_http and self.environment == "production":
+            raise ValueError("webhook_http is refused in production")
+        return self
 
     @model_validator(mode="after")
     def _redis_is_encrypted(self) -> Self:

@@ -40,7 +40,8 @@ INSERT INTO ledger.grants (client, action, scope) VALUES
   ('operator', 'DEPOSIT', 'ALL'),
   ('operator', 'WITHDRAWAL', 'ALL'),
   ('operator', 'REVIEW', 'ALL'),
-  ('operator', 'ERASE', 'ALL')
+  ('operator', 'ERASE', 'ALL'),
+  ('operator', 'WEBHOOKS', 'ALL')
 ON CONFLICT DO NOTHING
 
 -- name: seed_scheme_grants()!

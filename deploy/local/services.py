@@ -136,6 +136,7 @@ def _own_settings(
                 "HASH_KEY_FILE": str(state.hash_key_file),
                 "TRAIL_KEY_FILE": str(state.trail_key_file),
                 "LIMITS_FILE": str(LIMITS_FILE),
+                "WEBHOOK_HTTP": "true",
             }
         case "signing":
             return {
@@ -148,6 +149,8 @@ def _own_settings(
                 "POSTGRES_DSN": endpoints.postgres_dsn["paycore_projector"],
                 "SIGNING_TARGET": endpoints.signing_target,
                 **({"REDIS_URL": endpoints.projector_redis_url} if with_redis else {}),
+                "WEBHOOK_HTTP": "true",
+                "WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
                 **elasticsearch,
             }
         case "query":

@@ -30,6 +30,7 @@ from operations.cli import (
     verify,
     volume,
     watch,
+    webhooks,
 )
 
 EPILOG = (
@@ -72,6 +73,7 @@ app.add_typer(policy.policies, name="policy")
 app.add_typer(policy.grants, name="grants")
 app.add_typer(limits.app, name="limits")
 app.add_typer(risk.app, name="risk")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(desk.reviews, name="review")
 app.add_typer(desk.reversals, name="reversals")
 app.command(epilog="Example: paycore history 7041 --limit 100 --kind deposit")(history.history)

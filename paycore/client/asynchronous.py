@@ -39,6 +39,7 @@ from paycore.client.retries import Attempts, Patience, Timeouts
 from paycore.client.rpcs import Service
 from paycore.client.statements import Statements
 from paycore.client.streaming import DEFAULT_WINDOW, TransferStream
+from paycore.client.webhooks import WebhookMethods
 from paycore.domain.accounts import AccountStatus
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.pin import Pin
@@ -49,7 +50,9 @@ Answer = TypeVar("Answer")
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-class PaycoreClient(Analytics, Approvals, Movements, PolicyCalls, Reading, Statements):
+class PaycoreClient(
+    Analytics, Approvals, Movements, PolicyCalls, Reading, Statements, WebhookMethods
+):
     """Calls paycore and tries again where that is safe; use it as an async context manager.
 
     Every method raises ClientError: RefusedError's subclasses for what paycore says, TransportError

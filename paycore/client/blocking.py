@@ -17,6 +17,7 @@ from paycore.client.blocking_approvals import BlockingApprovals
 from paycore.client.blocking_movements import BlockingMovements
 from paycore.client.blocking_policy import BlockingPolicy
 from paycore.client.blocking_reading import BlockingReading
+from paycore.client.blocking_webhooks import BlockingWebhooks
 from paycore.client.bulk import Bulk, Item
 from paycore.client.calls import Call
 from paycore.client.core import (
@@ -55,6 +56,7 @@ class BlockingPaycoreClient(
     BlockingPolicy,
     BlockingReading,
     BlockingStatements,
+    BlockingWebhooks,
 ):
     """`PaycoreClient` without `await`: the same methods, values and errors. Threads may share it.
 

@@ -271,6 +271,24 @@ class TooManyDevicesError(RefusedError):
     reason = Reason.TOO_MANY_DEVICES
 
 
+class SubscriptionNotFoundError(RefusedError):
+    """No subscription has this id which the client may see; metadata: id."""
+
+    reason = Reason.SUBSCRIPTION_NOT_FOUND
+
+
+class DeliveryNotFoundError(RefusedError):
+    """No delivery has this id which the client may see; metadata: id."""
+
+    reason = Reason.DELIVERY_NOT_FOUND
+
+
+class TooManySubscriptionsError(RefusedError):
+    """As many subscriptions of the client are enabled as may be; metadata: client, limit."""
+
+    reason = Reason.TOO_MANY_SUBSCRIPTIONS
+
+
 class RateLimitedError(RefusedError):
     """The caller is over its rate."""
 

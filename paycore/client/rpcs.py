@@ -17,6 +17,7 @@ from paycore.v1 import (
     personal_data_service_pb2,
     policy_service_pb2,
     transfer_service_pb2,
+    webhook_service_pb2,
 )
 
 
@@ -99,6 +100,15 @@ REMOVE_LIMIT = _rpc(Service.COMMAND, _POLICY, "RemoveLimit")
 LIST_RISK_RULES = _rpc(Service.COMMAND, _POLICY, "ListRiskRules")
 SET_RISK_RULE = _rpc(Service.COMMAND, _POLICY, "SetRiskRule")
 REMOVE_RISK_RULE = _rpc(Service.COMMAND, _POLICY, "RemoveRiskRule")
+
+_WEBHOOKS = webhook_service_pb2.DESCRIPTOR
+CREATE_SUBSCRIPTION = _rpc(Service.COMMAND, _WEBHOOKS, "CreateSubscription")
+LIST_SUBSCRIPTIONS = _rpc(Service.COMMAND, _WEBHOOKS, "ListSubscriptions")
+DISABLE_SUBSCRIPTION = _rpc(Service.COMMAND, _WEBHOOKS, "DisableSubscription")
+ENABLE_SUBSCRIPTION = _rpc(Service.COMMAND, _WEBHOOKS, "EnableSubscription")
+ROTATE_SECRET = _rpc(Service.COMMAND, _WEBHOOKS, "RotateSecret")
+LIST_DELIVERIES = _rpc(Service.COMMAND, _WEBHOOKS, "ListDeliveries")
+REPLAY_DELIVERY = _rpc(Service.COMMAND, _WEBHOOKS, "ReplayDelivery")
 
 _HISTORY = history_service_pb2.DESCRIPTOR
 GET_TRANSFER = _rpc(Service.QUERY, _HISTORY, "GetTransfer")

@@ -34,6 +34,8 @@ class GrantAction(StrEnum):
     """Let an account go below zero."""
     ERASE = "ERASE"
     """Erase subjects: their personal data, with all clients and institutions."""
+    WEBHOOKS = "WEBHOOKS"
+    """See and change the webhooks of other clients."""
 
 
 class GrantScope(StrEnum):

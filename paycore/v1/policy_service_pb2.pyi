@@ -50,6 +50,8 @@ class _GrantActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantActi
     GRANT_ACTION_SET_OVERDRAFT: _GrantAction.ValueType  # 18
     GRANT_ACTION_ERASE: _GrantAction.ValueType  # 19
     """Destroy the personal data of a subject."""
+    GRANT_ACTION_WEBHOOKS: _GrantAction.ValueType  # 20
+    """See and change the webhooks of other clients."""
 
 class GrantAction(_GrantAction, metaclass=_GrantActionEnumTypeWrapper): ...
 
@@ -77,6 +79,8 @@ GRANT_ACTION_OPEN_EXTERNAL: GrantAction.ValueType  # 17
 GRANT_ACTION_SET_OVERDRAFT: GrantAction.ValueType  # 18
 GRANT_ACTION_ERASE: GrantAction.ValueType  # 19
 """Destroy the personal data of a subject."""
+GRANT_ACTION_WEBHOOKS: GrantAction.ValueType  # 20
+"""See and change the webhooks of other clients."""
 Global___GrantAction: _TypeAlias = GrantAction  # noqa: Y015
 
 class _GrantScope:

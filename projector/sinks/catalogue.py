@@ -22,6 +22,10 @@ from projector.sinks.seal import NAME as SEAL
 from projector.sinks.seal import SealSink
 from projector.sinks.stream import NAME as STREAM
 from projector.sinks.stream import StreamSettings, StreamSink
+from projector.sinks.webhooks import NAME as WEBHOOKS
+from projector.sinks.webhooks import WebhookSettings, WebhookSink
+from projector.webhooks.deliverer import DelivererSettings
+from projector.webhooks.secrets import KeysById
 
 MakeSink: TypeAlias = Callable[[Readiness], Sink[Any]]
 """Makes a sink for one session."""
@@ -34,6 +38,8 @@ class Parts:
     opener: Opener
     clock: Clock
     chance: random.Random
+    keys: KeysById
+    """Of what is sealed."""
 
 
 def sinks(settings: ProjectorSettings, parts: Parts) -> Mapping[str, MakeSink]:
@@ -42,7 +48,8 @@ def sinks(settings: ProjectorSettings, parts: Parts) -> Mapping[str, MakeSink]:
     Raises UnknownSinkError for a name that is none's, or that of one which is not configured.
     """
     configured: dict[str, MakeSink] = {
-        ELASTICSEARCH: partial(_elastic, elastic_settings(settings), parts)
+        ELASTICSEARCH: partial(_elastic, elastic_settings(settings), parts),
+        WEBHOOKS: partial(_webhooks, webhook_settings(settings), parts),
     }
     if settings.seal:
         configured[SEAL] = partial(_seal, parts)
@@ -76,6 +83,25 @@ def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
             build_page=settings.build_page,
         ),
     )
+
+
+def webhook_settings(settings: ProjectorSettings) -> WebhookSettings:
+    """The part of `settings` that webhooks need."""
+    return WebhookSettings(
+        DelivererSettings(
+            attempt_s=settings.webhook_attempt_s,
+            at_once=settings.webhook_at_once,
+            at_once_each=settings.webhook_at_once_each,
+            schedule_s=settings.webhook_schedule_s,
+            kept_s=settings.webhook_days_kept * 86_400.0,
+        ),
+        networks=settings.webhook_networks,
+        http=settings.webhook_http,
+    )
+
+
+def _webhooks(settings: WebhookSettings, parts: Parts, readiness: Readiness) -> Sink[Any]:
+    return WebhookSink(settings, parts.keys, parts.clock, readiness, parts.chance)
 
 
 def _elastic(settings: ElasticSettings, parts: Parts, readiness: Readiness) -> Sink[Any]:

@@ -26,6 +26,7 @@ from paycore.v1 import (
     policy_service_pb2_grpc,
     transfer_pb2,
     transfer_service_pb2_grpc,
+    webhook_service_pb2_grpc,
 )
 from paycore.v1 import account_service_pb2 as accounts_pb2
 from paycore.v1 import transfer_service_pb2 as transfers_pb2
@@ -101,6 +102,7 @@ class Caller:
     analytics: Any = field(init=False)
     policy: Any = field(init=False)
     signing: Any = field(init=False)
+    webhooks: Any = field(init=False)
     personal: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class Caller:
             "history": history_service_pb2_grpc.HistoryServiceStub(self.channels["query"]),
             "analytics": analytics_service_pb2_grpc.AnalyticsServiceStub(self.channels["query"]),
             "policy": policy_service_pb2_grpc.PolicyServiceStub(self.channels["command"]),
+            "webhooks": webhook_service_pb2_grpc.WebhookServiceStub(self.channels["command"]),
             "signing": signing_service_pb2_grpc.SigningServiceStub(self.channels["signing"]),
         }
         for name, stub in stubs.items():

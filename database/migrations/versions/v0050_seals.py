@@ -3,7 +3,7 @@
 from database.migrations.statements import run_file
 
 revision = "0050"
-down_revision = "0045"
+down_revision = "0046"
 
 
 def upgrade() -> None:

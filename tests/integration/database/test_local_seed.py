@@ -35,6 +35,7 @@ USES = {
     GrantAction.LINK_IDENTIFIER: ((ACCOUNTS, "LinkExternalIdentifier"),),
     GrantAction.OPEN_EXTERNAL: ((ACCOUNTS, "CreateAccount"),),
     GrantAction.ERASE: (("paycore.v1.PersonalDataService", "EraseSubject"),),
+    GrantAction.WEBHOOKS: (("paycore.v1.WebhookService", "ListSubscriptions"),),
     GrantAction.SET_OVERDRAFT: ((ACCOUNTS, "SetOverdraftLimit"), (ACCOUNTS, "CreateAccount")),
 }
 """By which methods each grant is used."""

@@ -104,6 +104,8 @@ IN_ORDER = first("ledger.transfers", "debit_account", "debit_version") | first(
     "ledger.transfers", "credit_account", "credit_version"
 )
 REWRITES = by("projection.rewrites", "sink", "data_key")
+SUBSCRIPTIONS = by("webhooks.subscriptions", "id")
+DELIVERY = by("webhooks.deliveries", "id")
 COUNTERS = by("signing.attempt_counters", "user_id")
 
 EXPECTED = {
@@ -419,6 +421,43 @@ EXPECTED = {
     "watch.watched_account": ACCOUNTS,
     "watch.watched_declines": DECLINES | DETAILS,
     "watch.watched_transfers": TRANSFERS | DETAILS,
+    "webhook_deliveries.add_deliveries": NOTHING,
+    "webhook_deliveries.any_before": BOUNDED,
+    "webhook_deliveries.enabled_subscriptions": BOUNDED,
+    "webhook_deliveries.give_up": SUBSCRIPTIONS,
+    # One step for each subscription of which something is pending.
+    "webhook_deliveries.lease": by("webhooks.deliveries", "subscription", "due_at_us")
+    | DELIVERY
+    | SUBSCRIPTIONS,
+    "webhook_deliveries.newest_revision": first("webhooks.subscriptions", "revision"),
+    "webhook_deliveries.prune": DELIVERY,
+    "webhook_deliveries.put_back": DELIVERY,
+    "webhook_deliveries.reading_grants": NOTHING,
+    "webhook_deliveries.record": DELIVERY,
+    "webhook_deliveries.say_why": NOTHING,
+    "webhook_deliveries.take_turn": NOTHING,
+    "webhook_deliveries.told_accounts": ACCOUNTS,
+    "webhooks.add_secret": NOTHING,
+    "webhooks.add_subscription": NOTHING,
+    "webhooks.count_enabled": by("webhooks.subscriptions", "client"),
+    "webhooks.count_signing": by("webhooks.secrets", "subscription"),
+    "webhooks.disable": SUBSCRIPTIONS,
+    "webhooks.drop_ended_secrets": by("webhooks.secrets", "subscription"),
+    "webhooks.enable": SUBSCRIPTIONS,
+    "webhooks.end_secrets": by("webhooks.secrets", "subscription"),
+    "webhooks.find_deliveries_of_event": by(
+        "webhooks.deliveries", "subscription", "journal_id", "place"
+    ),
+    "webhooks.find_delivery": DELIVERY | SUBSCRIPTIONS,
+    "webhooks.find_secret": by("webhooks.secrets", "id"),
+    "webhooks.find_subscription": SUBSCRIPTIONS,
+    "webhooks.last_attempts": by("webhooks.attempts", "delivery"),
+    "webhooks.list_deliveries": by("webhooks.deliveries", "subscription", "id"),
+    "webhooks.list_deliveries_in_state": by("webhooks.deliveries", "subscription", "state", "id"),
+    "webhooks.list_subscriptions": by("webhooks.subscriptions", "client", "id"),
+    "webhooks.replay_dead": by("webhooks.deliveries", "subscription", "state") | DELIVERY,
+    "webhooks.replay_one": DELIVERY,
+    "webhooks.take_turn": NOTHING,
     "verify_transfers.read_group_legs": TRANSFERS | by("ledger.transfer_groups", "id"),
     "verify_transfers.read_authorizations": by("ledger.authorizations", "id")
     | first("ledger.authorizations", "id")

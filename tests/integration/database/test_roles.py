@@ -48,6 +48,12 @@ SIGNING = (
 SEALS = ("ledger.seals",)
 """Only added to, by the projector."""
 PROJECTION = ("projection.checkpoints", "projection.dead_letters", "projection.rewrites")
+WEBHOOKS = (
+    "webhooks.subscriptions",
+    "webhooks.secrets",
+    "webhooks.deliveries",
+    "webhooks.attempts",
+)
 EVENTS = ("audit.events", "signing.events")
 """Rows are only added, by those who may, and read by nobody but through audit.trail."""
 
@@ -84,6 +90,10 @@ COLUMN = {
     "audit.events": "reason",
     "signing.events": "reason",
     "projection.checkpoints": "xid",
+    "webhooks.subscriptions": "url",
+    "webhooks.secrets": "sealed",
+    "webhooks.deliveries": "body",
+    "webhooks.attempts": "status",
     "projection.dead_letters": "reason",
 }
 """A column of each table that nobody else may set."""
@@ -120,6 +130,13 @@ POLICY_CHANGES = {
     )
 }
 """What PolicyService does beside adding rows, and setting what is not the name of one."""
+
+
+WEBHOOK_REMOVALS = {
+    # Of secrets that have ended, and of deliveries that are old.
+    ("command", "DELETE FROM webhooks.secrets"),
+    ("projector", "DELETE FROM webhooks.deliveries"),
+}
 
 
 def read(table: str) -> str:
@@ -233,6 +250,29 @@ FORBIDDEN: list[tuple[str, str]] = [
     *((role, read("ledger.account_details")) for role in ("projector", "query")),
     *((role, read("ledger.limits")) for role in ("projector", "query")),
     *((role, read("ledger.risk_rules")) for role in ("projector", "query")),
+    # Wishes are the command service's to write, and what became of them the projector's.
+    *(
+        (role, sql)
+        for role in SERVICES
+        for table in WEBHOOKS
+        for sql in change(table)
+        if (role, sql) not in WEBHOOK_REMOVALS
+    ),
+    *(
+        (role, sql)
+        for role in ("signing", "query", "trail")
+        for table in WEBHOOKS
+        for sql in (read(table), insert(table))
+    ),
+    *((role, read("webhooks.secrets")) for role in ("audit",)),
+    *(("projector", insert(table)) for table in ("webhooks.subscriptions", "webhooks.secrets")),
+    *(("command", insert(table)) for table in ("webhooks.deliveries", "webhooks.attempts")),
+    *(("audit", insert(table)) for table in WEBHOOKS),
+    ("command", "UPDATE webhooks.subscriptions SET client = 'me'"),
+    ("command", "UPDATE webhooks.deliveries SET attempts = 0"),
+    ("projector", "UPDATE webhooks.subscriptions SET from_journal_id = 0"),
+    ("projector", "UPDATE webhooks.subscriptions SET client = 'me'"),
+    ("projector", "UPDATE webhooks.secrets SET signs_until_us = NULL"),
     # Nobody becomes more than he is.
     *((role, "CREATE TABLE ledger.mine (id int)") for role in SERVICES),
     *((role, "CREATE SCHEMA mine") for role in SERVICES),
@@ -290,6 +330,8 @@ def rewritings() -> list[str]:
         "TRUNCATE ledger.step_up_policies",
         "TRUNCATE ledger.limits",
         "TRUNCATE ledger.risk_rules",
+        "TRUNCATE webhooks.subscriptions CASCADE",
+        "TRUNCATE webhooks.secrets",
         *(sql for table in EVENTS for sql in change(table)[:3]),
     ]
 
@@ -359,7 +401,7 @@ async def test_a_forgotten_transaction_is_ended(connect: Connect) -> None:
 @pytest.mark.parametrize(
     ("role", "tables"),
     [
-        ("command", LEDGER),
+        ("command", (*LEDGER, *WEBHOOKS)),
         ("audit", (*LEDGER, *SEALS)),
         (
             "projector",
@@ -368,8 +410,12 @@ async def test_a_forgotten_transaction_is_ended(connect: Connect) -> None:
                 "ledger.transfers",
                 "ledger.declines",
                 "ledger.accounts",
+                "ledger.grants",
                 *PROJECTION,
                 *SEALS,
+                "webhooks.subscriptions",
+                "webhooks.secrets",
+                "webhooks.deliveries",
             ),
         ),
         (

@@ -97,7 +97,8 @@ class Running:
         self._channel = channel
         self._stop = asyncio.Event()
         clock = SystemClock()
-        parts = Parts(DetailsOpener(DataKeys(channel, clock)), clock, random.Random())
+        keys = DataKeys(channel, clock)
+        parts = Parts(DetailsOpener(keys), clock, random.Random(), keys)
         projector = Projector(settings, {**sinks(settings, parts), **more(parts)}, parts)
         self.projector = projector
         self.readiness = next(iter(projector.readiness.values()))

@@ -44,17 +44,18 @@ class TestLedger:
 
     async def open_accounts(self, count: int) -> list[int]:
         accounts = [next(_ids) for _ in range(count)]
+        now_us = _clock.now_us()
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.executemany(
                 "INSERT INTO ledger.accounts (id, created_at_us, kind, currency, owner,"
                 " institution, opened_by, overdraft_limit)"
                 " VALUES ($1, $2, 'CUSTOMER', $3, $4, $5, 'app', $6)",
                 [
-                    (key, _clock.now_us(), CURRENCY, f"owner-{key}", f"bank-{key % 3}", AMPLE)
+                    (key, now_us, CURRENCY, f"owner-{key}", f"bank-{key % 3}", AMPLE)
                     for key in accounts
                 ],
             )
-            await self._journal(connection, accounts=accounts)
+            await self._journal(connection, now_us, accounts=accounts)
         return accounts
 
     async def open_pair(self) -> tuple[int, int]:
@@ -149,11 +150,13 @@ class TestLedger:
             )
         return key
 
-    async def _journal(self, connection: asyncpg.Connection, **named: Sequence[int]) -> None:
+    async def _journal(
+        self, connection: asyncpg.Connection, at_us: int | None = None, **named: Sequence[int]
+    ) -> None:
         await connection.execute(
             "INSERT INTO ledger.journal (id, created_at_us, transfers, declines, accounts)"
             " VALUES ($1, $2, $3, $4, $5)",
-            next(_ids), _clock.now_us(),
+            next(_ids), at_us or _clock.now_us(),
             named.get("transfers", ()), named.get("declines", ()), named.get("accounts", ()),
         )  # fmt: skip
 

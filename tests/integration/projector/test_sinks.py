@@ -219,15 +219,18 @@ async def test_rows_come_in_the_order_of_the_journal_with_what_they_name(
 
 
 def test_the_settings_choose_among_the_sinks(settings: ProjectorSettings) -> None:
-    parts = Parts(None, None, None)  # type: ignore[arg-type]
-    for chosen in ("elasticsearch", " elasticsearch ,"):
+    parts = Parts(None, None, None, None)  # type: ignore[arg-type]
+    for chosen, named in (
+        ("elasticsearch", ["elasticsearch"]),
+        (" webhooks ,", ["webhooks"]),
+        ("", ["elasticsearch", "webhooks", "seal"]),
+    ):
         of = settings.model_copy(update={"sinks": chosen})
-        assert list(sinks(of, parts)) == ["elasticsearch"]
+        assert list(sinks(of, parts)) == named
     everything = settings.model_copy(update={"sinks": ""})
-    assert list(sinks(everything, parts)) == ["elasticsearch", "seal"]
     unsealed = everything.model_copy(update={"seal": False})
-    assert list(sinks(unsealed, parts)) == ["elasticsearch"]
+    assert list(sinks(unsealed, parts)) == ["elasticsearch", "webhooks"]
     streamed = everything.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1")})
-    assert list(sinks(streamed, parts)) == ["elasticsearch", "seal", "stream"]
+    assert list(sinks(streamed, parts)) == ["elasticsearch", "webhooks", "seal", "stream"]
     with pytest.raises(UnknownSinkError, match="no sink 'nosuch'"):
         sinks(settings.model_copy(update={"sinks": "elasticsearch,nosuch"}), parts)

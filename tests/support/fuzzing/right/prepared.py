@@ -14,6 +14,7 @@ from tests.support.callers import Caller, Callers, answered, payment
 from tests.support.command_process import command_process
 from tests.support.fuzzing.right.money import hold, link
 from tests.support.fuzzing.right.signing import create_data_keys, enrolled_owner, vouch
+from tests.support.fuzzing.right.webhooks import create
 from tests.support.fuzzing.right.world import CLIENTS, TIMEOUT_S, Books, World
 
 ACCOUNTS = 6
@@ -36,6 +37,11 @@ async def prepared(callers: Callers, rng: random.Random) -> World:
         reply = await operator.signing.VouchForDevice(request, timeout=TIMEOUT_S)
         world.devices.append((request.user_id, reply.device_id))
     positions = [await _open_books(world, callers.of(client)) for client in CLIENTS]
+    for client in CLIENTS:
+        made = await callers.of(client).webhooks.CreateSubscription(
+            await create(world, client), timeout=TIMEOUT_S
+        )
+        world.subscriptions[client].append(made.subscription.id)
     keys = await data_keys.CreateDataKeys(
         await create_data_keys(world, "command"), timeout=TIMEOUT_S
     )

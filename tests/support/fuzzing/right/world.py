@@ -73,6 +73,8 @@ class World:
         self.data_keys: deque[int] = newest()
         self.reviews: deque[int] = deque()
         """Payments that wait for a review."""
+        self.subscriptions: dict[str, deque[int]] = defaultdict(newest)
+        """Of webhooks, by client."""
         self._numbers: dict[str, int] = defaultdict(int)
         self._run = secrets.token_hex(4)
 

@@ -1,0 +1,108 @@
+"""Webhooks: who is told of what, and what became of it. Methods of the blocking client."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from paycore.client import webhook_calls
+from paycore.client.calls import Call
+from paycore.client.core import Core
+from paycore.client.webhook_model import (
+    Delivery,
+    DeliveryQuery,
+    NewSubscription,
+    ReplayReceipt,
+    SecretReceipt,
+    Subscription,
+    SubscriptionReceipt,
+)
+
+Answer = TypeVar("Answer")
+
+
+class BlockingWebhooks(ABC):
+    """Part of `BlockingPaycoreClient`.
+
+    `reason` is for the audit: at most 256 printable characters, no personal data.
+    """
+
+    _core: Core
+
+    @abstractmethod
+    def _run(self, call: Call[Answer]) -> Answer:
+        """Send `call` until it has an answer that lasts."""
+
+    def create_subscription(
+        self, subscription: NewSubscription, reason: str = ""
+    ) -> SubscriptionReceipt:
+        """Be told of events from now on. The receipt alone shows the secret that signs them."""
+        key = self._core.key(subscription.idempotency_key)
+        return self._run(webhook_calls.create_subscription(subscription, reason, key))
+
+    def list_subscriptions(self, client: str = "") -> Iterator[Subscription]:
+        """Those of `client`, or one's own where it is empty."""
+        token = ""
+        while True:
+            found, token = self._run(webhook_calls.list_subscriptions(client, token))
+            yield from found
+            if not token:
+                return
+
+    def enable_subscription(
+        self, subscription: int, reason: str = "", *, idempotency_key: str | None = None
+    ) -> SubscriptionReceipt:
+        """Be told again of events from now on; deliveries that waited go on."""
+        key = self._core.key(idempotency_key)
+        return self._run(webhook_calls.switch_subscription(subscription, reason, key, enabled=True))
+
+    def disable_subscription(
+        self, subscription: int, reason: str = "", *, idempotency_key: str | None = None
+    ) -> SubscriptionReceipt:
+        """Be told of nothing any more."""
+        key = self._core.key(idempotency_key)
+        return self._run(
+            webhook_calls.switch_subscription(subscription, reason, key, enabled=False)
+        )
+
+    def rotate_secret(
+        self,
+        subscription: int,
+        reason: str = "",
+        *,
+        overlap_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> SecretReceipt:
+        """Have a new secret; those before it sign `overlap_s` seconds more, None for a day."""
+        key = self._core.key(idempotency_key)
+        return self._run(webhook_calls.rotate_secret(subscription, overlap_s, reason, key))
+
+    def list_deliveries(self, wanted: DeliveryQuery) -> Iterator[Delivery]:
+        """What was sent for a subscription, the newest first."""
+        token = ""
+        while True:
+            found, token = self._run(webhook_calls.list_deliveries(wanted, token))
+            yield from found
+            if not token:
+                return
+
+    def replay_delivery(
+        self, delivery: int, reason: str = "", *, idempotency_key: str | None = None
+    ) -> ReplayReceipt:
+        """Send it again, in whatever state it is."""
+        key = self._core.key(idempotency_key)
+        return self._run(webhook_calls.replay_delivery(delivery, reason, key))
+
+    def replay_dead(
+        self,
+        subscription: int,
+        since: datetime | None = None,
+        reason: str = "",
+        *,
+        idempotency_key: str | None = None,
+    ) -> ReplayReceipt:
+        """Send again the 1,000 oldest dead deliveries, made at `since` or later."""
+        key = self._core.key(idempotency_key)
+        return self._run(webhook_calls.replay_dead(subscription, since, reason, key))
