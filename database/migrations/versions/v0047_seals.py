@@ -2,7 +2,7 @@
 
 from database.migrations.statements import run_file
 
-revision = "0050"
+revision = "0047"
 down_revision = "0046"
 
 
