@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from paycore.runtime.untold import tell_of_fault
+
 T = TypeVar("T")
 
 
@@ -18,18 +20,16 @@ class UnderWay:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which ends even when the caller is cancelled."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name="evaluation")
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(tell_of_fault)
+            raise
 
     async def drain(self) -> None:
         """Wait until all of it has ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # Looked at: where the caller is gone, nobody else does.
-            task.exception()
