@@ -7,6 +7,7 @@ import os
 import sys
 
 from command_service.settings import CommandSettings
+from paycore.runtime.settings import read_settings
 
 
 def main() -> int:
@@ -18,7 +19,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, help="processes that share the port")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    settings = CommandSettings()
+    settings = read_settings(CommandSettings)
     processes = arguments.processes or settings.processes
     if arguments.worker is None and processes > 1:
         # Before anything imports grpc: its threads do not survive a fork, and need not start here.

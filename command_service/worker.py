@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from command_service.accounts.acting import Actors
 from command_service.accounts.identifiers import from_primary
 from command_service.accounts.ledger import AccountLedger
 from command_service.admission.admission import Admission
@@ -75,6 +76,7 @@ from paycore.runtime.settings import split_address
 from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
 from paycore.runtime.traces import Tracer
+from paycore.runtime.untold import in_background
 from paycore.v1 import (
     account_service_pb2,
     personal_data_service_pb2,
@@ -118,7 +120,9 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         stack.push_async_callback(channel.close, None)
         keys = DataKeys(channel, clock)
         # Ends before the channel does: the last window is sealed too.
-        sink = ServicesSink(dsn, f"{application}-events", Tracer(settings.trail_key(), keys))
+        tracer = Tracer(settings.trail_key(), keys)
+        actors = Actors(tracer, clock)
+        sink = ServicesSink(dsn, f"{application}-events", tracer)
         events = SecurityEvents(sink, clock, settings.events_window_s)
         events.start()
         stack.push_async_callback(events.stop)
@@ -168,12 +172,13 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         await signer.start()
         stack.push_async_callback(signer.stop)
         store = PostgresLedger(pool, posting, clock)
-        accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
+        accounts = AccountLedger(pool, transactions, rules.current, ids, clock, actors)
         policy = PolicyLedger(
             pool,
             transactions,
             ids,
             clock,
+            actors,
             lambda: asyncio.gather(rules.refresh(), limits.refresh()),
         )
         webhooks = WebhookLedger(
@@ -250,7 +255,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             personal_data_service_pb2.DESCRIPTOR.services_by_name["PersonalDataService"],
             [
                 PersonalDataServicer(
-                    Erasure(pool, transactions, keys, ids, clock), admission, rules.current
+                    Erasure(pool, transactions, keys, ids, clock, actors), admission, rules.current
                 )
             ],
         )
@@ -278,11 +283,11 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             ],
         )
         await server.start()
-        expiry = asyncio.create_task(ExpiryJob(engine, store, clock).run(), name="hold-expiry")
-        watch = asyncio.create_task(PartitionWatch(pool, clock).run(), name="partition-watch")
-        forgetting = asyncio.create_task(
+        expiry = in_background(ExpiryJob(engine, store, clock).run(), "hold-expiry")
+        watch = in_background(PartitionWatch(pool, clock).run(), "partition-watch")
+        forgetting = in_background(
             ForgetJob(touches, lambda: limits.table().longest_window_s(), clock).run(),
-            name="forget-touches",
+            "forget-touches",
         )
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
@@ -345,7 +350,7 @@ def main(
     """A function for `process.run`; a worker stops when the process `parent` is gone."""
 
     async def framed(stop: asyncio.Event) -> None:
-        orphaned = asyncio.create_task(_stop_when_orphaned(parent, stop), name="orphan-watch")
+        orphaned = in_background(_stop_when_orphaned(parent, stop), "orphan-watch")
         try:
             await serve(settings, worker, stop)
         finally:

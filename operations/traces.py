@@ -12,7 +12,7 @@ from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import MOST_A_CALL, DataKeys, KeyOrNot
 from paycore.runtime.sealing import SealBrokenError, key_ids
-from paycore.runtime.traces import Bound, Person, open_trace
+from paycore.runtime.traces import AUDITED, Bound, Person, open_trace
 
 KEYS_WITHIN_S = 2.0
 
@@ -71,7 +71,7 @@ def _opened(row: Any, had: Mapping[int, KeyOrNot]) -> tuple[Traced | None, Perso
     if row["sealed"] is None:
         if row["device_hint"] or row["address_hint"]:
             return Traced.HINTED, NOBODY
-        plain = row["source"] == "SERVICES" and row["device_id"] is not None
+        plain = row["source"] != "SIGNING" and row["device_id"] is not None
         return (Traced.PLAIN if plain else None), NOBODY
     keys = [had.get(key_id, Unreadable.UNAVAILABLE) for key_id in _keys_of(row)]
     if Unreadable.ERASED in keys:
@@ -79,7 +79,8 @@ def _opened(row: Any, had: Mapping[int, KeyOrNot]) -> tuple[Traced | None, Perso
     mine = [key for key in keys if isinstance(key, SubjectKey)]
     if len(mine) < len(keys):
         return Traced.SEALED, NOBODY
-    bound = Bound(row["first_us"], row["event"], row["client"], row["user_id"])
+    event = AUDITED if row["source"] == "LEDGER" else row["event"]
+    bound = Bound(row["traced_us"], event, row["client"], row["user_id"])
     try:
         return Traced.OPENED, open_trace(row["sealed"], mine, bound)
     except SealBrokenError:

@@ -15,7 +15,9 @@ from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.event_sinks import ServicesSink
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
+from paycore.runtime.settings import read_settings
 from paycore.runtime.tls import TlsFiles
+from paycore.runtime.untold import in_background
 from projector.personal import DetailsOpener
 from projector.service import Projector
 from projector.settings import ProjectorSettings
@@ -44,7 +46,7 @@ async def serve(settings: ProjectorSettings, stop: asyncio.Event) -> None:
     endpoint = metrics.serve(settings.metrics_listen)
     port = await server.start()
     log.info("listening", port=port)
-    health = asyncio.create_task(_publish(projector, server))
+    health = in_background(_publish(projector, server), "health")
     try:
         await projector.run(stop)
     finally:
@@ -74,7 +76,7 @@ async def _publish(projector: Projector, server: Server) -> None:
 
 def main() -> int:
     """Run the process; returns its exit code."""
-    settings = ProjectorSettings()  # from the environment
+    settings = read_settings(ProjectorSettings)
     logs.configure("projector", settings.log_level)
     return process.run(lambda stop: serve(settings, stop))
 

@@ -130,6 +130,7 @@ class Feed:
                 Session(epoch, held, dead_letters, partial(connection, self._dsn, _APPLICATION)),
                 self._clock,
                 Polling(self._settings.poll_active_s, self._settings.poll_idle_s),
+                self._started,
             )
             await self._feed(pipeline, leadership, stop)
 
@@ -138,18 +139,19 @@ class Feed:
         waited = False
         while not stop.is_set():
             if await leadership.try_lead():
-                self._stand(leader=True)
+                self._readiness.leading()
                 self._log.info("leading", after_stand_by=waited)
                 return True
             if not waited:
                 waited = True
-                self._stand(leader=False)
+                self._readiness.standing_by()
+                self._readiness.cleared("session")
                 self._log.info("standing by: another projector leads")
             await _wait(stop, self._settings.stand_by_poll_s)
         return False
 
-    def _stand(self, *, leader: bool) -> None:
-        self._readiness.standing(leader=leader)
+    def _started(self) -> None:
+        self._readiness.started()
         self._readiness.cleared("session")
 
     async def _feed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -47,13 +48,16 @@ class Pipeline(Generic[Taken]):
         session: Session,
         clock: Clock,
         polling: Polling,
+        started: Callable[[], None],
     ) -> None:
+        """`started` is called once the sink has."""
         self._source = source
         self._sink = sink
         self._checkpoints = checkpoints
         self._session = session
         self._clock = clock
         self._polling = polling
+        self._started = started
         self._journal_xid = JOURNAL_XID.labels(sink.name)
         self._journal_time = JOURNAL_TIME.labels(sink.name)
         self._active_until_s = 0.0
@@ -76,6 +80,7 @@ class Pipeline(Generic[Taken]):
     async def _begin(self) -> Position:
         """Where to resume: at the checkpoint, unless the sink lost what it had."""
         seen = await self._sink.start(self._session)
+        self._started()
         # After the start: a sink that lost a part of what it had moves its checkpoint back there.
         checkpoint = await self._checkpoints.load()
         if checkpoint.epoch != self._session.epoch:

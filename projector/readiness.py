@@ -29,13 +29,22 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether it leads or stands by, and nothing is in its way."""
+        """Whether it leads with its sink started, or stands by, and nothing is in its way."""
         return self._standing and self._obstacle is None
 
-    def standing(self, *, leader: bool) -> None:
-        """It leads, or it stands by for the one that does."""
+    def leading(self) -> None:
+        """It leads. Its sink has yet to start: what readers need may not be there."""
+        self._standing = False
+        self._leader.set(1)
+
+    def started(self) -> None:
+        """The sink that it leads has started."""
         self._standing = True
-        self._leader.set(1 if leader else 0)
+
+    def standing_by(self) -> None:
+        """It stands by for the one that leads."""
+        self._standing = True
+        self._leader.set(0)
 
     def not_standing(self) -> None:
         """It neither leads nor stands by."""

@@ -38,7 +38,8 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     index_months_kept: int = Field(default=0, ge=0, le=1_200)
     """Months of transfers that the index keeps, with the present one; 0: all."""
     index_grace_s: float = Field(default=600.0, ge=0, le=86_400)
-    """How long an index that was replaced stays, for those who still read it."""
+    """How long an index that was replaced, or is past retention, stays for those who still read
+    it, in seconds. Readers go by what they were told up to 60 s ago."""
     build_page: int = Field(default=4_000, ge=1, le=20_000)
     """Documents that a build of the index reads at a time."""
     check_every_s: float = Field(default=3_600.0, ge=0, le=604_800)

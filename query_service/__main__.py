@@ -20,6 +20,7 @@ from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.schema import wait_for_schema
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
+from paycore.runtime.settings import read_settings
 from paycore.runtime.tls import TlsFiles
 from paycore.v1 import analytics_service_pb2, history_service_pb2
 from query_service import metrics as query_metrics
@@ -163,7 +164,7 @@ async def _announce(server: Server, dsn: str, grants: GrantsLoader) -> None:
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; returns the exit code."""
-    settings = QuerySettings()
+    settings = read_settings(QuerySettings)
     logs.configure("query", settings.log_level)
     # It warns at each failed request; the breaker tells when the index goes and comes.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)

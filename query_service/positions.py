@@ -31,17 +31,23 @@ two.
 
 MAX_WAITING = 1_000
 
+TRUSTED_FOR_S = 60.0
+"""How long it is known from which time on the index has everything, after that was last read. What
+is told to be gone stays for longer (PAYCORE_PROJECTOR_INDEX_GRACE_S)."""
+
 log = structlog.get_logger()
 
 
 class IndexPosition(NamedTuple):
     """Everything up to `position` is searchable; it was so of the ledger at `source_time_us`.
 
-    The time is None while the index holds nothing of the journal yet.
+    The time is None while the index holds nothing of the journal yet. Transfers from `from_us` on
+    are there, of those before retention may have dropped some.
     """
 
     position: Position
     source_time_us: int | None
+    from_us: int = 0
 
 
 class PositionSource(Protocol):
@@ -64,12 +70,21 @@ class PositionTracker:
         self._waiting: dict[asyncio.Future[None], Position] = {}
         self._wanted = asyncio.Event()
         self._answering = True
+        self._answered_s: float | None = None
         self.seen: IndexPosition | None = None
 
     @property
     def waiting(self) -> int:
         """How many calls wait now."""
         return len(self._waiting)
+
+    def from_us(self) -> int | None:
+        """From which time on every transfer is in the index, 0 for all; None where that is not
+        known now."""
+        answered_s = self._answered_s
+        if answered_s is None or self._clock.monotonic_s() - answered_s > TRUSTED_FOR_S:
+            return None
+        return 0 if self.seen is None else self.seen.from_us
 
     def lag_us(self) -> int | None:
         """Age of the position seen, in microseconds: an upper bound of the index's lag."""
@@ -123,8 +138,9 @@ class PositionTracker:
 
     async def poll(self) -> bool:
         """Read once and tell those who wait; returns whether the index answered."""
+        asked_s = self._clock.monotonic_s()
         try:
-            self.seen = await self._source.read_position(self._clock.monotonic_s() + READ_TIMEOUT_S)
+            self.seen = await self._source.read_position(asked_s + READ_TIMEOUT_S)
         except PaycoreError as error:
             if self._answering:
                 log.warning("index position cannot be read", reason=error.reason.value)
@@ -134,6 +150,7 @@ class PositionTracker:
         if not self._answering:
             log.info("index position can be read again")
         self._answering = True
+        self._answered_s = asked_s
         self._tell_waiting()
         return True
 

@@ -8,6 +8,7 @@ import structlog
 
 from paycore.runtime import logs, process
 from paycore.runtime.clock import SystemClock
+from paycore.runtime.settings import read_settings
 from signing_service.keystore.opening import open_keystore
 from signing_service.keystore.port import KeystoreError
 from signing_service.service import serve
@@ -21,7 +22,7 @@ KEYS_UNUSABLE = 2
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; the exit code."""
-    settings = SigningSettings()
+    settings = read_settings(SigningSettings)
     logs.configure("signing", settings.log_level)
     try:
         keystore = open_keystore(settings, SystemClock().now_us())

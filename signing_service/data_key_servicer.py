@@ -8,6 +8,7 @@ from paycore.domain.errors import invalid_field
 from paycore.domain.subjects import is_subject
 from paycore.runtime.server import Call
 from paycore.signing.v1 import data_key_service_pb2 as pb
+from signing_service import acting
 from signing_service.data_keys import DataKey, DataKeys, KeyState
 
 MAX_KEYS = 1_000
@@ -45,8 +46,9 @@ class DataKeyServicer:
     async def DestroyDataKeys(  # noqa: N802  # the RPC's name
         self, request: pb.DestroyDataKeysRequest, call: Call
     ) -> pb.DestroyDataKeysResponse:
-        """The end of what was sealed under them."""
+        """The end of what was sealed under them, and of what the subject approves with."""
         _check_subject("subject", request.subject)
+        acting.begin(call, "DestroyDataKeys")
         return pb.DestroyDataKeysResponse(key_ids=await self._data_keys.destroy(request.subject))
 
 

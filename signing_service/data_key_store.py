@@ -69,8 +69,10 @@ class DataKeyStore:
         return found, {row["id"] for row in gone}
 
     async def destroy(self, subject: str) -> list[int]:
-        """Remove the keys of `subject`; the ids of all that it ever had, in rising order."""
+        """Remove the keys of `subject`, and its PIN and devices' keys with them; the ids of all
+        data keys that it ever had, in rising order."""
         async with self._transactions.begin() as connection:
+            await self._queries.forget_approvals(connection, subject=subject)
             await self._queries.destroy(connection, subject=subject)
             rows = await self._queries.find_destroyed_of(connection, subject=subject)
         return [row["id"] for row in rows]

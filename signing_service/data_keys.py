@@ -77,7 +77,8 @@ class DataKeys:
         return keys
 
     async def destroy(self, subject: str) -> list[int]:
-        """Destroy the keys of `subject`; the ids of all that it ever had. Raises as `create`."""
+        """Destroy the keys of `subject`, and what it approves payments with; the ids of all data
+        keys that it ever had. Raises as `create`."""
         ids = await self._store.destroy(subject)
         DATA_KEYS.labels("destroyed").inc(len(ids))
         log.info("data keys destroyed", count=len(ids))

@@ -40,7 +40,8 @@ class Device(NamedTuple):
 
     device_id: str
     user_id: str
-    key: DeviceKey
+    key: DeviceKey | None
+    """None once its user was erased; then it is revoked too."""
     enrolled_at_us: int
     revoked_at_us: int | None
 
@@ -88,13 +89,16 @@ class DeviceStore:
             row = await self._queries.find_device(connection, id=device_id)
         if row is None:
             return None
-        key = DeviceKey(DeviceAlgorithm(row["algorithm"]), row["public_key"])
+        public_key = row["public_key"]
+        key = None
+        if public_key is not None:
+            key = DeviceKey(DeviceAlgorithm(row["algorithm"]), public_key)
         return Device(row["id"], row["user_id"], key, row["enrolled_at_us"], row["revoked_at_us"])
 
     async def find_key(self, device_id: str, user_id: str) -> DeviceKey | None:
         """The key that a device of `user_id` has or had; whether it is in force is left open."""
         device = self._known.get(device_id) or await self.find(device_id)
-        if device is None or device.user_id != user_id:
+        if device is None or device.user_id != user_id or device.key is None:
             return None
         self._known[device_id] = device
         self._known.move_to_end(device_id)

@@ -27,7 +27,7 @@ class Event(StrEnum):
     PIN_INCORRECT = "PIN_INCORRECT"
     PIN_LOCKED = "PIN_LOCKED"
     PIN_REMOVED = "PIN_REMOVED"
-    """By hand: no service can."""
+    """With the erasure of its user, or by hand."""
     PIN_REFUSED = "PIN_REFUSED"
     """Not set: too weak, or one is in force. Not looked at: it is locked."""
     DEVICE_ENROLLED = "DEVICE_ENROLLED"

@@ -44,6 +44,9 @@ class KeyWatch:
             except (PaycoreError, asyncpg.PostgresError) as error:
                 # Told of at the next look, or by the next process: the database forgets nothing.
                 log.warning("keys were not looked at", error=type(error).__name__)
+            except Exception as error:
+                # Whatever it was, keys that go missing later must still be told of.
+                log.exception("keys were not looked at", error=type(error).__name__)
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:

@@ -14,6 +14,7 @@ from paycore.runtime.event_sinks import SigningSink
 from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
+from paycore.runtime.untold import in_background
 from paycore.signing.v1 import data_key_service_pb2
 from paycore.signing.v1 import signing_service_pb2 as pb
 from signing_service.authorize_stream import StreamBounds, StreamServicer
@@ -122,8 +123,8 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
             [DataKeyServicer(data_keys)],
         )
         await server.start()
-        cleaning = asyncio.create_task(keep_clean(parts.store), name="clean-up")
-        watching = asyncio.create_task(KeyWatch(transactions, keystore).run(), name="key-watch")
+        cleaning = in_background(keep_clean(parts.store), "clean-up")
+        watching = in_background(KeyWatch(transactions, keystore).run(), "key-watch")
         await server.set_serving(True)
         log.info("serving", listen=settings.listen, signing_key=keystore.signing_key_id)
         await stop.wait()

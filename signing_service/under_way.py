@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from paycore.runtime.untold import tell_of_fault
+
 T = TypeVar("T")
 
 
@@ -18,22 +20,22 @@ class UnderWay:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which ends even when the caller is cancelled."""
-        return await asyncio.shield(self.start(work))
+        task = self.start(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(tell_of_fault)
+            raise
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """`work`, begun for a caller who need not wait for it, and must not cancel it."""
-        task = asyncio.create_task(work)
+        """`work`, begun for a caller who looks at what it comes to, need not wait for it, and must
+        not cancel it."""
+        task = asyncio.create_task(work, name="evaluation")
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._tasks.discard)
         return task
 
     async def drain(self) -> None:
         """Wait until all of it has ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # Looked at: where the caller is gone, nobody else does.
-            task.exception()

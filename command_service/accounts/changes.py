@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from command_service.accounts.acting import act_as
+from command_service.accounts.acting import Acting, act_as
 from command_service.accounts.commands import (
     AccountChange,
     AccountRefused,
@@ -54,6 +54,7 @@ class AccountChanges:
         self,
         connection: asyncpg.Connection,
         command: AccountChange,
+        acting: Acting,
         journal_id: int,
         audit_id: int,
         now_us: int,
@@ -77,14 +78,7 @@ class AccountChanges:
         terms = _TERMS[type(command)]
         self._check_grant(command, before.account, terms)
         reason = "" if isinstance(command, LinkIdentifier) else command.reason
-        await act_as(
-            self._queries,
-            connection,
-            command.client,
-            command.actor,
-            reason=reason,
-            audit_id=audit_id,
-        )
+        await act_as(self._queries, connection, acting, reason=reason, audit_id=audit_id)
         after = await self._apply(connection, command, before.account, now_us)
         xid = await self._keys.write(
             connection, terms.outcome, [(command, after)], journal_id, now_us

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 import database
+from command_service.accounts.acting import Actors
 from command_service.accounts.changes import AccountChanges
 from command_service.accounts.commands import (
     AccountChange,
@@ -16,7 +17,7 @@ from command_service.accounts.commands import (
     OpenAccount,
 )
 from command_service.accounts.keys import AccountKeys, Described
-from command_service.accounts.opening import AccountOpening
+from command_service.accounts.opening import AccountOpening, audited
 from command_service.accounts.turns import AccountTurns
 from command_service.posting import rows
 from command_service.transactions import Transactions, reading
@@ -36,8 +37,10 @@ class AccountLedger:
         rules: Callable[[], Rules],
         ids: IdSource,
         clock: Clock,
+        actors: Actors,
     ) -> None:
         self._pool = pool
+        self._actors = actors
         self._transactions = transactions
         self._ids = ids
         self._clock = clock
@@ -76,6 +79,8 @@ class AccountLedger:
         Raises PaycoreError CONTENTION, DATABASE_UNAVAILABLE, OVERLOADED or DEADLINE_EXCEEDED when
         nothing is decided; nothing is written after the monotonic time `deadline_s`.
         """
+        asked = dict.fromkeys(one for one in map(audited, commands) if one is not None)
+        acting = await self._actors.of_each(asked)
 
         async def attempt() -> list[AccountOutcome]:
             journal_id, *ids = await self._ids.take(len(commands) + 1)
@@ -84,7 +89,7 @@ class AccountLedger:
                 connection: asyncpg.Connection,
             ) -> tuple[list[AccountOutcome], int | None]:
                 opened = await self._opening.open(
-                    connection, commands, journal_id, ids, self._clock.now_us()
+                    connection, commands, acting, journal_id, ids, self._clock.now_us()
                 )
                 self._turns.check_time(deadline_s)
                 return opened
@@ -104,13 +109,14 @@ class AccountLedger:
         ACCOUNT_KIND_MISMATCH, IDEMPOTENCY_KEY_REUSED, CONTENTION, DATABASE_UNAVAILABLE, OVERLOADED,
         DEADLINE_EXCEEDED; nothing is written after the monotonic time `deadline_s`.
         """
+        acting = await self._actors.of(command.client, command.actor)
 
         async def attempt() -> AccountStored:
             journal_id, audit_id = await self._ids.take(2)
 
             async def work(connection: asyncpg.Connection) -> tuple[AccountStored, int | None]:
                 changed = await self._changes.change(
-                    connection, command, journal_id, audit_id, self._clock.now_us()
+                    connection, command, acting, journal_id, audit_id, self._clock.now_us()
                 )
                 self._turns.check_time(deadline_s)
                 return changed

@@ -8,14 +8,13 @@ from typing import Any
 
 import asyncpg
 
-from command_service.accounts.acting import act_as
+from command_service.accounts.acting import Acting, Asked, act_as
 from command_service.accounts.commands import AccountOutcome, AccountRefused, OpenAccount
 from command_service.accounts.keys import AccountKeys, Described
 from paycore.domain.accounts import Account, AccountId, AccountStatus
 from paycore.domain.errors import key_reused
 from paycore.domain.money import Minor
 from paycore.domain.plan import Key
-from paycore.domain.transfers import Details
 
 _Opened = Mapping[Key, tuple[OpenAccount, Account]]
 
@@ -32,13 +31,14 @@ class AccountOpening:
         self,
         connection: asyncpg.Connection,
         commands: Sequence[OpenAccount],
+        acting: Mapping[Asked, Acting],
         journal_id: int,
         ids: Sequence[int],
         now_us: int,
     ) -> tuple[list[AccountOutcome], int | None]:
         """The outcome of each command in order, and the journal's xid where any was opened.
 
-        `ids` are new ones, one for each command.
+        `acting` has those who are audited, `ids` are new ones, one for each command.
         """
         stored = await self._keys.find(connection, [(one.client, one.key) for one in commands])
         opened: dict[Key, tuple[OpenAccount, Account]] = {}
@@ -60,15 +60,20 @@ class AccountOpening:
             outcomes.append(self._keys.outcome(command.client, described, None, replayed=replayed))
         if not opened:
             return outcomes, None
-        return outcomes, await self._write(connection, opened, journal_id, now_us)
+        return outcomes, await self._write(connection, opened, acting, journal_id, now_us)
 
     async def _write(
-        self, connection: asyncpg.Connection, opened: _Opened, journal_id: int, now_us: int
+        self,
+        connection: asyncpg.Connection,
+        opened: _Opened,
+        acting: Mapping[Asked, Acting],
+        journal_id: int,
+        now_us: int,
     ) -> int:
         new = [opened[key] for key in sorted(opened)]
         for asked_by, accounts in _by_actor(new).items():
             if asked_by is not None:
-                await act_as(self._queries, connection, *asked_by)
+                await act_as(self._queries, connection, acting[asked_by])
             await self._queries.open_accounts(
                 connection,
                 ids=[account.id for account in accounts],
@@ -90,14 +95,18 @@ class AccountOpening:
         return await self._keys.write(connection, "ACCOUNT", new, journal_id, now_us)
 
 
+def audited(command: OpenAccount) -> Asked | None:
+    """Who is audited for the opening; None where nothing is."""
+    return (command.client, command.actor) if command.overdraft_limit else None
+
+
 def _by_actor(
     new: Sequence[tuple[OpenAccount, Account]],
-) -> dict[tuple[str, Details] | None, list[Account]]:
-    """The accounts by who is audited for them; None for those of which nothing is audited."""
-    grouped: dict[tuple[str, Details] | None, list[Account]] = {}
+) -> dict[Asked | None, list[Account]]:
+    """The accounts by who is audited for them."""
+    grouped: dict[Asked | None, list[Account]] = {}
     for command, account in new:
-        asked_by = (command.client, command.actor) if command.overdraft_limit else None
-        grouped.setdefault(asked_by, []).append(account)
+        grouped.setdefault(audited(command), []).append(account)
     return grouped
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -18,6 +18,7 @@ from command_service.posting.store import (
 )
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
+from paycore.runtime.untold import tell_of_fault
 
 AT_ONCE = 2
 """Commands that are under way at once: they leave connections of the pool to reads."""
@@ -54,12 +55,12 @@ class AccountTurns:
         """
         await self._turn(client, deadline_s)
         # In a task of its own: a caller that goes away must not cut a commit.
-        task = asyncio.ensure_future(self._with_retries(attempt, deadline_s))
+        task = asyncio.create_task(self._with_retries(attempt, deadline_s), name="account-command")
         task.add_done_callback(lambda _: self._pass_on())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_untold)
+            task.add_done_callback(tell_of_fault)
             raise
 
     async def _turn(self, client: str, deadline_s: float) -> None:
@@ -122,13 +123,6 @@ class AccountTurns:
             if wait_s is not None:
                 await anew.pause(wait_s)
         raise failure
-
-
-def _untold(task: asyncio.Task[Any]) -> None:
-    """Look at what a command came to whose caller has gone: a refusal is no fault of ours."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, PaycoreError):
-        log.error("account command failed", exc_info=error)
 
 
 def _still_wanted(turn: Turn) -> Verdict:

@@ -14,6 +14,7 @@ from paycore.domain.limits import Limit, Place, RateLimit, Setting, Source, Velo
 from paycore.runtime.clock import Clock
 from paycore.runtime.limits.table import LimitTable, Said
 from paycore.runtime.refreshed import Refreshed
+from paycore.runtime.untold import in_background
 
 AGE = Gauge("paycore_limits_age_seconds", "Age of the limits in force, as the tables have them.")
 
@@ -34,7 +35,7 @@ class LimitCache(Refreshed[LimitTable]):
         """Read the limits once, then again and again. Raises what asyncpg raises."""
         await self.load()
         AGE.set_function(lambda: self.age_s() or 0.0)
-        self._task = asyncio.create_task(self.run(), name="limits-cache")
+        self._task = in_background(self.run(), "limits-cache")
 
     async def stop(self) -> None:
         """Stop refreshing."""

@@ -13,6 +13,7 @@ from paycore.domain.rules import Rules
 from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.runtime.clock import Clock
 from paycore.runtime.refreshed import Refreshed, grants_of
+from paycore.runtime.untold import in_background
 
 
 class RulesCache(Refreshed[Rules]):
@@ -27,7 +28,7 @@ class RulesCache(Refreshed[Rules]):
     async def start(self) -> None:
         """Read the rules once, then again and again. Raises what asyncpg raises."""
         await self.load()
-        self._task = asyncio.create_task(self.run(), name="rules")
+        self._task = in_background(self.run(), "rules")
 
     async def stop(self) -> None:
         """Stop refreshing."""

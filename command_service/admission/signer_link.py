@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.breaker import Breaker, probe_while_open
 from paycore.runtime.errors import from_rpc_error
+from paycore.runtime.untold import in_background
 
 TRIPS_AFTER = 3
 """Calls in a row without an answer before no more are made."""
@@ -50,7 +51,7 @@ class SignerLink:
         probing = probe_while_open(
             self._breaker, self._probe, every_s=PROBE_EVERY_S, within_s=PROBE_WITHIN_S
         )
-        self._task = asyncio.create_task(probing, name="signing-probe")
+        self._task = in_background(probing, "signing-probe")
 
     async def stop(self) -> None:
         """Watch no more."""

@@ -8,7 +8,7 @@ import asyncpg
 
 import database
 from command_service import anew
-from command_service.accounts.acting import act_as
+from command_service.accounts.acting import Actors, act_as
 from command_service.accounts.turns import AccountTurns
 from command_service.posting.store import UnreachableError
 from command_service.transactions import Transactions, reading
@@ -41,6 +41,7 @@ class Erasure:
         keys: DataKeys,
         ids: IdSource,
         clock: Clock,
+        actors: Actors,
     ) -> None:
         self._pool = pool
         self._transactions = transactions
@@ -48,6 +49,7 @@ class Erasure:
         self._keys = keys
         self._ids = ids
         self._clock = clock
+        self._actors = actors
         self._queries: Any = database.load("erasure")
         self._accounts: Any = database.load("accounts")
 
@@ -60,15 +62,15 @@ class Erasure:
         SIGNER_UNAVAILABLE, DATABASE_UNAVAILABLE, CONTENTION, OVERLOADED or DEADLINE_EXCEEDED.
         """
         destroyed = await self._keys.destroy(subject, deadline_s - self._clock.monotonic_s())
+        # After that: whoever erases themselves is audited under a key that is there to stay.
+        acting = await self._actors.of(client, actor)
 
         async def attempt() -> tuple[int, Position | None, int]:
             journal_id, audit_id = await self._ids.take(2)
             at_us = self._clock.now_us()
 
             async def work(connection: asyncpg.Connection) -> tuple[int, int]:
-                await act_as(
-                    self._accounts, connection, client, actor, reason=reason, audit_id=audit_id
-                )
+                await act_as(self._accounts, connection, acting, reason=reason, audit_id=audit_id)
                 added = await self._queries.erase_keys(
                     connection, subject=subject, keys=destroyed, at_us=at_us
                 )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 import database
-from command_service.accounts.acting import act_as
+from command_service.accounts.acting import Acting, Actors, act_as
 from command_service.accounts.turns import AccountTurns
 from command_service.admission.limits import limits_of
 from command_service.admission.risk.decisions import CurrencyRules
@@ -68,6 +68,7 @@ class PolicyLedger:
         transactions: Transactions,
         ids: IdSource,
         clock: Clock,
+        actors: Actors,
         changed: Callable[[], Awaitable[object]],
     ) -> None:
         """`changed` is awaited after each change, so that it holds in this process at once."""
@@ -75,6 +76,7 @@ class PolicyLedger:
         self._transactions = transactions
         self._ids = ids
         self._clock = clock
+        self._actors = actors
         self._changed = changed
         self._turns = AccountTurns(clock)
         self._changes = PolicyChanges()
@@ -136,12 +138,13 @@ class PolicyLedger:
         DATABASE_UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED; nothing is written after the monotonic
         time `deadline_s`.
         """
+        acting = await self._actors.of(command.client, command.actor)
 
         async def attempt() -> PolicyOutcome:
             journal_id, audit_id = await self._ids.take(2)
 
             async def work(connection: asyncpg.Connection) -> tuple[PolicyOutcome, int | None]:
-                done = await self._change(connection, command, journal_id, audit_id)
+                done = await self._change(connection, command, acting, journal_id, audit_id)
                 self._turns.check_time(deadline_s)
                 return done
 
@@ -153,7 +156,12 @@ class PolicyLedger:
         return outcome
 
     async def _change(
-        self, connection: asyncpg.Connection, command: PolicyChange, journal_id: int, audit_id: int
+        self,
+        connection: asyncpg.Connection,
+        command: PolicyChange,
+        acting: Acting,
+        journal_id: int,
+        audit_id: int,
     ) -> tuple[PolicyOutcome, int | None]:
         await self._queries.take_turn(connection)
         for row in await self._keys.find_keys(
@@ -163,14 +171,7 @@ class PolicyLedger:
                 raise key_reused(command.key)
             figures = json.loads(row["figures"])
             return PolicyOutcome(figures["changed"], figures["revision"], replayed=True), None
-        await act_as(
-            self._keys,
-            connection,
-            command.client,
-            command.actor,
-            reason=command.reason,
-            audit_id=audit_id,
-        )
+        await act_as(self._keys, connection, acting, reason=command.reason, audit_id=audit_id)
         outcome = await self._changes.make(connection, command)
         await self._keys.write_keys(
             connection,

@@ -46,6 +46,9 @@ class PartitionWatch:
                 await self.look()
             except (UnreachableError, asyncpg.PostgresError) as error:
                 log.warning("partitions were not looked at", error=type(error).__name__)
+            except Exception as error:
+                # Nobody else would say that partitions run out.
+                log.exception("partitions were not looked at", error=type(error).__name__)
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:

@@ -21,6 +21,7 @@ from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.transfers import Command, Refused
 from paycore.runtime.clock import Clock
 from paycore.runtime.server import Call
+from paycore.runtime.untold import tell_of_fault
 from paycore.v1 import transfer_service_pb2 as pb2
 
 METHOD = "paycore.v1.TransferService/StreamTransfers"
@@ -82,6 +83,7 @@ class StreamServicer:
         with self._place(call.client):
             reading = asyncio.create_task(self._read(requests, call, flow), name="stream-reader")
             reading.add_done_callback(lambda _: flow.wake())
+            told = False
             try:
                 while flow.held or not reading.done():
                     answered = flow.take(OUTCOMES_A_MESSAGE)
@@ -100,6 +102,7 @@ class StreamServicer:
                         break
                     else:
                         await flow.changed()
+                told = True
                 await reading
             finally:
                 reading.cancel()
@@ -107,6 +110,8 @@ class StreamServicer:
                     # Is cancelled once more where the transport breaks while this waits.
                     await asyncio.gather(reading, return_exceptions=True)
                 finally:
+                    if not told:
+                        reading.add_done_callback(tell_of_fault)
                     flow.give_back(flow.held)
 
     async def _read(

@@ -85,11 +85,14 @@ INSERT INTO ledger.journal (id, created_at_us, accounts)
 VALUES (:id::bigint, :created_us::bigint, :accounts::bigint[])
 RETURNING xid
 
--- name: act_as(client, user_id, device_id, ip_address, reason, audit_id)!
+-- name: act_as(client, user_id, device_hint, address_hint, actor_key, traced_us, sealed, reason, audit_id)!
 -- What the tables write into the audit rows of this transaction; an empty text stands for nothing.
 SELECT set_config('paycore.client', :client, true),
        set_config('paycore.user_id', :user_id, true),
-       set_config('paycore.device_id', :device_id, true),
-       set_config('paycore.ip_address', :ip_address, true),
+       set_config('paycore.device_hint', :device_hint, true),
+       set_config('paycore.address_hint', :address_hint, true),
+       set_config('paycore.actor_key', :actor_key, true),
+       set_config('paycore.traced_us', :traced_us, true),
+       set_config('paycore.sealed', :sealed, true),
        set_config('paycore.reason', :reason, true),
        set_config('paycore.audit_id', :audit_id, true)

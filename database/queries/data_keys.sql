@@ -22,6 +22,10 @@ SELECT id
 FROM signing.destroyed_data_keys
 WHERE id = ANY(:ids::bigint[])
 
+-- name: forget_approvals(subject)!
+-- The PIN goes, devices are revoked and their keys forgotten; the tables tell of it.
+SELECT signing.forget_approvals(:subject::text)
+
 -- name: destroy(subject)!
 -- The tombstone and the end of the key are one.
 WITH gone AS (

@@ -196,6 +196,60 @@ LEFT JOIN ledger.accounts AS credit ON credit.id = credit_account
 LEFT JOIN ledger.transfer_details AS details ON details.id = declines.id
 ORDER BY declines.created_at_us DESC, declines.id DESC;
 
+-- name: count_transfers(account, above, versions, lowest_id, id_span, start_us, before_us, before_id, kinds, counterparty, min_amount, max_amount, reference, with_declines, max_rows)$
+-- How many list_transfers and, where asked for, list_declines would give in all pages, up to
+-- max_rows. No part reads more rows that match than that.
+SELECT count(*)
+FROM (
+  (SELECT 1 FROM ledger.transfers
+   WHERE debit_account = :account::bigint
+     AND debit_version > :above::bigint AND debit_version <= :above::bigint + :versions::bigint
+     AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
+     AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
+     AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
+     AND coalesce(credit_account = :counterparty::bigint, true)
+     AND coalesce(amount >= :min_amount::bigint, true)
+     AND coalesce(amount <= :max_amount::bigint, true)
+     AND (:reference::text IS NULL OR reference = :reference::text)
+   LIMIT :max_rows::int)
+  UNION ALL
+  (SELECT 1 FROM ledger.transfers
+   WHERE credit_account = :account::bigint
+     AND credit_version > :above::bigint AND credit_version <= :above::bigint + :versions::bigint
+     AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
+     AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
+     AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
+     AND coalesce(debit_account = :counterparty::bigint, true)
+     AND coalesce(amount >= :min_amount::bigint, true)
+     AND coalesce(amount <= :max_amount::bigint, true)
+     AND (:reference::text IS NULL OR reference = :reference::text)
+   LIMIT :max_rows::int)
+  UNION ALL
+  (SELECT 1 FROM ledger.transfers
+   WHERE credit_account = :account::bigint AND credit_version IS NULL
+     AND created_at_us >= :start_us::bigint
+     AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
+     AND id BETWEEN :lowest_id::bigint AND :lowest_id::bigint + :id_span::bigint
+     AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
+     AND coalesce(debit_account = :counterparty::bigint, true)
+     AND coalesce(amount >= :min_amount::bigint, true)
+     AND coalesce(amount <= :max_amount::bigint, true)
+     AND (:reference::text IS NULL OR reference = :reference::text)
+   LIMIT :max_rows::int)
+  UNION ALL
+  (SELECT 1 FROM ledger.declines
+   WHERE :with_declines::boolean AND debit_account = :account::bigint
+     AND created_at_us >= :start_us::bigint
+     AND (created_at_us, id) < (:before_us::bigint, :before_id::bigint)
+     AND coalesce(kind = ANY (:kinds::ledger.transfer_kind[]), true)
+     AND coalesce(credit_account = :counterparty::bigint, true)
+     AND coalesce(amount >= :min_amount::bigint, true)
+     AND coalesce(amount <= :max_amount::bigint, true)
+     AND (:reference::text IS NULL OR reference = :reference::text)
+   LIMIT :max_rows::int)
+  LIMIT :max_rows::int
+) AS counted;
+
 -- name: find_latest_children(ids, above)
 -- The latest that followed each of the transfers, where any did: few of a page, told by their first
 -- child in one search. `above` leaves out the months before any of them.

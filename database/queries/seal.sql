@@ -34,3 +34,29 @@ WITH done AS (
   RETURNING 1
 )
 SELECT count(*) FROM done
+
+-- name: find_plain_audit(after_id, most)
+-- Of a release before. What sessions of the database changed tells where these came from, and stays.
+SELECT id, created_at_us, client, user_id, device_id, ip_address
+FROM ledger.audit
+WHERE id > :after_id::bigint AND client IS DISTINCT FROM database_user
+  AND (device_id IS NOT NULL OR ip_address IS NOT NULL)
+ORDER BY id
+LIMIT :most::int
+
+-- name: open_audit#
+ALTER TABLE ledger.audit DISABLE TRIGGER append_only
+
+-- name: close_audit#
+ALTER TABLE ledger.audit ENABLE ALWAYS TRIGGER append_only
+
+-- name: seal_audit(ids, device_hints, address_hints, actor_keys, sealed)!
+UPDATE ledger.audit
+SET device_id = NULL, ip_address = NULL, device_hint = new.device_hint,
+    address_hint = new.address_hint, actor_key = new.actor_key,
+    traced_us = CASE WHEN new.sealed IS NOT NULL THEN created_at_us END, sealed = new.sealed
+FROM unnest(
+  :ids::bigint[], :device_hints::text[], :address_hints::text[], :actor_keys::bigint[],
+  :sealed::bytea[]
+) AS new (id, device_hint, address_hint, actor_key, sealed)
+WHERE audit.id = new.id AND audit.sealed IS NULL

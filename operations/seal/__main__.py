@@ -9,6 +9,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
+from operations.seal.audit import seal_audit
 from operations.seal.events import seal_events
 from operations.seal.job import Done, seal_plain
 from paycore.domain.errors import PaycoreError
@@ -36,23 +37,24 @@ def seal(
     """Seal row after row; safe to repeat. Run it once no process of the release before writes."""
     try:
         tls = TlsFiles(tls_certificate, tls_key, tls_ca)
-        done, events = asyncio.run(_run(dsn, signing_target, tls, read_key(trail_key)))
+        done, events, audit = asyncio.run(_run(dsn, signing_target, tls, read_key(trail_key)))
     except (PaycoreError, OSError, ValueError, asyncpg.PostgresError) as error:
         typer.echo(f"not all is sealed: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"sealed {done.sealed} rows and {events} security events")
+    typer.echo(f"sealed {done.sealed} rows, {events} security events and {audit} audit rows")
     if done.strays:
         typer.echo(f"left {done.strays} rows that belong to nothing", err=True)
         raise typer.Exit(1)
 
 
-async def _run(dsn: str, target: str, tls: TlsFiles, secret: bytes) -> tuple[Done, int]:
+async def _run(dsn: str, target: str, tls: TlsFiles, secret: bytes) -> tuple[Done, int, int]:
     connection = await asyncpg.connect(dsn)
     try:
         async with open_channel(target, tls, service="signing") as channel:
             keys = DataKeys(channel, SystemClock())
             done = await seal_plain(connection, keys)
-            return done, await seal_events(connection, Tracer(secret, keys))
+            tracer = Tracer(secret, keys)
+            return done, await seal_events(connection, tracer), await seal_audit(connection, tracer)
     finally:
         await connection.close()
 

@@ -26,7 +26,7 @@ async def seal_events(connection: asyncpg.Connection, tracer: Tracer) -> int:
     while rows := await queries.find_plain_events(connection, after_id=after, most=AT_ONCE):
         after = rows[-1]["id"]
         traces = await tracer.traces([(_person(row), _bound(row)) for row in rows])
-        _check(rows, traces)
+        check_sealed(rows, traces)
         async with connection.transaction():
             await queries.open_services_events(connection)
             await queries.seal_events(
@@ -51,8 +51,8 @@ def _bound(row: Any) -> Bound:
     return Bound(row["first_us"], row["event"], row["client"], row["user_id"])
 
 
-def _check(rows: Sequence[Any], traces: Sequence[Trace]) -> None:
-    """What is plain must not be lost for want of a key."""
+def check_sealed(rows: Sequence[Any], traces: Sequence[Trace]) -> None:
+    """What is plain must not be lost for want of a key. Raises PaycoreError SIGNER_UNAVAILABLE."""
     for row, trace in zip(rows, traces, strict=True):
         if trace.sealed is None and is_subject(row["user_id"] or ""):
             raise PaycoreError(Reason.SIGNER_UNAVAILABLE, "the keys of events cannot be had")

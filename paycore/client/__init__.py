@@ -28,6 +28,7 @@ from paycore.client.model import (
     PublicKey,
     RefusedItem,
     StepUpProof,
+    TotalCount,
     Transfer,
     TransferFilter,
     TransferOrder,
@@ -38,7 +39,7 @@ from paycore.client.model import (
     VolumeBucket,
 )
 from paycore.client.retries import Timeouts
-from paycore.client.search import SearchFilter, SearchPage, TotalCount
+from paycore.client.search import SearchFilter, SearchPage
 from paycore.client.statements import StatementEntry, StatementFilter, StatementPage
 from paycore.client.statistics import (
     AccountActivity,

@@ -274,9 +274,14 @@ class PaycoreClient(
         page_size: int = 50,
         page_token: str = "",
         min_position: str = "",
+        include_total: bool = False,
     ) -> model.TransferPage:
         """One page of an account's history, newest first; at most 500 a page."""
-        return await self._run(calls.list_transfers(wanted, page_size, page_token, min_position))
+        return await self._run(
+            calls.list_transfers(
+                wanted, page_size, page_token, min_position, include_total=include_total
+            )
+        )
 
     async def list_transfers(
         self, wanted: model.TransferFilter, *, page_size: int = 50, min_position: str = ""

@@ -277,9 +277,14 @@ class BlockingPaycoreClient(
         page_size: int = 50,
         page_token: str = "",
         min_position: str = "",
+        include_total: bool = False,
     ) -> model.TransferPage:
         """One page of an account's history, newest first; at most 500 a page."""
-        return self._run(calls.list_transfers(wanted, page_size, page_token, min_position))
+        return self._run(
+            calls.list_transfers(
+                wanted, page_size, page_token, min_position, include_total=include_total
+            )
+        )
 
     def list_transfers(
         self, wanted: model.TransferFilter, *, page_size: int = 50, min_position: str = ""

@@ -242,11 +242,18 @@ def get_transfer(transfer: int, min_position: str) -> Call[model.TransferView]:
 
 
 def list_transfers(
-    wanted: model.TransferFilter, page_size: int, page_token: str, min_position: str
+    wanted: model.TransferFilter,
+    page_size: int,
+    page_token: str,
+    min_position: str,
+    *,
+    include_total: bool,
 ) -> Call[model.TransferPage]:
     return Call(
         rpcs.LIST_TRANSFERS,
-        requests.list_transfers(wanted, page_size, page_token, min_position),
+        requests.list_transfers(
+            wanted, page_size, page_token, min_position, include_total=include_total
+        ),
         replies.transfer_page,
     )
 

@@ -289,12 +289,22 @@ class TransferFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalCount:
+    """How many match; more, where `at_least`."""
+
+    count: int
+    at_least: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TransferPage:
-    """One page, newest first. `next_page_token` is empty on the last one."""
+    """One page, newest first. `next_page_token` is empty on the last one, `total` is None where it
+    was not asked for."""
 
     transfers: tuple[Transfer, ...]
     next_page_token: str
     freshness: Freshness
+    total: TotalCount | None = None
 
 
 @dataclass(frozen=True, slots=True)

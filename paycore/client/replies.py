@@ -281,7 +281,17 @@ def transfer_page(message: history_service_pb2.ListTransfersResponse) -> model.T
         tuple(transfer(item) for item in message.transfers),
         message.next_page_token,
         freshness(message.freshness),
+        total(message),
     )
+
+
+def total(
+    message: history_service_pb2.ListTransfersResponse
+    | history_service_pb2.SearchTransfersResponse,
+) -> model.TotalCount | None:
+    if not message.HasField("total"):
+        return None
+    return model.TotalCount(message.total.count, message.total.at_least)
 
 
 def balance(message: history_service_pb2.GetBalanceResponse) -> model.Balance:

@@ -303,7 +303,12 @@ def sealed_pin(sealed: SealedPin) -> step_up_pb2.SealedPin:
 
 
 def list_transfers(
-    wanted: model.TransferFilter, page_size: int, page_token: str, min_position: str
+    wanted: model.TransferFilter,
+    page_size: int,
+    page_token: str,
+    min_position: str,
+    *,
+    include_total: bool,
 ) -> history_service_pb2.ListTransfersRequest:
     return history_service_pb2.ListTransfersRequest(
         **account_field(ACCOUNT, wanted.account),
@@ -318,6 +323,7 @@ def list_transfers(
         page_size=page_size,
         page_token=page_token,
         min_position=min_position,
+        include_total=include_total,
     )
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from paycore.client import replies, rpcs
 from paycore.client.calls import Call
-from paycore.client.model import AccountName, Freshness, Transfer
+from paycore.client.model import AccountName, Freshness, TotalCount, Transfer
 from paycore.client.requests import account_field, kind_value, optional_timestamp
 from paycore.domain.transfers import TransferKind
 from paycore.runtime.account_names import ACCOUNT, COUNTERPARTY
@@ -37,14 +37,6 @@ class SearchFilter:
     min_amount: int | None = None
     max_amount: int | None = None
     include_declines: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TotalCount:
-    """How many match; more, where `at_least`."""
-
-    count: int
-    at_least: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +84,5 @@ def _page(message: pb.SearchTransfersResponse) -> SearchPage:
         tuple(replies.transfer(item) for item in message.transfers),
         message.next_page_token,
         replies.freshness(message.freshness),
-        TotalCount(message.total.count, message.total.at_least)
-        if message.HasField("total")
-        else None,
+        replies.total(message),
     )

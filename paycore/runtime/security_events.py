@@ -23,6 +23,7 @@ from paycore.domain.subjects import MAX_SUBJECT
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
 from paycore.runtime.traces import Person
+from paycore.runtime.untold import in_background
 
 MOST_KINDS = 1_000
 """Events of different kinds that one window holds; more are counted and not written."""
@@ -161,7 +162,7 @@ class SecurityEvents:
 
     def start(self) -> None:
         """Write each window's rows when it ends."""
-        self._writing = asyncio.create_task(self._run(), name="security-events")
+        self._writing = in_background(self._run(), "security-events")
 
     def note(
         self,
@@ -250,6 +251,11 @@ class SecurityEvents:
             log.error("security events were refused", exc_info=error)
         except (*DISCONNECTED, asyncpg.PostgresError) as error:
             log.warning("security events wait", rows=len(self._waiting), error=type(error).__name__)
+        except Exception as error:
+            # A defect: rows wait as far as there is room, and those that follow are still counted.
+            log.exception(
+                "security events wait", rows=len(self._waiting), error=type(error).__name__
+            )
         WAITING.set(len(self._waiting))
         return not self._waiting
 

@@ -26,6 +26,7 @@ from paycore.runtime.open_services import OpenServices
 from paycore.runtime.security_events import Event, Kind, SecurityEvents
 from paycore.runtime.settings import ServiceSettings
 from paycore.runtime.tls import TlsFiles
+from paycore.runtime.untold import in_background
 
 __all__ = ["OPTIONS", "Call", "Limiter", "Server"]
 
@@ -200,9 +201,7 @@ class Server:
             port = self._server.add_secure_port(
                 self._settings.listen, server_credentials(certificates)
             )
-            self._watch = asyncio.create_task(
-                _watch(certificates, self._events), name="certificate-watch"
-            )
+            self._watch = in_background(_watch(certificates, self._events), "certificate-watch")
         await self._server.start()
         return port
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -105,6 +106,39 @@ class ElasticsearchSettings(ServiceSettings):
         if self.environment == "production" and not self.elasticsearch_url.startswith("https://"):
             raise ValueError("elasticsearch_url must be https:// in production")
         return self
+
+    @model_validator(mode="after")
+    def _index_has_a_password(self) -> Self:
+        if self.elasticsearch_user and not self.elasticsearch_password.get_secret_value():
+            raise ValueError("elasticsearch_password must be given, or elasticsearch_user be empty")
+        return self
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+class SettingsError(SystemExit):
+    """A process must not start as it is set up: a line for each variable that is wrong, without
+    its value. Let through, it ends the process with these lines on stderr and exit code 1."""
+
+
+def read_settings(kind: type[S]) -> S:
+    """Settings of `kind` from the environment. Raises SettingsError."""
+    try:
+        return kind()
+    except ValidationError as error:
+        lines = [
+            _in_variables(kind, ": ".join([*map(str, one["loc"]), one["msg"]]))
+            for one in error.errors(include_url=False, include_input=False)
+        ]
+    raise SettingsError("\n".join(["cannot start:", *lines]))
+
+
+def _in_variables(kind: type[BaseSettings], text: str) -> str:
+    """`text` with the names of settings as the environment has them."""
+    prefix = kind.model_config.get("env_prefix", "")
+    names = "|".join(sorted(kind.model_fields, key=len, reverse=True))
+    return re.sub(rf"\b({names})\b", lambda found: prefix + found[1].upper(), text)
 
 
 def is_safe_postgres(dsn: str) -> bool:

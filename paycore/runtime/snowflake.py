@@ -15,6 +15,7 @@ import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED, close_pool, open_pool
+from paycore.runtime.untold import in_background
 
 EPOCH_MS = 1_735_689_600_000
 """2025-01-01T00:00:00Z: ids last until 2094."""
@@ -92,7 +93,7 @@ class IdSource:
         except BaseException:
             await self._close()
             raise
-        self._renewal = asyncio.create_task(self._keep_renewing(), name="id-lease")
+        self._renewal = in_background(self._keep_renewing(), "id-lease")
 
     async def stop(self) -> None:
         """Stop issuing and give the instance number back."""

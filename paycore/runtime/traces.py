@@ -42,6 +42,10 @@ _LABEL = b"paycore/trace/1"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+AUDITED = "AUDITED"
+"""Stands for the event in what a row of ledger.audit is bound to: one command may make several."""
+
+
 class Person(NamedTuple):
     """Who acted, by the `actor` of a request; each part may be missing. Never printed."""
 

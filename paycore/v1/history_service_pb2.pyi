@@ -88,6 +88,7 @@ class ListTransfersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    INCLUDE_TOTAL_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     counterparty_account_id: _builtins.int
     min_minor_units: _builtins.int
@@ -102,6 +103,8 @@ class ListTransfersRequest(_message.Message):
     page_token: _builtins.str
     """From the previous page; only with the same filter."""
     min_position: _builtins.str
+    include_total: _builtins.bool
+    """Count all that match, too."""
     @_builtins.property
     def account_identifier(self) -> _account_pb2.ExternalIdentifier: ...
     @_builtins.property
@@ -135,10 +138,11 @@ class ListTransfersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         min_position: _builtins.str = ...,
+        include_total: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "end_time", b"end_time", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "end_time", b"end_time", "include_declines", b"include_declines", "kinds", b"kinds", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "reference", b"reference", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units", "_min_minor_units", b"_min_minor_units", "account", b"account", "account_id", b"account_id", "account_identifier", b"account_identifier", "counterparty", b"counterparty", "counterparty_account_id", b"counterparty_account_id", "counterparty_identifier", b"counterparty_identifier", "end_time", b"end_time", "include_declines", b"include_declines", "include_total", b"include_total", "kinds", b"kinds", "max_minor_units", b"max_minor_units", "min_minor_units", b"min_minor_units", "min_position", b"min_position", "page_size", b"page_size", "page_token", b"page_token", "reference", b"reference", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minor_units: _TypeAlias = _typing.Literal["max_minor_units"]  # noqa: Y015
     _WhichOneofArgType__max_minor_units: _TypeAlias = _typing.Literal["_max_minor_units", b"_max_minor_units"]  # noqa: Y015
@@ -166,22 +170,28 @@ class ListTransfersResponse(_message.Message):
     TRANSFERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FRESHNESS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
     def transfers(self) -> _containers.RepeatedCompositeFieldContainer[_transfer_pb2.Transfer]: ...
     @_builtins.property
     def freshness(self) -> _freshness_pb2.Freshness: ...
+    @_builtins.property
+    def total(self) -> Global___TotalCount:
+        """Of all pages, when this one was read; only where asked for."""
+
     def __init__(
         self,
         *,
         transfers: _abc.Iterable[_transfer_pb2.Transfer] | None = ...,
         next_page_token: _builtins.str = ...,
         freshness: _freshness_pb2.Freshness | None = ...,
+        total: Global___TotalCount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "transfers", b"transfers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "total", b"total", "transfers", b"transfers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

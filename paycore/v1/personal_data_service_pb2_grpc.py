@@ -48,7 +48,8 @@ class PersonalDataServiceServicer:
 
     def EraseSubject(self, request, context):
         """Erases a subject: destroys the keys under which its personal data is sealed, and what clients
-        told of its accounts. Transfers, sums and proofs stay; replies show the fields as erased from
+        told of its accounts; its PIN and device keys go too, and it approves no payments until it enrols
+        anew. Transfers, sums and proofs stay; replies show the fields as erased from
         now on, the index within seconds. Needs the grant ERASE on all accounts. Audited.
 
         It has no idempotency key: whoever repeats it erases what has come since. It has happened once

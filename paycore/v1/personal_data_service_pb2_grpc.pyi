@@ -35,7 +35,8 @@ class PersonalDataServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PersonalDataServiceAsyncStub: ...
     EraseSubject: _grpc.UnaryUnaryMultiCallable[_personal_data_service_pb2.EraseSubjectRequest, _personal_data_service_pb2.EraseSubjectResponse]
     """Erases a subject: destroys the keys under which its personal data is sealed, and what clients
-    told of its accounts. Transfers, sums and proofs stay; replies show the fields as erased from
+    told of its accounts; its PIN and device keys go too, and it approves no payments until it enrols
+    anew. Transfers, sums and proofs stay; replies show the fields as erased from
     now on, the index within seconds. Needs the grant ERASE on all accounts. Audited.
 
     It has no idempotency key: whoever repeats it erases what has come since. It has happened once
@@ -49,7 +50,8 @@ class PersonalDataServiceAsyncStub(PersonalDataServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     EraseSubject: _aio.UnaryUnaryMultiCallable[_personal_data_service_pb2.EraseSubjectRequest, _personal_data_service_pb2.EraseSubjectResponse]  # type: ignore[assignment]
     """Erases a subject: destroys the keys under which its personal data is sealed, and what clients
-    told of its accounts. Transfers, sums and proofs stay; replies show the fields as erased from
+    told of its accounts; its PIN and device keys go too, and it approves no payments until it enrols
+    anew. Transfers, sums and proofs stay; replies show the fields as erased from
     now on, the index within seconds. Needs the grant ERASE on all accounts. Audited.
 
     It has no idempotency key: whoever repeats it erases what has come since. It has happened once
@@ -66,7 +68,8 @@ class PersonalDataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_personal_data_service_pb2.EraseSubjectResponse, _abc.Awaitable[_personal_data_service_pb2.EraseSubjectResponse]]:
         """Erases a subject: destroys the keys under which its personal data is sealed, and what clients
-        told of its accounts. Transfers, sums and proofs stay; replies show the fields as erased from
+        told of its accounts; its PIN and device keys go too, and it approves no payments until it enrols
+        anew. Transfers, sums and proofs stay; replies show the fields as erased from
         now on, the index within seconds. Needs the grant ERASE on all accounts. Audited.
 
         It has no idempotency key: whoever repeats it erases what has come since. It has happened once

@@ -106,6 +106,8 @@ class ElasticSink:
         self._refreshed_s = 0.0
         self._refreshed_us = 0
         self._position_written_s = 0.0
+        # What was dropped does not come back when more months are kept: only a build brings it.
+        self._dropped_before_us = 0
         self._epoch = 0
         self._roster: Roster | None = None
         self._rewriter: Rewriter | None = None
@@ -166,10 +168,12 @@ class ElasticSink:
         roster = self.roster
         await self._indices.ensure_positions()
         told = await self._position.find()
+        self._dropped_before_us = self._position.from_us
         whole = await roster.start(self._epoch, told.epoch if told else self._epoch)
         if not whole or told is None:
             # Before an index is made: a crash between the two leaves one that is known to be empty.
             await self._position.reset(self._epoch)
+            self._dropped_before_us = 0
             await roster.make_serving(self._epoch)
             told = Position(self._epoch, 0, 0)
         assert roster.serving is not None
@@ -241,6 +245,7 @@ class ElasticSink:
         await self._persistence.request("switch", lambda: roster.serve_build(self._epoch))
         assert roster.serving is not None
         GENERATION.labels(self.name).set(roster.serving.number)
+        self._dropped_before_us = 0
         await self._tell()
 
     async def stop(self) -> None:
@@ -314,7 +319,8 @@ class ElasticSink:
             self._seen,
             self._refreshed_us,
             self._source_time_us,
-            month_start_us(oldest) if oldest else 0,
+            max(self._dropped_before_us, month_start_us(oldest) if oldest else 0),
             self._lags.summary(),
         )
         self._position_written_s = self._clock.monotonic_s()
+        self.roster.told(oldest)

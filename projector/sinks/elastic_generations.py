@@ -47,6 +47,8 @@ class Roster:
         self._written: list[Layout] = []
         self._months: dict[int, set[Month]] = {}
         self._making = asyncio.Lock()
+        self._told: Month = ""
+        self._told_s = 0.0
         self.serving: Generation | None = None
         self.building: Generation | None = None
 
@@ -92,7 +94,7 @@ class Roster:
         await self._note(self.serving.number, months)
 
     async def tend(self) -> None:
-        """Make the months to come, drop those past retention and what was replaced long enough."""
+        """Make the months to come, and drop what was replaced long enough ago."""
         for generation in (self.serving, self.building):
             if generation is None or generation.number == 0:
                 continue
@@ -100,9 +102,23 @@ class Roster:
             lacking = self._ahead() - months
             if lacking:
                 await self._make_months(self.layout(generation), lacking)
-            oldest = self.oldest_month()
-            await self._drop_months({month for month in months if month < oldest}, generation)
         await self._drop_leftovers()
+
+    def told(self, oldest: Month) -> None:
+        """Readers are told that `oldest` is the first month of which all is there."""
+        if oldest != self._told:
+            self._told, self._told_s = oldest, self._clock.monotonic_s()
+
+    async def drop_past_retention(self) -> None:
+        """Drop the months that readers have been told for the grace not to look for."""
+        if not self._told or self._clock.monotonic_s() - self._told_s < self._grace_s:
+            return
+        oldest = min(self._told, self.oldest_month())
+        for generation in (self.serving, self.building):
+            if generation is None or generation.number == 0:
+                continue
+            months = self._months[generation.number]
+            await self._drop_months({month for month in months if month < oldest}, generation)
 
     def layout(self, generation: Generation) -> Layout:
         """The names of a generation's indices."""

@@ -28,12 +28,15 @@ class PositionDocument:
         self._sink = sink
         self._seq_no = 0
         self._primary_term = 0
+        self.from_us = 0
+        """As found: from which time on all is there."""
 
     async def find(self) -> Position | None:
         """The position in the document, if there is one; it may be of another epoch."""
         found = await self._find()
         if found is None:
             return None
+        self.from_us = found.get("from_us", 0)
         return Position(found["epoch"], found["xid"], found["journal_id"])
 
     async def reset(self, epoch: int) -> None:

@@ -16,6 +16,7 @@ from elasticsearch import NotFoundError
 import database
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
+from paycore.runtime.untold import tell_of_fault
 from projector.batch import Document, DocumentKind
 from projector.details import Opener
 from projector.documents import account_document
@@ -103,6 +104,7 @@ class Upkeep:
         if now_s >= self._tend_at_s:
             self._tend_at_s = now_s + TEND_EVERY_S
             await self._sink.persistence.request("upkeep", self._sink.roster.tend)
+        await self._sink.persistence.request("upkeep", self._sink.roster.drop_past_retention)
         await self._take_requests(position)
         if self._task is None and now_s >= self._begin_at_s:
             self._begin(now_s)
@@ -112,6 +114,8 @@ class Upkeep:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            # Failed since it was last looked at: the next session says so only if it fails again.
+            tell_of_fault(self._task)
 
     async def _take_requests(self, position: Position) -> None:
         if self._sink.roster.building is not None and not self._request_id:

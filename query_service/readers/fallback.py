@@ -1,12 +1,14 @@
 """History from the index while it answers, else from the ledger.
 
-The index gets a part of a call's time; when it is away, slow or behind, the ledger gets the rest.
-After some failures in a row a breaker keeps calls from it, so that none waits for what is down, and
-a probe tells when it is back.
+The index gets a part of a call's time; when it is away, slow or behind, or has dropped what the
+answer needs, the ledger gets the rest. A call that waits for a position asks both in turn for as
+long as it has time, unless neither answers. After some failures in a row a breaker keeps calls from
+the index, so that none waits for what is down, and a probe tells when it is back.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -21,11 +23,13 @@ from paycore.runtime.clock import Clock
 from query_service.positions import QUERY_MARGIN_S
 from query_service.readers.port import (
     Answer,
+    HistoryDroppedError,
     HistoryReader,
     PageKey,
     ReadTerms,
     StatementFilter,
     StatementPlace,
+    Total,
     TransferFilter,
 )
 from query_service.readers.records import (
@@ -39,10 +43,17 @@ INDEX_SHARE = 0.5
 INDEX_MOST_S = 1.0
 """What the index gets of a call's time: the smaller of the two."""
 
+LEDGER_SHARE = 0.5
+"""What the ledger gets of what is left while the index is behind, so that one which hangs does not
+keep the call from the index."""
+
 PATIENCE_S = 0.15
 """How long a call waits for the index to catch up before it asks the ledger, in seconds; the index
 is that far behind at most while all is well. While the ledger, as a replica may, lacks the position
 too, they are asked in turn."""
+
+PAUSES_S = (0.02, 0.05, 0.1, 0.2)
+"""Before both are asked again, in seconds; the last one for ever."""
 
 TRIPS_AFTER = 5
 """So many calls in a row that the index does not answer open the breaker."""
@@ -54,10 +65,12 @@ PROBE_WITHIN_S = 1.0
 
 FALLBACKS = Counter(
     "paycore_query_fallbacks_total",
-    "Questions put to the ledger: the index is AWAY (breaker open), or why it refused.",
+    "Questions put to the ledger: the index is AWAY (breaker open), has DROPPED what is asked for,"
+    " or why it refused.",
     ["why"],
 )
 AWAY = "AWAY"
+DROPPED = "DROPPED"
 
 _AWAY_REASONS = frozenset({Reason.INDEX_UNAVAILABLE})
 _ELSEWHERE = _AWAY_REASONS | {Reason.INDEX_BEHIND, Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED}
@@ -98,6 +111,10 @@ class FallbackReader:
             lambda reader, terms: reader.transfers(wanted, after, limit, terms), terms
         )
 
+    async def total(self, wanted: TransferFilter, terms: ReadTerms) -> Answer[Total]:
+        """See the port."""
+        return await self._ask(lambda reader, terms: reader.total(wanted, terms), terms)
+
     async def balance_at(
         self, account: AccountId, at_us: int, terms: ReadTerms
     ) -> Answer[PastBalance]:
@@ -115,6 +132,7 @@ class FallbackReader:
         )
 
     async def _ask(self, ask: Ask[T], terms: ReadTerms) -> Answer[T]:
+        pauses_s = iter(PAUSES_S)
         while True:
             try:
                 return await self._ask_index(ask, terms)
@@ -122,17 +140,16 @@ class FallbackReader:
                 if error.reason not in _ELSEWHERE:
                     raise
                 refusal = error
-            behind = refusal.reason is Reason.INDEX_BEHIND
             try:
-                # Where both may get there, neither is waited for long.
-                return await ask(self._ledger, replace(terms, patience_s=0.0) if behind else terms)
+                return await ask(self._ledger, self._rest(terms, refusal))
             except PaycoreError as error:
                 if error.reason not in _LEDGER_FAILURES:
                     raise
-                again = behind and error.reason is Reason.INDEX_BEHIND and self._has_time(terms)
-                if not again:
+                neither = {refusal.reason, error.reason}.isdisjoint({Reason.INDEX_BEHIND})
+                if terms.min_position is None or neither or not self._has_time(terms):
                     # Both have failed: the caller is told of the first.
                     raise refusal from error
+            await asyncio.sleep(next(pauses_s, PAUSES_S[-1]))
 
     async def _ask_index(self, ask: Ask[T], terms: ReadTerms) -> Answer[T]:
         permit = self._breaker.permit()
@@ -143,6 +160,10 @@ class FallbackReader:
             )
         try:
             answer = await ask(self._index, self._share(terms))
+        except HistoryDroppedError:
+            self._breaker.succeeded(permit)
+            FALLBACKS.labels(DROPPED).inc()
+            raise
         except PaycoreError as error:
             if error.reason in _AWAY_REASONS:
                 self._breaker.failed(permit)
@@ -163,6 +184,17 @@ class FallbackReader:
         # Waiting for a position is bounded by patience, which leaves the index its time to answer.
         deadline_s = now_s + share_s + (PATIENCE_S if terms.min_position is not None else 0.0)
         return replace(terms, deadline_s=min(terms.deadline_s, deadline_s), patience_s=PATIENCE_S)
+
+    def _rest(self, terms: ReadTerms, refusal: PaycoreError) -> ReadTerms:
+        """What the ledger gets: all that is left, unless the index may get there first."""
+        if terms.min_position is None or isinstance(refusal, HistoryDroppedError):
+            return terms
+        if refusal.reason is not Reason.INDEX_BEHIND:
+            return replace(terms, patience_s=PATIENCE_S)
+        # Where both may get there, neither is waited for long.
+        now_s = self._clock.monotonic_s()
+        deadline_s = now_s + (terms.deadline_s - now_s) * LEDGER_SHARE
+        return replace(terms, deadline_s=deadline_s, patience_s=0.0)
 
     def _has_time(self, terms: ReadTerms) -> bool:
         return terms.deadline_s - self._clock.monotonic_s() > 2 * QUERY_MARGIN_S

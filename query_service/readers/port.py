@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from paycore.domain.accounts import AccountId
+from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import Reach
 from paycore.domain.position import Position
 from paycore.domain.transfers import TransferId, TransferKind
@@ -34,6 +35,8 @@ from query_service.readers.statistics import (
 )
 
 T_co = TypeVar("T_co", covariant=True)
+
+RETRY_AFTER_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,17 @@ class Answer(Generic[T_co]):
 
     value: T_co
     freshness: Freshness
+
+
+MAX_TOTAL = 10_000
+"""Counting ends here."""
+
+
+class Total(NamedTuple):
+    """How many match; `at_least` where counting ended before all were counted."""
+
+    transfers: int
+    at_least: bool
 
 
 class PageKey(NamedTuple):
@@ -146,6 +160,17 @@ class CounterpartyFilter:
     limit: int
 
 
+class HistoryDroppedError(PaycoreError):
+    """A source does not reach back so far as an answer must: only another can give it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.INDEX_UNAVAILABLE,
+            "the index has dropped history that the answer needs, and the ledger has to give it",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+
+
 class AccountReader(Protocol):
     """Finds an account."""
 
@@ -165,6 +190,10 @@ class HistoryReader(AccountReader, Protocol):
         self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms
     ) -> Answer[list[TransferRecord]]:
         """At most `limit` transfers below `after`, by (created_at_us, id) descending."""
+        ...
+
+    async def total(self, wanted: TransferFilter, terms: ReadTerms) -> Answer[Total]:
+        """How many transfers the whole list has; counting ends at MAX_TOTAL."""
         ...
 
     async def balance_at(

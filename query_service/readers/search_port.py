@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.transfers import TransferKind
-from query_service.readers.port import Answer, PageKey, ReadTerms, Viewer
+from query_service.readers.port import Answer, PageKey, ReadTerms, Total, Viewer
 from query_service.readers.records import TransferRecord
-
-MAX_TOTAL = 10_000
-"""Counting ends here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +31,6 @@ class SearchFilter:
     max_amount: int | None = None
     include_declines: bool = False
     """Adds the stored declines that the viewer may see."""
-
-
-class Total(NamedTuple):
-    """How many match; `at_least` where counting ended before all were counted."""
-
-    transfers: int
-    at_least: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,16 @@ class HistoryServicer:
                 wanted,
                 shown or answer.freshness.position,
             )
-        return pb.ListTransfersResponse(
+        response = pb.ListTransfersResponse(
             transfers=map(messages.transfer, self._access.shown(call.client, page)),
             next_page_token=token,
             freshness=messages.freshness(answer.freshness),
         )
+        if request.include_total:
+            # Once the caller may read the account: whoever may, is shown all of its list.
+            found = (await self._reader.total(wanted, terms.at_or_after(shown))).value
+            response.total.count, response.total.at_least = found
+        return response
 
     async def GetBalance(  # noqa: N802 - named as in the contract
         self, request: pb.GetBalanceRequest, call: Call

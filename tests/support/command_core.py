@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from command_service.accounts.acting import Actors
 from command_service.accounts.commands import (
     AccountChange,
     AccountOutcome,
@@ -26,14 +27,20 @@ from command_service.transactions import Transactions
 from paycore.domain.accounts import AccountId, AccountKind
 from paycore.domain.money import Currency, Minor
 from paycore.domain.transfers import Command, Outcome, Posted, TransferCommand, TransferKind
+from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.clock import Clock, SystemClock
+from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import open_pool
 from paycore.runtime.snowflake import IdSource
+from paycore.runtime.tls import TlsFiles
+from paycore.runtime.traces import Tracer
 
 CLIENT = "loadtest"
 """May do everything with its own accounts, without step-up."""
 
 AMPLE_S = 60.0
+
+TRAIL_KEY = bytes(range(32))
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class CommandCore:
     engine: PostingEngine
     clock: Clock
     rules: RulesCache
+    actors: Actors
 
     async def open(self, count: int, balance: int = 1_000, **changes: Any) -> list[AccountId]:
         """Open an EXTERNAL account and `count` customers, each with `balance` from the first."""
@@ -91,8 +99,13 @@ async def command_core(
     limits: EngineLimits | None = None,
     clock: Clock | None = None,
     around: Callable[[LedgerStore], LedgerStore] = lambda store: store,
+    signing_target: str = "127.0.0.1:1",
+    tls: TlsFiles | None = None,
 ) -> AsyncIterator[CommandCore]:
-    """A core on the database at `dsn`; `around` may put something between engine and store."""
+    """A core on the database at `dsn`; `around` may put something between engine and store.
+
+    Without a `signing_target` nobody answers who has keys: who changes accounts is hinted at.
+    """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         pool = await open_pool(dsn, size=4, application="paycore-command-test")
@@ -113,8 +126,11 @@ async def command_core(
         store = PostgresLedger(pool, posting, clock)
         engine = PostingEngine(around(store), rules.current, ids, clock, limits)
         stack.push_async_callback(engine.stop)
-        accounts = AccountLedger(pool, transactions, rules.current, ids, clock)
-        yield CommandCore(pool, transactions, ids, store, accounts, engine, clock, rules)
+        channel = open_channel(signing_target, tls, SEPARATE_CONNECTION, service="signing")
+        stack.push_async_callback(channel.close, None)
+        actors = Actors(Tracer(TRAIL_KEY, DataKeys(channel, clock)), clock)
+        accounts = AccountLedger(pool, transactions, rules.current, ids, clock, actors)
+        yield CommandCore(pool, transactions, ids, store, accounts, engine, clock, rules, actors)
 
 
 def opening(**changes: Any) -> OpenAccount:

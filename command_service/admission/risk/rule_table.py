@@ -13,6 +13,7 @@ from command_service.admission.risk.decisions import CurrencyRules
 from paycore.domain.transfers import RiskDecision
 from paycore.runtime.clock import Clock
 from paycore.runtime.refreshed import Refreshed
+from paycore.runtime.untold import in_background
 
 
 class RiskRuleTable(Refreshed[Mapping[str, CurrencyRules]]):
@@ -27,7 +28,7 @@ class RiskRuleTable(Refreshed[Mapping[str, CurrencyRules]]):
     async def start(self) -> None:
         """Read the rules once, then again and again. Raises what asyncpg raises."""
         await self.load()
-        self._task = asyncio.create_task(self.run(), name="risk-rules")
+        self._task = in_background(self.run(), "risk-rules")
 
     async def stop(self) -> None:
         """Stop refreshing."""

@@ -23,6 +23,7 @@ from paycore.runtime.limits.local import LocalLimiter
 from paycore.runtime.limits.rate import DECISIONS, Charge, Excess
 from paycore.runtime.limits.script import Asked, GcraScript
 from paycore.runtime.together import Together
+from paycore.runtime.untold import in_background
 
 REPLY_WITHIN_S = 0.02
 """How long Redis may take before the fallback decides, in seconds."""
@@ -100,7 +101,7 @@ class SharedLimiter:
         probing = probe_while_open(
             self._breaker, self._probe, every_s=PROBE_EVERY_S, within_s=PROBE_WITHIN_S
         )
-        self._probing = asyncio.create_task(probing, name="limits-probe")
+        self._probing = in_background(probing, "limits-probe")
 
     async def stop(self) -> None:
         """Stop deciding; calls still waiting are decided by the fallback."""

@@ -73,8 +73,9 @@ class DataKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DestroyDataKeys(self, request, context):
-        """Destroys every key of a subject, for ever. Sent again it answers the same. For the command
-        service only, which checks who may ask.
+        """Destroys every key of a subject, for ever, and what the subject approves payments with: the PIN
+        is removed, devices are revoked and their keys forgotten, and may be enrolled anew. Sent again
+        it answers the same. For the command service only, which checks who may ask.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,9 @@ class DataKeyServiceStub:
     UnwrapDataKeys: _grpc.UnaryUnaryMultiCallable[_data_key_service_pb2.UnwrapDataKeysRequest, _data_key_service_pb2.UnwrapDataKeysResponse]
     """Keys by their ids. For the services that show personal data."""
     DestroyDataKeys: _grpc.UnaryUnaryMultiCallable[_data_key_service_pb2.DestroyDataKeysRequest, _data_key_service_pb2.DestroyDataKeysResponse]
-    """Destroys every key of a subject, for ever. Sent again it answers the same. For the command
-    service only, which checks who may ask.
+    """Destroys every key of a subject, for ever, and what the subject approves payments with: the PIN
+    is removed, devices are revoked and their keys forgotten, and may be enrolled anew. Sent again
+    it answers the same. For the command service only, which checks who may ask.
     """
 
 @_typing.type_check_only
@@ -56,8 +57,9 @@ class DataKeyServiceAsyncStub(DataKeyServiceStub):
     UnwrapDataKeys: _aio.UnaryUnaryMultiCallable[_data_key_service_pb2.UnwrapDataKeysRequest, _data_key_service_pb2.UnwrapDataKeysResponse]  # type: ignore[assignment]
     """Keys by their ids. For the services that show personal data."""
     DestroyDataKeys: _aio.UnaryUnaryMultiCallable[_data_key_service_pb2.DestroyDataKeysRequest, _data_key_service_pb2.DestroyDataKeysResponse]  # type: ignore[assignment]
-    """Destroys every key of a subject, for ever. Sent again it answers the same. For the command
-    service only, which checks who may ask.
+    """Destroys every key of a subject, for ever, and what the subject approves payments with: the PIN
+    is removed, devices are revoked and their keys forgotten, and may be enrolled anew. Sent again
+    it answers the same. For the command service only, which checks who may ask.
     """
 
 class DataKeyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -87,8 +89,9 @@ class DataKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _data_key_service_pb2.DestroyDataKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_data_key_service_pb2.DestroyDataKeysResponse, _abc.Awaitable[_data_key_service_pb2.DestroyDataKeysResponse]]:
-        """Destroys every key of a subject, for ever. Sent again it answers the same. For the command
-        service only, which checks who may ask.
+        """Destroys every key of a subject, for ever, and what the subject approves payments with: the PIN
+        is removed, devices are revoked and their keys forgotten, and may be enrolled anew. Sent again
+        it answers the same. For the command service only, which checks who may ask.
         """
 
 def add_DataKeyServiceServicer_to_server(servicer: DataKeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

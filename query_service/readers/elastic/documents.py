@@ -105,12 +105,12 @@ def account(source: Mapping[str, Any]) -> AccountRecord:
 def position(source: Mapping[str, Any]) -> IndexPosition:
     """The position in the document that the projector writes after a refresh."""
     place = Position(source["epoch"], source["xid"], source["journal_id"])
-    return IndexPosition(place, source["source_time_us"] or None)
+    return IndexPosition(place, source["source_time_us"] or None, source.get("from_us", 0))
 
 
 def sink_latency(sink: str, source: Mapping[str, Any]) -> SinkLatency:
     """What the same document says of how late the sink is."""
-    place, source_time_us = position(source)
+    place, source_time_us, _ = position(source)
     lag = source.get("lag")
     recent = (
         None

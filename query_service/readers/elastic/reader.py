@@ -8,7 +8,8 @@ from query_service.positions import IndexPosition
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.connection import Connection
 from query_service.readers.elastic.entries import EntriesReader
-from query_service.readers.port import Answer, PageKey, ReadTerms, TransferFilter
+from query_service.readers.ids import not_before_us
+from query_service.readers.port import Answer, PageKey, ReadTerms, Total, TransferFilter
 from query_service.readers.records import AccountRecord, TransferRecord
 
 SINK = "elasticsearch"
@@ -53,6 +54,8 @@ class ElasticReader(EntriesReader):
             self._transfers, requests.one_transfer(transfer), terms.deadline_s
         )
         hits = reply["hits"]["hits"]
+        if not hits:
+            self._check_reaches(not_before_us(transfer))
         return Answer(documents.transfer(hits[0]["_source"]) if hits else None, freshness)
 
     async def transfers(
@@ -64,4 +67,21 @@ class ElasticReader(EntriesReader):
             self._transfers, requests.page(wanted, after, limit), terms.deadline_s
         )
         found = [documents.transfer(hit["_source"]) for hit in reply["hits"]["hits"]]
+        if len(found) < limit:
+            self._check_reaches(max(wanted.start_us or 0, not_before_us(wanted.account)))
+        elif found:
+            # Of a month that is being dropped, some may be missing.
+            self._check_reaches(found[-1].created_at_us)
         return Answer(found, freshness)
+
+    async def total(self, wanted: TransferFilter, terms: ReadTerms) -> Answer[Total]:
+        """See the port."""
+        freshness = await self._freshness(terms)
+        reply = await self._connection.search(
+            self._transfers, requests.total(wanted), terms.deadline_s
+        )
+        found = reply["hits"]["total"]
+        total = Total(found["value"], found["relation"] != "eq")
+        if not total.at_least:
+            self._check_reaches(max(wanted.start_us or 0, not_before_us(wanted.account)))
+        return Answer(total, freshness)

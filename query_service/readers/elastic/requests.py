@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from paycore.domain.transfers import TransferKind, TransferState
 from query_service.readers.port import (
+    MAX_TOTAL,
     PageKey,
     TransferFilter,
     Viewer,
@@ -42,6 +43,15 @@ def page(wanted: TransferFilter, after: PageKey | None, limit: int) -> Body:
     if after is not None:
         body["search_after"] = list(after)
     return body
+
+
+def total(wanted: TransferFilter) -> Body:
+    """How many transfers an account's list has."""
+    return {
+        "size": 0,
+        "query": {"bool": {"filter": _listed(wanted)}},
+        "track_total_hits": MAX_TOTAL,
+    }
 
 
 def last_balances(filters: list[Body]) -> Body:

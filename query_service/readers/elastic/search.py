@@ -9,8 +9,8 @@ import unicodedata
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.requests import DECLINED, POSTED, Body
 from query_service.readers.elastic.source import ElasticSource
-from query_service.readers.port import Answer, PageKey, ReadTerms, Viewer
-from query_service.readers.search_port import MAX_TOTAL, Found, SearchFilter, Total
+from query_service.readers.port import MAX_TOTAL, Answer, PageKey, ReadTerms, Total, Viewer
+from query_service.readers.search_port import Found, SearchFilter
 
 SHORTEST_BEGINNING = 3
 """Characters from which on the last word may be the beginning of one: shorter ones begin too many

@@ -13,12 +13,15 @@ from paycore.domain.money import Minor
 from paycore.domain.transfers import TransferId
 from paycore.runtime.clock import Clock
 from paycore.runtime.snowflake import first_id_at
+from query_service.readers.ids import CLOCKS_APART_US
 from query_service.readers.port import (
+    MAX_TOTAL,
     Answer,
     PageKey,
     ReadTerms,
     StatementFilter,
     StatementPlace,
+    Total,
     TransferFilter,
 )
 from query_service.readers.postgres import rows
@@ -35,10 +38,6 @@ KEYS_WITHIN_S = 0.25
 """How long an answer waits at most for the keys of its rows, in seconds."""
 
 END_OF_TIME = 2**63 - 1
-
-CLOCKS_APART_US = 31 * 86_400_000_000
-"""How far apart a transfer's time and that in its id may be, in microseconds. Far more than clocks
-ever are: ids only tell which months need not be looked at."""
 
 
 class Stretch(NamedTuple):
@@ -95,18 +94,7 @@ class PostgresReader:
     ) -> Answer[list[TransferRecord]]:
         """One page: both sides of the account by their versions, merged."""
         place = _place(wanted, after)
-        asked = {
-            "account": wanted.account,
-            "start_us": wanted.start_us or 0,
-            "before_us": place.created_at_us,
-            "before_id": place.id,
-            "kinds": sorted(wanted.kinds) or None,
-            "counterparty": wanted.counterparty,
-            "min_amount": wanted.min_amount,
-            "max_amount": wanted.max_amount,
-            "reference": wanted.reference,
-            "max_rows": limit,
-        }
+        asked = {**_asked(wanted, place), "max_rows": limit}
         async with self._snapshots.read(terms) as (connection, freshness):
             stretch = await self._stretch(connection, wanted, after)
             posted = await self._queries.list_transfers(connection, **asked, **stretch._asdict())
@@ -126,6 +114,17 @@ class PostgresReader:
             ],
             freshness,
         )
+
+    async def total(self, wanted: TransferFilter, terms: ReadTerms) -> Answer[Total]:
+        """See the port: rows are counted up to one more than is told."""
+        place = _place(wanted, None)
+        asked = {**_asked(wanted, place), "max_rows": MAX_TOTAL + 1}
+        async with self._snapshots.read(terms) as (connection, freshness):
+            stretch = await self._stretch(connection, wanted, None)
+            count = await self._queries.count_transfers(
+                connection, **asked, **stretch._asdict(), with_declines=wanted.include_declines
+            )
+        return Answer(Total(min(count, MAX_TOTAL), count > MAX_TOTAL), freshness)
 
     async def balance_at(
         self, account: AccountId, at_us: int, terms: ReadTerms
@@ -212,6 +211,21 @@ class PostgresReader:
 
 
 _CLOCKS_APART_IDS = CLOCKS_APART_US // 1_000 << 22
+
+
+def _asked(wanted: TransferFilter, place: PageKey) -> dict[str, Any]:
+    """The filters of a list as its queries take them."""
+    return {
+        "account": wanted.account,
+        "start_us": wanted.start_us or 0,
+        "before_us": place.created_at_us,
+        "before_id": place.id,
+        "kinds": sorted(wanted.kinds) or None,
+        "counterparty": wanted.counterparty,
+        "min_amount": wanted.min_amount,
+        "max_amount": wanted.max_amount,
+        "reference": wanted.reference,
+    }
 
 
 def _place(wanted: TransferFilter, after: PageKey | None) -> PageKey:

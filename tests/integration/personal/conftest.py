@@ -52,10 +52,17 @@ async def open_desk(
     database: OwnDatabase, signer: DataKeyServer, clock: Clock | None = None
 ) -> AsyncIterator[Desk]:
     """Another process; `clock` is that of its kept keys."""
-    async with command_core(database.dsn("command")) as core, signer.channel() as channel:
+    async with (
+        command_core(
+            database.dsn("command"),
+            signing_target=signer.target,
+            tls=database.endpoints.tls["command"],
+        ) as core,
+        signer.channel() as channel,
+    ):
         keys = DataKeys(channel, clock or core.clock)
         vault = Vault(keys, Owners(core.accounts), core.store, core.clock)
-        erasure = Erasure(core.pool, core.transactions, keys, core.ids, core.clock)
+        erasure = Erasure(core.pool, core.transactions, keys, core.ids, core.clock, core.actors)
         yield Desk(core, keys, PersonalPosting(core.engine, vault), vault, erasure)
 
 

@@ -139,7 +139,7 @@ async def test_a_turn_is_lost_in_no_moment_in_which_its_caller_gives_up(
     ("error", "logged"),
     [
         (PaycoreError(Reason.ILLEGAL_STATE, "closed"), []),
-        (RuntimeError("a fault"), ["account command failed"]),
+        (RuntimeError("a fault"), ["task failed"]),
     ],
 )
 async def test_what_a_command_comes_to_whose_caller_has_gone_is_logged_where_it_is_a_fault(

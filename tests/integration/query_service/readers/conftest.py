@@ -119,7 +119,7 @@ async def desk_at(
     ):
         keys = DataKeys(channel, SystemClock())
         vault = Vault(keys, Owners(core.accounts), core.store, core.clock)
-        erasure = Erasure(core.pool, core.transactions, keys, core.ids, core.clock)
+        erasure = Erasure(core.pool, core.transactions, keys, core.ids, core.clock, core.actors)
         yield Desk(core, keys, PersonalPosting(core.engine, vault), vault, erasure)
 
 

@@ -13,6 +13,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.position import Position
 from paycore.domain.transfers import TransferId, TransferKind, TransferState
 from paycore.runtime.clock import SystemClock
+from query_service.readers.elastic import requests as elastic_requests
 from query_service.readers.port import (
     HistoryReader,
     PageKey,
@@ -20,6 +21,7 @@ from query_service.readers.port import (
     StatementPlace,
     TransferFilter,
 )
+from query_service.readers.postgres import reader as postgres_reader
 from query_service.readers.records import EntryRecord, TransferRecord
 from query_service.statements import fault
 from tests.integration.query_service.readers import oracle
@@ -112,6 +114,41 @@ async def test_lists_are_those_of_the_tables_in_pages_of_any_size(
         expected = await oracle.listed(world.admin, wanted)
         found = await walk(reader, wanted, rng.choice((1, 2, 3, 7, 50, 500)))
         assert [record.id for record in found] == expected, wanted
+
+
+async def test_a_total_is_the_number_of_rows_of_the_whole_list(
+    world: World, reader: HistoryReader, rng: random.Random
+) -> None:
+    times = await all_times(world)
+    for _ in range(FILTERS):
+        wanted = random_filter(rng, world, times)
+        expected = await oracle.listed(world.admin, wanted)
+        assert (await reader.total(wanted, terms())).value == (len(expected), False), wanted
+
+
+@pytest.mark.parametrize("declines", [False, True])
+async def test_counting_ends_where_it_is_said_to(
+    world: World, reader: HistoryReader, monkeypatch: pytest.MonkeyPatch, declines: bool
+) -> None:
+    wanted = await longest(world, declines=declines)
+    count = len(await oracle.listed(world.admin, wanted))
+    for most, told in (
+        (count - 1, (count - 1, True)),
+        (count, (count, False)),
+        (count + 1, (count, False)),
+    ):
+        for module in (postgres_reader, elastic_requests):
+            monkeypatch.setattr(module, "MAX_TOTAL", most)
+        assert (await reader.total(wanted, terms())).value == told
+
+
+async def longest(world: World, *, declines: bool) -> TransferFilter:
+    """The list with the most rows."""
+    lists = [
+        TransferFilter(AccountId(account), include_declines=declines) for account in world.accounts
+    ]
+    lengths = [len(await oracle.listed(world.admin, wanted)) for wanted in lists]
+    return lists[lengths.index(max(lengths))]
 
 
 async def test_an_account_is_as_it_stands(world: World, reader: HistoryReader) -> None:
