@@ -182,7 +182,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             lambda: asyncio.gather(rules.refresh(), limits.refresh()),
         )
         webhooks = WebhookLedger(
-            pool, transactions, rules.current, accounts, Secrets(keys), ids, clock
+            pool, transactions, rules.current, accounts, Secrets(keys), ids, clock, actors
         )
         identifiers = Identifiers(from_primary(pool))
         judge = await open_judge(settings, f"{application}-risk", clock, stack)

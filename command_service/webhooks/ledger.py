@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 import database
-from command_service.accounts.acting import act_as
+from command_service.accounts.acting import Acting, Actors, act_as
 from command_service.accounts.ledger import AccountLedger
 from command_service.accounts.turns import AccountTurns
 from command_service.transactions import Transactions, reading
@@ -59,6 +59,7 @@ class WebhookLedger:
         secrets: Secrets,
         ids: IdSource,
         clock: Clock,
+        actors: Actors,
     ) -> None:
         self._pool = pool
         self._transactions = transactions
@@ -66,6 +67,7 @@ class WebhookLedger:
         self._secrets = secrets
         self._ids = ids
         self._clock = clock
+        self._actors = actors
         self._turns = AccountTurns(clock)
         self._changes = WebhookChanges(rules)
         self._queries: Any = database.load("webhooks")
@@ -166,8 +168,10 @@ class WebhookLedger:
             within_s = deadline_s - self._clock.monotonic_s()
             made, sealed = await self._secrets.make(secret_id, which, within_s)
 
+        acting = await self._actors.of(command.client, command.actor)
+
         async def work(connection: asyncpg.Connection) -> tuple[WebhookOutcome, int | None]:
-            done = await self._write(connection, command, sealed, journal_id, audit_id)
+            done = await self._write(connection, command, acting, sealed, journal_id, audit_id)
             self._turns.check_time(deadline_s)
             return done
 
@@ -180,6 +184,7 @@ class WebhookLedger:
         self,
         connection: asyncpg.Connection,
         command: WebhookCommand,
+        acting: Acting,
         sealed: SealedSecret | None,
         journal_id: int,
         audit_id: int,
@@ -188,14 +193,7 @@ class WebhookLedger:
         stored = await self._stored(connection, command)
         if stored is not None:
             return stored, None
-        await act_as(
-            self._keys,
-            connection,
-            command.client,
-            command.actor,
-            reason=command.reason,
-            audit_id=audit_id,
-        )
+        await act_as(self._keys, connection, acting, reason=command.reason, audit_id=audit_id)
         now_us = self._clock.now_us()
         figures = await self._changes.make(connection, command, sealed, journal_id, now_us)
         await self._keys.write_keys(

@@ -55,6 +55,7 @@ async def desk(core: CommandCore, server: DataKeyServer, ledger: TestLedger) -> 
             secrets,
             core.ids,
             core.clock,
+            core.actors,
         )
         yield Desk(webhooks, core, ledger)
 

@@ -117,7 +117,7 @@ async def copy(client: AsyncElasticsearch, source: str, target: str, from_us: in
         name = layout.index(kind, MONTH if kind is DocumentKind.TRANSFER else "")
         for hit in found["hits"]["hits"]:
             lines += [{"index": {"_index": name, "_id": hit["_id"]}}, hit["_source"]]
-    reply = await client.bulk(body=map(json.dumps, lines), refresh=True)
+    reply = await client.bulk(operations=lines, refresh=True)
     assert not reply["errors"], reply
 
 

@@ -213,7 +213,7 @@ async def watch(caller: Caller, account: int, start: str) -> object:
     call = caller.history.WatchTransfers(_watch(account, start), timeout=20)
     try:
         reply: object = await call.read()
-        if reply is grpc.aio.EOF:
+        if reply is grpc.aio.EOF:  # type: ignore[attr-defined]  # stubs lack it
             # The status says why.
             await call
         return reply
