@@ -139,12 +139,12 @@ WHERE id = ANY (:ids::bigint[]) AND state = 'ENABLED'
 -- How many were too old: ended so long ago, or due so long ago, of a subscription that is disabled.
 WITH old AS (
   DELETE FROM webhooks.deliveries
-  WHERE id IN (
+  WHERE id = ANY (ARRAY(
     SELECT id FROM webhooks.deliveries
-    WHERE coalesce(ended_at_us, due_at_us) < webhooks.now_us() - :kept_us::bigint
+    WHERE coalesce(ended_at_us, due_at_us) < (SELECT webhooks.now_us()) - :kept_us::bigint
     ORDER BY coalesce(ended_at_us, due_at_us)
     LIMIT :most::int
-  )
+  ))
   RETURNING id
 )
 SELECT count(*) FROM old

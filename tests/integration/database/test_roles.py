@@ -262,12 +262,12 @@ FORBIDDEN: list[tuple[str, str]] = [
         (role, sql)
         for role in ("signing", "query", "trail")
         for table in WEBHOOKS
-        for sql in (read(table), insert(table))
+        for sql in (read(table), insert_whole(table))
     ),
     *((role, read("webhooks.secrets")) for role in ("audit",)),
     *(("projector", insert(table)) for table in ("webhooks.subscriptions", "webhooks.secrets")),
-    *(("command", insert(table)) for table in ("webhooks.deliveries", "webhooks.attempts")),
-    *(("audit", insert(table)) for table in WEBHOOKS),
+    *(("command", insert_whole(table)) for table in ("webhooks.deliveries", "webhooks.attempts")),
+    *(("audit", insert_whole(table)) for table in WEBHOOKS),
     ("command", "UPDATE webhooks.subscriptions SET client = 'me'"),
     ("command", "UPDATE webhooks.deliveries SET attempts = 0"),
     ("projector", "UPDATE webhooks.subscriptions SET from_journal_id = 0"),
