@@ -660,7 +660,7 @@ BEGIN
   END IF;
   INSERT INTO ledger.audit (
     id, created_at_us, client, action, subject, before, after, reason, user_id, device_id,
-    ip_address, database_user
+    ip_address, database_user, device_hint, address_hint, actor_key, traced_us, sealed
   )
   VALUES (
     coalesce(given, nextval('ledger.audit_id')),
@@ -671,7 +671,12 @@ BEGIN
     nullif(current_setting('paycore.device_id', true), ''),
     CASE WHEN named IS NULL THEN host(inet_client_addr())
          ELSE nullif(current_setting('paycore.ip_address', true), '') END,
-    session_user
+    session_user,
+    nullif(current_setting('paycore.device_hint', true), ''),
+    nullif(current_setting('paycore.address_hint', true), ''),
+    nullif(current_setting('paycore.actor_key', true), '')::bigint,
+    nullif(current_setting('paycore.traced_us', true), '')::bigint,
+    decode(nullif(current_setting('paycore.sealed', true), ''), 'hex')
   );
 END
 $$;
@@ -690,13 +695,31 @@ CREATE TABLE ledger.audit (
     user_id text,
     device_id text,
     ip_address text,
-    database_user text
+    database_user text,
+    device_hint text,
+    address_hint text,
+    actor_key bigint,
+    traced_us bigint,
+    sealed bytea,
+    CONSTRAINT audit_address_hint_check CHECK ((address_hint ~ '^[0-9a-f]{4}$'::text)),
+    CONSTRAINT audit_device_hint_check CHECK ((device_hint ~ '^[0-9a-f]{4}$'::text)),
+    CONSTRAINT audit_sealed_check CHECK (((length(sealed) >= 30) AND (length(sealed) <= 2048)))
 );
 COMMENT ON COLUMN ledger.audit.id IS
   'A Snowflake where the service gave one (paycore.audit_id), good for one row. Else the next of a sequence, which a database session can draw without a lease: it counts from 1 and can never reach the Snowflakes, of which the smallest of a single day of use is above 10^14.';
+COMMENT ON COLUMN ledger.audit.device_id IS
+  'Plain, of a release before: python -m operations.seal seals it.';
+COMMENT ON COLUMN ledger.audit.ip_address IS 'Of a database session. That of a person is sealed.';
 COMMENT ON COLUMN ledger.audit.database_user IS
   'The role whose session made the change; NULL in rows that services wrote themselves.';
+COMMENT ON COLUMN ledger.audit.device_hint IS
+  '16 bits of a keyed hash; without anything sealed: no key could be had, or no user was named.';
+COMMENT ON COLUMN ledger.audit.actor_key IS 'The data key of who acted.';
+COMMENT ON COLUMN ledger.audit.traced_us IS
+  'When it was sealed, in microseconds since 1970: what is sealed is bound to it.';
 ALTER TABLE ledger.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+ALTER TABLE ledger.audit
+    ADD CONSTRAINT audit_sealed_under_a_key CHECK ((((sealed IS NULL) = (actor_key IS NULL)) AND ((sealed IS NULL) OR (traced_us IS NOT NULL)))) NOT VALID;
 CREATE INDEX audit_by_time ON ledger.audit (created_at_us, id);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger.audit FOR EACH STATEMENT
   EXECUTE FUNCTION ledger.refuse_change();
@@ -1495,19 +1518,43 @@ CREATE TYPE signing.verdict AS ENUM ('CORRECT', 'INCORRECT', 'ABANDONED');
 COMMENT ON TYPE signing.verdict IS
   'ABANDONED: reserved, and no verdict came (a crash); it counts as a failure.';
 
+CREATE FUNCTION signing.forget_approvals(subject text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM 1 FROM signing.attempt_counters WHERE user_id = subject FOR UPDATE;
+  DELETE FROM signing.pins WHERE user_id = subject;
+  PERFORM 1 FROM signing.devices
+    WHERE user_id = subject AND public_key IS NOT NULL
+    ORDER BY id
+    FOR UPDATE;
+  UPDATE signing.devices
+    SET revoked_at_us = coalesce(revoked_at_us, signing.now_us()), public_key = NULL
+    WHERE user_id = subject AND public_key IS NOT NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION signing.forget_approvals(subject text) FROM PUBLIC;
+GRANT ALL ON FUNCTION signing.forget_approvals(subject text) TO paycore_signing;
+
 CREATE FUNCTION signing.keep_device() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 BEGIN
-  IF TG_OP <> 'UPDATE' OR OLD.revoked_at_us IS NOT NULL OR NEW.revoked_at_us IS NULL
-     OR (NEW.id, NEW.enrolled_at_us, NEW.user_id, NEW.algorithm, NEW.public_key, NEW.vouched_by)
-        IS DISTINCT FROM
-        (OLD.id, OLD.enrolled_at_us, OLD.user_id, OLD.algorithm, OLD.public_key, OLD.vouched_by)
+  IF TG_OP = 'UPDATE'
+     AND (NEW.id, NEW.enrolled_at_us, NEW.user_id, NEW.algorithm, NEW.vouched_by)
+         IS NOT DISTINCT FROM
+         (OLD.id, OLD.enrolled_at_us, OLD.user_id, OLD.algorithm, OLD.vouched_by)
+     AND NEW.revoked_at_us IS NOT NULL
+     AND (OLD.revoked_at_us IS NULL OR NEW.revoked_at_us = OLD.revoked_at_us)
+     AND (OLD.public_key IS NOT NULL AND NEW.public_key IS NULL
+          OR OLD.revoked_at_us IS NULL AND NEW.public_key IS NOT DISTINCT FROM OLD.public_key)
   THEN
-    RAISE EXCEPTION 'a device is only revoked, and once' USING ERRCODE = 'restrict_violation';
+    RETURN NEW;
   END IF;
-  RETURN NEW;
+  RAISE EXCEPTION 'a device is only revoked and forgotten, and once'
+    USING ERRCODE = 'restrict_violation';
 END
 $$;
 REVOKE ALL ON FUNCTION signing.keep_device() FROM PUBLIC;
@@ -1586,11 +1633,15 @@ CREATE FUNCTION signing.tell_of_device() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-  PERFORM signing.write_event(
-    CASE WHEN TG_OP = 'UPDATE' THEN 'DEVICE_REVOKED'
-         WHEN NEW.vouched_by IS NULL THEN 'DEVICE_ENROLLED'
-         ELSE 'DEVICE_VOUCHED_FOR' END,
-    NEW.user_id, NEW.id, NULL);
+  IF TG_OP = 'INSERT' THEN
+    PERFORM signing.write_event(
+      CASE WHEN NEW.vouched_by IS NULL THEN 'DEVICE_ENROLLED' ELSE 'DEVICE_VOUCHED_FOR' END,
+      NEW.user_id, NEW.id, NULL);
+  ELSIF OLD.revoked_at_us IS NULL THEN
+    PERFORM signing.write_event(
+      'DEVICE_REVOKED', NEW.user_id, NEW.id,
+      CASE WHEN NEW.public_key IS NULL THEN 'its user was erased' END);
+  END IF;
   RETURN NULL;
 END
 $$;
@@ -1870,7 +1921,7 @@ CREATE TABLE signing.devices (
     revoked_at_us bigint,
     user_id text NOT NULL,
     algorithm text NOT NULL,
-    public_key bytea NOT NULL,
+    public_key bytea,
     vouched_by text,
     CONSTRAINT devices_algorithm_check CHECK ((algorithm = ANY (ARRAY['ED25519'::text, 'P256'::text]))),
     CONSTRAINT devices_check CHECK ((length(public_key) =
@@ -1884,8 +1935,11 @@ END)),
 );
 COMMENT ON COLUMN signing.devices.revoked_at_us IS
   'Set once. Whoever authorizes by the device holds the row against this change.';
+COMMENT ON COLUMN signing.devices.public_key IS 'NULL once its user was erased.';
 COMMENT ON COLUMN signing.devices.vouched_by IS
   'The client that vouched for the user; NULL where the user''s PIN did.';
+ALTER TABLE signing.devices
+    ADD CONSTRAINT devices_forgotten_are_revoked CHECK (((public_key IS NOT NULL) OR (revoked_at_us IS NOT NULL))) NOT VALID;
 ALTER TABLE signing.devices ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
 CREATE UNIQUE INDEX devices_of_user ON signing.devices (user_id, public_key);
 CREATE TRIGGER devices_are_kept BEFORE DELETE OR UPDATE ON signing.devices FOR EACH ROW EXECUTE
@@ -2002,13 +2056,26 @@ CREATE VIEW audit.trail AS
     audit.database_user,
     audit.before,
     audit.after,
-    NULL::text AS device_hint,
-    NULL::text AS address_hint,
-    NULL::bigint AS owner_key,
+        CASE
+            WHEN (NOT gone.erased) THEN audit.device_hint
+            ELSE NULL::text
+        END AS device_hint,
+        CASE
+            WHEN (NOT gone.erased) THEN audit.address_hint
+            ELSE NULL::text
+        END AS address_hint,
+    audit.actor_key AS owner_key,
     NULL::bigint AS actor_key,
-    NULL::bytea AS sealed,
-    false AS erased
-   FROM ledger.audit
+        CASE
+            WHEN (NOT gone.erased) THEN audit.sealed
+            ELSE NULL::bytea
+        END AS sealed,
+    gone.erased,
+    audit.traced_us
+   FROM (ledger.audit
+     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
+                   FROM ledger.erased_keys
+                  WHERE (erased_keys.data_key = audit.actor_key))) AS erased) gone)
 UNION ALL
  SELECT 'SERVICES'::text AS source,
     events.id,
@@ -2041,7 +2108,8 @@ UNION ALL
             WHEN (NOT gone.erased) THEN events.sealed
             ELSE NULL::bytea
         END AS sealed,
-    gone.erased
+    gone.erased,
+    events.first_us AS traced_us
    FROM (audit.events
      CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
                    FROM ledger.erased_keys
@@ -2069,7 +2137,8 @@ UNION ALL
     NULL::bigint AS owner_key,
     NULL::bigint AS actor_key,
     NULL::bytea AS sealed,
-    false AS erased
+    false AS erased,
+    NULL::bigint AS traced_us
    FROM signing.events;
 COMMENT ON VIEW audit.trail IS
   'Changes of accounts, grants and policies, and the security events of all services.';

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ async def partial(world: World) -> AsyncIterator[Partial]:
 
 
 async def copy(client: AsyncElasticsearch, source: str, target: str, from_us: int) -> None:
-    layout, lines = Layout(target, 1), []
+    layout, lines = Layout(target, 1), list[dict[str, Any]]()
     for kind in DocumentKind:
         later: dict[str, Any] = {"match_all": {}}
         if kind is DocumentKind.TRANSFER:
@@ -117,7 +116,7 @@ async def copy(client: AsyncElasticsearch, source: str, target: str, from_us: in
         name = layout.index(kind, MONTH if kind is DocumentKind.TRANSFER else "")
         for hit in found["hits"]["hits"]:
             lines += [{"index": {"_index": name, "_id": hit["_id"]}}, hit["_source"]]
-    reply = await client.bulk(body=map(json.dumps, lines), refresh=True)
+    reply = await client.bulk(body=lines, refresh=True)
     assert not reply["errors"], reply
 
 
