@@ -2,6 +2,7 @@
 -- are revoked and their public keys forgotten. What they approved stays as it was recorded, with the
 -- ids that this service made for them.
 
+-- Processes of the release before meet a NULL only after an erasure: they are to be replaced first.
 -- squawk-ignore ban-drop-not-null
 ALTER TABLE signing.devices ALTER COLUMN public_key DROP NOT NULL;
 ALTER TABLE signing.devices ADD CONSTRAINT devices_forgotten_are_revoked

@@ -110,7 +110,8 @@ COUNTERS = by("signing.attempt_counters", "user_id")
 
 EXPECTED = {
     # The newest rows of each part. Where an account is asked for, the others are left out.
-    "audit.trail": first("ledger.audit", "created_at_us", "id"),
+    "audit.trail": first("ledger.audit", "created_at_us", "id")
+    | by("ledger.erased_keys", "data_key"),
     "accounts.act_as": NOTHING,
     "accounts.find_keys": KEYS,
     "accounts.identifiers_of": by("ledger.external_identifiers", "account"),
@@ -140,6 +141,7 @@ EXPECTED = {
     # All that was not sealed yet is counted.
     "chain.unsealed": VERIFICATION,
     "data_keys.add": NOTHING,
+    "data_keys.forget_approvals": NOTHING,
     "data_keys.destroy": by("signing.data_keys", "subject"),
     "data_keys.find": by("signing.data_keys", "id"),
     "data_keys.find_destroyed": by("signing.destroyed_data_keys", "id"),
@@ -176,6 +178,9 @@ EXPECTED = {
     "events.seal_events": by("audit.events", "id"),
     "events.tell_of_drop": NOTHING,
     # Each part of a list follows an index from its own end, and ends with the page.
+    "history.count_transfers": BOTH_SIDES
+    | by("ledger.transfers", "credit_account", "created_at_us")
+    | by("ledger.declines", "debit_account", "created_at_us"),
     "history.find_account": ACCOUNTS,
     "history.find_decline": DECLINES | ACCOUNTS | DETAILS | by("ledger.erased_keys", "data_key"),
     "history.find_entry": BOTH_SIDES | first("ledger.transfers", "debit_account", "debit_version"),
@@ -301,6 +306,10 @@ EXPECTED = {
     "rules.all_step_up_policies": NOTHING,
     "schema.read_version": NOTHING,
     # Goes once through all rows, from where it was.
+    "seal.close_audit": FRAME,
+    "seal.find_plain_audit": by("ledger.audit", "id") | first("ledger.audit", "id"),
+    "seal.open_audit": FRAME,
+    "seal.seal_audit": by("ledger.audit", "id"),
     "seal.find_plain": first("ledger.transfer_details", "id") | TRANSFERS | DECLINES | ACCOUNTS,
     "seal.seal_plain": DETAILS,
     "signing.add_device": NOTHING,
@@ -492,6 +501,7 @@ KNOWN_TO_BE_FEW = {
 way of sorting it."""
 
 GIVEN = {
+    "history.count_transfers": WHOLE_HISTORY,
     "events.drop_services_events": {"most": 1_000},
     "events.drop_signing_events": {"most": 1_000},
     "history.list_declines": WHOLE_HISTORY,

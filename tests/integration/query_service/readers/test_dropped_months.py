@@ -107,7 +107,7 @@ async def partial(world: World) -> AsyncIterator[Partial]:
 
 
 async def copy(client: AsyncElasticsearch, source: str, target: str, from_us: int) -> None:
-    layout, lines = Layout(target, 1), []
+    layout, lines = Layout(target, 1), list[dict[str, Any]]()
     for kind in DocumentKind:
         later: dict[str, Any] = {"match_all": {}}
         if kind is DocumentKind.TRANSFER:

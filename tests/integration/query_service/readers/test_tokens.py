@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from paycore.domain.accounts import AccountId
@@ -212,10 +211,9 @@ async def test_what_is_no_token_of_this_list_is_refused_by_its_field(
 async def watch(caller: Caller, account: int, start: str) -> object:
     call = caller.history.WatchTransfers(_watch(account, start), timeout=20)
     try:
-        reply: object = await call.read()
-        if reply is grpc.aio.EOF:  # type: ignore[attr-defined]  # stubs lack it
-            # The status says why.
-            await call
-        return reply
+        reply: object
+        async for reply in call:
+            return reply
+        raise AssertionError("the watch ended well")
     finally:
         call.cancel()
