@@ -22,7 +22,7 @@ MAX_QUESTIONS = 500
 class StreamBounds:
     """Bounds of the streams of one process."""
 
-    streams: int = 64
+    streams: int = 500
     """Streams of all clients: each process of the command service has one, or two for a moment."""
     under_way: int = 2_000
     """Questions of one stream that wait for their verdicts."""

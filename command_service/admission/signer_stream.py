@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 import grpc
+import structlog
 from prometheus_client import Counter, Gauge
 
 from command_service.admission.question_stream import EndedError, QuestionStream
@@ -26,8 +27,8 @@ SILENT_AFTER_S = 0.25
 """A stream on which nothing at all was answered for so long is not asked again, in seconds."""
 
 BY_CALL_FOR_S = 30.0
-"""How long questions are calls again after a signing service that knows no such stream, in
-seconds."""
+"""How long questions are calls again after a signing service that has no such stream for this
+process, in seconds."""
 
 MOST_OPEN = 1_000
 """Questions of one process that wait for answers: what the signing service lets wait is more."""
@@ -40,6 +41,8 @@ ENDED = Counter(
     "Streams to the signing service that ended, by how: RENEWED, the reason, or the gRPC code.",
     ["how"],
 )
+
+log = structlog.get_logger()
 
 
 class SignerStream:
@@ -73,7 +76,8 @@ class SignerStream:
             try:
                 answer = await stream.ask(request, due_s - now_s)
             except EndedError as ended:
-                if ended.cause.code() is grpc.StatusCode.UNIMPLEMENTED:
+                if _takes_calls_only(ended.cause):
+                    log.warning("questions go call by call", why=_how(ended.cause))
                     self._by_call_until_s = self._clock.monotonic_s() + BY_CALL_FOR_S
                 elif _was_left(ended.cause) and not asked_again:
                     asked_again = True
@@ -122,6 +126,15 @@ class SignerStream:
         if self._current is stream:
             self._current = None
         ENDED.labels(_how(cause)).inc()
+
+
+def _takes_calls_only(cause: grpc.aio.AioRpcError) -> bool:
+    """Whether there is no such stream for this process: the signing service, or its table of who
+    may call what, is of a time before it."""
+    refusal = from_rpc_error(cause)
+    if refusal is None:
+        return cause.code() is grpc.StatusCode.UNIMPLEMENTED
+    return refusal.reason is Reason.NOT_PERMITTED
 
 
 def _was_left(cause: grpc.aio.AioRpcError) -> bool:

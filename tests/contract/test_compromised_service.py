@@ -217,7 +217,7 @@ async def channel(services: LocalStack) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def test_its_certificate_opens_two_methods_of_the_signer(channel: grpc.aio.Channel) -> None:
+async def test_its_certificate_opens_three_methods_of_the_signer(channel: grpc.aio.Channel) -> None:
     methods = pb.DESCRIPTOR.services_by_name["SigningService"].methods
     denied = []
     for method in methods:
@@ -229,7 +229,8 @@ async def test_its_certificate_opens_two_methods_of_the_signer(channel: grpc.aio
             error = from_rpc_error(refused)
             if error is not None and error.reason is Reason.NOT_PERMITTED:
                 denied.append(method.name)
-    assert {method.name for method in methods} - set(denied) == {"Authorize", "GetPublicKeys"}
+    allowed = {method.name for method in methods} - set(denied)
+    assert allowed == {"Authorize", "AuthorizeStream", "GetPublicKeys"}
 
 
 @pytest.fixture

@@ -676,7 +676,7 @@ Global___AuthorizeStreamRequest: _TypeAlias = AuthorizeStreamRequest  # noqa: Y0
 
 @_typing.final
 class AuthorizeQuestion(_message.Message):
-    """One of a stream's questions. Beyond 1,000 that wait for their answers: OVERLOADED."""
+    """One of a stream's questions. Beyond 2,000 that wait for their answers: OVERLOADED."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -321,11 +321,16 @@ async def test_an_old_stream_that_nobody_answers_on_is_given_up(
         await asyncio.wait_for(left.wait(), AMPLE_S)
 
 
-async def test_a_service_that_knows_no_streams_is_called_for_a_while() -> None:
-    async def unknown(peer: Peer, context: Any) -> None:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+async def is_unknown(peer: Peer, context: Any) -> None:
+    """As an older signing service has it."""
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
-    peer, clock = Peer(unknown, answers), ShiftedClock()
+
+@pytest.mark.parametrize("no_stream", [is_unknown, ends(Reason.NOT_PERMITTED)])
+async def test_a_service_that_has_no_stream_for_us_is_called_for_a_while(
+    no_stream: Script,
+) -> None:
+    peer, clock = Peer(no_stream, answers), ShiftedClock()
     async with asking(peer, clock) as (stream, _):
         assert await ask_all(stream, ["a", "b"]) == ["a", "b"]
         assert await ask(stream, "c") == "c"
