@@ -53,6 +53,9 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     webhook_networks: str = ""
     """Networks with commas between, such as `10.1.0.0/16`, to which webhooks may go besides the
     public internet."""
+    webhook_public: bool = True
+    """Whether webhooks may go to the public internet; else only to `webhook_networks`, and no name
+    but localhost is looked up."""
     webhook_attempt_s: float = Field(default=10.0, ge=0.1, le=60)
     """Longest that one attempt takes."""
     webhook_at_once: int = Field(default=64, ge=1, le=1_000)

@@ -151,6 +151,7 @@ def _own_settings(
                 **({"REDIS_URL": endpoints.projector_redis_url} if with_redis else {}),
                 "WEBHOOK_HTTP": "true",
                 "WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
+                "WEBHOOK_PUBLIC": "false",
                 **elasticsearch,
             }
         case "query":

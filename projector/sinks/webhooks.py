@@ -44,6 +44,7 @@ class WebhookSettings:
 
     deliverer: DelivererSettings
     networks: str
+    public: bool
     http: bool
     look: Look = system_look
 
@@ -81,7 +82,7 @@ class WebhookSink:
     ) -> None:
         """Raises ValueError for networks that are none."""
         self._settings = settings
-        self._rules = AddressRules(settings.networks)
+        self._rules = AddressRules(settings.networks, public=settings.public)
         self._secrets = Secrets(keys)
         self._clock = clock
         self._persistence = Persistence(readiness, chance)

@@ -35,8 +35,10 @@ class AddressRefusedError(OSError):
 class AddressRules:
     """Public addresses, and those of `networks`."""
 
-    def __init__(self, networks: str) -> None:
-        """Networks with commas between, such as `127.0.0.0/8,::1/128`. Raises ValueError."""
+    def __init__(self, networks: str, *, public: bool = True) -> None:
+        """Networks with commas between, such as `127.0.0.0/8,::1/128`. Unless `public`, nothing but
+        these, and no name is looked up but localhost. Raises ValueError."""
+        self._public = public
         self._allowed = [ip_network(one.strip()) for one in networks.split(",") if one.strip()]
 
     def allow(self, address: Address) -> bool:
@@ -48,6 +50,8 @@ class AddressRules:
                 return False
         if any(address.version == one.version and address in one for one in self._allowed):
             return True
+        if not self._public:
+            return False
         if isinstance(address, IPv6Address) and any(
             address in one for one in _TRANSLATED if isinstance(one, IPv6Network)
         ):
@@ -60,6 +64,10 @@ class AddressRules:
             or address.is_reserved
             or address.is_unspecified
         )
+
+    def may_look_up(self, host: str) -> bool:
+        """Whether the system may be asked for the addresses of the name `host`."""
+        return self._public or host.lower().rstrip(".") == "localhost"
 
     def check(self, text: str) -> Address:
         """The address in `text`. Raises AddressRefusedError where nothing may be sent there."""
@@ -92,6 +100,8 @@ class CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """All addresses of `host`. Raises AddressRefusedError where any of them is refused: a name
         that leads inside as well is none to be trusted."""
+        if not self._rules.may_look_up(host):
+            raise AddressRefusedError("a name that is not looked up")
         addresses = [
             self._rules.check(text) for text in dict.fromkeys(await self._look(host, port))
         ]

@@ -75,6 +75,7 @@ def settings(endpoints: Endpoints, database: OwnDatabase) -> ProjectorSettings:
         shutdown_grace_s=4.0,
         webhook_http=True,
         webhook_networks="127.0.0.0/8",
+        webhook_public=False,
         webhook_schedule_s=SCHEDULE_S,
         webhook_attempt_s=1.0,
     )

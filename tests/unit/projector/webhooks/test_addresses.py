@@ -175,3 +175,19 @@ async def test_an_endpoint_without_tls_is_no_endpoint_of_https() -> None:
     assert hosts == []
     await sender.close()
     await runner.cleanup()
+
+
+async def test_without_the_public_internet_only_networks_are_left_and_no_name_is_looked_up() -> (
+    None
+):
+    inside = AddressRules("127.0.0.0/8", public=False)
+    inside.check("127.0.0.1")
+    for text in PUBLIC:
+        with pytest.raises(AddressRefusedError):
+            inside.check(text)
+    names = Names(["127.0.0.1"])
+    resolver = CheckedResolver(inside, names.look)
+    with pytest.raises(AddressRefusedError):
+        await resolver.resolve("name.example", 443)
+    assert names.asked == []
+    assert [one["host"] for one in await resolver.resolve("localhost", 443)] == ["127.0.0.1"]
