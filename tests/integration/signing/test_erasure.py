@@ -81,7 +81,7 @@ async def test_pin_and_device_keys_of_an_erased_user_are_gone_and_approvals_stay
     )
     assert sorted(map(tuple, told[1:]), key=str) == sorted(
         [
-            ("PIN_REMOVED", None, None),
+            ("PIN_REMOVED", None, ""),
             *(("DEVICE_REVOKED", one.device_id, "its user was erased") for one in devices),
         ],
         key=str,

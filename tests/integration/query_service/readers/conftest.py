@@ -216,9 +216,12 @@ async def open_world(
                 "postgresql": ledger,
             }
             world = World(database, signer, desk, program, readers, positions, admin, keys)
+            tracking = asyncio.create_task(positions.run())
             try:
                 yield world
             finally:
+                tracking.cancel()
+                await asyncio.gather(tracking, return_exceptions=True)
                 await running.stop()
                 for made in await client.indices.get(index=f"{database.name}-*"):
                     await client.indices.delete(index=made)
