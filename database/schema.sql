@@ -2307,7 +2307,7 @@ CREATE VIEW audit.trail AS
    FROM (ledger.audit
      CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
                    FROM ledger.erased_keys
-                  WHERE (erased_keys.data_key = audit.actor_key))) AS erased) gone)
+                  WHERE (erased_keys.data_key = ANY (ARRAY[audit.actor_key])))) AS erased) gone)
 UNION ALL
  SELECT 'SERVICES'::text AS source,
     events.id,

@@ -159,12 +159,9 @@ async def test_a_link_is_resolved_audited_and_replayed(
         assert refusal.error.metadata["account"] == str(second.account_id)
     (row,) = await audited(tables, AccountId(account))
     assert row[:2] == ("LINK_IDENTIFIER", None)
-    assert (row.client, row.user_id, row.device_id, row.ip_address) == (
-        "app",
-        "clerk",
-        "desk",
-        "10.1.2.3",
-    )
+    assert (row.client, row.user_id) == ("app", "clerk")
+    # Sealed under the clerk's key.
+    assert (row.device_id, row.ip_address) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def stored(outcome: object) -> AccountStored:
 
 
 class Audited(NamedTuple):
-    """What a row of the audit says."""
+    """What a row of the audit says in the open: where a person was is sealed."""
 
     action: str
     before: Any

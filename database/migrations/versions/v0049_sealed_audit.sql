@@ -64,7 +64,10 @@ SELECT 'LEDGER'::text AS source, id, created_at_us AS first_us, created_at_us AS
        CASE WHEN NOT gone.erased THEN sealed END AS sealed, gone.erased, traced_us
 FROM ledger.audit
 CROSS JOIN LATERAL (
-  SELECT EXISTS (SELECT FROM ledger.erased_keys WHERE data_key = audit.actor_key) AS erased
+  -- By the index, not by a hash of all keys that were ever erased.
+  SELECT EXISTS (
+    SELECT FROM ledger.erased_keys WHERE data_key = ANY (ARRAY[audit.actor_key])
+  ) AS erased
 ) AS gone
 UNION ALL
 SELECT 'SERVICES', id, first_us, last_us, count, event, client, method, reason, user_id,

@@ -100,7 +100,7 @@ class TestStatus:
             {"status": "FROZEN", "revision": 1},
             "operator",
             "suspicion",
-            *("clerk-1", "desk-1", "::1"),
+            *("clerk-1", None, None),
             "paycore_command",
             row.id,
         )

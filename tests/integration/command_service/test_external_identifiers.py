@@ -35,7 +35,7 @@ async def test_a_link_is_found_and_audited(core: CommandCore, admin: asyncpg.Con
         {"scheme": "stripe", "value": "cus_42"},
         CLIENT,
         None,
-        *("clerk-1", "desk-1", "::1"),
+        *("clerk-1", None, None),
         "paycore_command",
         row.id,
     )

@@ -158,6 +158,61 @@ CHECKS = {
 """Constraint, and a statement that only it stands against."""
 
 
+def audited(**changes: str) -> str:
+    """An audit row that could be, but for what is changed."""
+    values = {"id": "7", "created_at_us": "1", "client": "'c'", "action": "'x'", "subject": "'y'"}
+    return _insert("audit", values | changes)
+
+
+def seal(**changes: str) -> str:
+    """A seal that could be the first, but for what is changed."""
+    values = {
+        "number": "1",
+        "epoch": "1",
+        "first_xid": "'5'",
+        "first_id": "1",
+        "last_xid": "'5'",
+        "last_id": "1",
+        "journal_rows": "1",
+        "sealed_at_us": "1",
+        "previous": NOTHING,
+        "digests": HASH,
+        "hash": HASH,
+    }
+    return _insert("seals", values | changes)
+
+
+def _insert(table: str, values: dict[str, str]) -> str:
+    return f"INSERT INTO ledger.{table} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+
+
+HASH = "decode(repeat('ab', 32), 'hex')"
+NOTHING = "decode(repeat('00', 32), 'hex')"
+SHORT = "decode(repeat('00', 31), 'hex')"
+
+OF_AUDIT = {
+    "audit_device_hint_check": audited(device_hint="'12G4'"),
+    "audit_address_hint_check": audited(address_hint="'12345'"),
+    "audit_sealed_check": audited(sealed="'short'", actor_key="1", traced_us="1"),
+    "audit_sealed_under_a_key": audited(actor_key="1"),
+}
+
+OF_SEALS = {
+    "seals_number_check": seal(number="0"),
+    "seals_epoch_check": seal(epoch="0"),
+    "seals_journal_rows_check": seal(journal_rows="0", digests="''"),
+    "seals_previous_check": seal(previous=SHORT, number="2"),
+    "seals_hash_check": seal(hash=SHORT),
+    "seals_digest_a_row": seal(journal_rows="2"),
+    "seals_in_order": seal(last_id="0"),
+    "seals_begin": seal(previous=HASH),
+    "seals_once": f"{seal()}; {seal()}",
+    "seals_follow": seal(number="2", previous=HASH),
+}
+
+TAKEN = {"seals_once": ("seals_pkey",)}
+"""What is broken as well, and told of first."""
+
 VELOCITY = {
     "per_s": "NULL",
     "burst": "NULL",
@@ -180,6 +235,15 @@ async def test_the_table_refuses(
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
         await admin.execute(statement)
     assert refusal.value.constraint_name == constraint
+
+
+@pytest.mark.parametrize("constraint", [*OF_AUDIT, *OF_SEALS])
+async def test_audit_and_seals_refuse(connect: Connect, constraint: str) -> None:
+    admin = await connect("admin")
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
+        await admin.execute((OF_AUDIT | OF_SEALS)[constraint])
+    # A number is taken before the number with its hash is.
+    assert refusal.value.constraint_name in (constraint, *TAKEN.get(constraint, ()))
 
 
 @pytest.mark.parametrize(
@@ -226,11 +290,16 @@ async def test_every_check_of_the_ledger_has_a_test(connect: Connect) -> None:
         "SELECT conname FROM pg_constraint WHERE connamespace = 'ledger'::regnamespace"
         " AND contype IN ('c', 'u')"
     )
-    tested = set(CHECKS) | {
-        # The same rule for another column, or a key like those above.
-        "authorizations_transfer_id_key",
-        "epoch_only_row_check",
-    }
+    tested = (
+        CHECKS.keys()
+        | OF_AUDIT.keys()
+        | OF_SEALS.keys()
+        | {
+            # The same rule for another column, or a key like those above.
+            "authorizations_transfer_id_key",
+            "epoch_only_row_check",
+        }
+    )
     assert {row["conname"] for row in rows} - tested == set()
 
 
