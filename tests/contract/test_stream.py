@@ -69,6 +69,7 @@ async def test_the_status_names_each_sink(services: LocalStack) -> None:
         "projector.elasticsearch": True,
         "projector.seal": True,
         "projector.stream": True,
+        "projector.webhooks": True,
     }
 
 
