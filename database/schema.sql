@@ -2289,25 +2289,30 @@ CREATE VIEW audit.trail AS
     audit.before,
     audit.after,
         CASE
-            WHEN (NOT gone.erased) THEN audit.device_hint
+            WHEN (NOT (EXISTS ( SELECT
+               FROM ledger.erased_keys
+              WHERE (erased_keys.data_key = ANY (ARRAY[audit.actor_key]))))) THEN audit.device_hint
             ELSE NULL::text
         END AS device_hint,
         CASE
-            WHEN (NOT gone.erased) THEN audit.address_hint
+            WHEN (NOT (EXISTS ( SELECT
+               FROM ledger.erased_keys
+              WHERE (erased_keys.data_key = ANY (ARRAY[audit.actor_key]))))) THEN audit.address_hint
             ELSE NULL::text
         END AS address_hint,
     audit.actor_key AS owner_key,
     NULL::bigint AS actor_key,
         CASE
-            WHEN (NOT gone.erased) THEN audit.sealed
+            WHEN (NOT (EXISTS ( SELECT
+               FROM ledger.erased_keys
+              WHERE (erased_keys.data_key = ANY (ARRAY[audit.actor_key]))))) THEN audit.sealed
             ELSE NULL::bytea
         END AS sealed,
-    gone.erased,
+    (EXISTS ( SELECT
+           FROM ledger.erased_keys
+          WHERE (erased_keys.data_key = ANY (ARRAY[audit.actor_key])))) AS erased,
     audit.traced_us
-   FROM (ledger.audit
-     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
-                   FROM ledger.erased_keys
-                  WHERE (erased_keys.data_key = ANY (ARRAY[audit.actor_key])))) AS erased) gone)
+   FROM ledger.audit
 UNION ALL
  SELECT 'SERVICES'::text AS source,
     events.id,
@@ -2327,25 +2332,30 @@ UNION ALL
     NULL::jsonb AS before,
     NULL::jsonb AS after,
         CASE
-            WHEN (NOT gone.erased) THEN events.device_hint
+            WHEN (NOT (EXISTS ( SELECT
+               FROM ledger.erased_keys
+              WHERE (erased_keys.data_key = ANY (ARRAY[events.owner_key, events.actor_key]))))) THEN events.device_hint
             ELSE NULL::text
         END AS device_hint,
         CASE
-            WHEN (NOT gone.erased) THEN events.address_hint
+            WHEN (NOT (EXISTS ( SELECT
+               FROM ledger.erased_keys
+              WHERE (erased_keys.data_key = ANY (ARRAY[events.owner_key, events.actor_key]))))) THEN events.address_hint
             ELSE NULL::text
         END AS address_hint,
     events.owner_key,
     events.actor_key,
         CASE
-            WHEN (NOT gone.erased) THEN events.sealed
+            WHEN (NOT (EXISTS ( SELECT
+               FROM ledger.erased_keys
+              WHERE (erased_keys.data_key = ANY (ARRAY[events.owner_key, events.actor_key]))))) THEN events.sealed
             ELSE NULL::bytea
         END AS sealed,
-    gone.erased,
+    (EXISTS ( SELECT
+           FROM ledger.erased_keys
+          WHERE (erased_keys.data_key = ANY (ARRAY[events.owner_key, events.actor_key])))) AS erased,
     events.first_us AS traced_us
-   FROM (audit.events
-     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
-                   FROM ledger.erased_keys
-                  WHERE (erased_keys.data_key = ANY (ARRAY[events.owner_key, events.actor_key])))) AS erased) gone)
+   FROM audit.events
 UNION ALL
  SELECT 'SIGNING'::text AS source,
     events.id,

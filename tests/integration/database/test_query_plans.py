@@ -111,6 +111,8 @@ COUNTERS = by("signing.attempt_counters", "user_id")
 EXPECTED = {
     # The newest rows of each part. Where an account is asked for, the others are left out.
     "audit.trail": first("ledger.audit", "created_at_us", "id")
+    | first("audit.events", "first_us", "id")
+    | first("signing.events", "first_us", "id")
     | by("ledger.erased_keys", "data_key"),
     "accounts.act_as": NOTHING,
     "accounts.find_keys": KEYS,
@@ -490,6 +492,12 @@ WHOLE_HISTORY: Mapping[str, int | None] = {
 """All of an account's, by no filter. With one made-up value for all an account is its own
 counterparty, which the planner sees."""
 
+WHOLE_TRAIL = dict.fromkeys(
+    ("events", "client", "user_id", "device_id", "device_hint", "ip_address", "address_hint",
+     "subject")
+) | {"from_us": 0, "until_us": 2**63 - 1, "before_us": 2**63 - 1}  # fmt: skip
+"""The newest of all: of what was never seen there are few, which may as well be sorted."""
+
 KNOWN_TO_BE_FEW = {
     "history.list_entries": BOTH_SIDES | DETAILS,
     "history.list_transfers": BOTH_SIDES
@@ -501,6 +509,7 @@ KNOWN_TO_BE_FEW = {
 way of sorting it."""
 
 GIVEN = {
+    "audit.trail": WHOLE_TRAIL,
     "history.count_transfers": WHOLE_HISTORY,
     "events.drop_services_events": {"most": 1_000},
     "events.drop_signing_events": {"most": 1_000},
