@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
+from deploy.local.settings import StackSettings
 from tests.support.databases import OwnDatabase, own_database, prepare_template
 from tests.support.first_index import await_index
 from tests.support.run_folder import run_folder
@@ -64,7 +65,14 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
     """The local stack: real stores and, where a test of this run asks for them, the services."""
     asked = any("services" in getattr(item, "fixturenames", ()) for item in request.session.items)
     with run_folder() as folder:
-        stack = LocalStack(folder, processes=2, parts=ALL_PARTS if asked else STORES, schema=True)
+        stack = LocalStack(
+            folder,
+            processes=2,
+            parts=ALL_PARTS if asked else STORES,
+            schema=True,
+            # Beside another process of tests nothing would be left for what steps back.
+            settings=StackSettings(read_side_niceness=0),
+        )
         stack.start()
         try:
             yield stack

@@ -13,7 +13,7 @@ from deploy.local.files import private_folder, tail, write_private
 from deploy.local.part import NotReadyError, Preparation
 from deploy.local.ports import LOOPBACK
 from deploy.local.privileges import RunAs, own
-from deploy.local.process import READ_SIDE_NICENESS, Launch, run_once
+from deploy.local.process import Launch, run_once
 
 USER = "elastic"
 HEAP = "512m"
@@ -97,6 +97,7 @@ class Elasticsearch:
         transport_port: int,
         password: str,
         user: RunAs | None,
+        niceness: int,
     ) -> None:
         self._folder = folder
         self._cache = cache
@@ -105,6 +106,7 @@ class Elasticsearch:
         self._transport_port = transport_port
         self._password = password
         self._user = user
+        self._niceness = niceness
         self._home: Path | None = None
 
     def prepare(self, preparation: Preparation) -> None:
@@ -125,7 +127,7 @@ class Elasticsearch:
             environment=self._environment(),
             user=self._user,
             reaches=self._reaches(self._home),
-            niceness=READ_SIDE_NICENESS,
+            niceness=self._niceness,
         )
 
     def probe(self) -> None:

@@ -18,8 +18,6 @@ from deploy.local.privileges import RunAs, capability_needed
 LAUNCHER = Path(__file__).with_name("launch.py")
 KILL_WAIT_S = 10.0
 HELPERS_WAIT_S = 2.0
-READ_SIDE_NICENESS = 7
-"""Of what fills the index: it has machines of its own elsewhere, and here payments go first."""
 # A log is looked at when its process starts, and keeps one predecessor.
 LOG_BYTES_BEFORE_ROTATION = 16 * 1024 * 1024
 

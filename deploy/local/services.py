@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.endpoints import DATABASE, Endpoints
 from deploy.local.part import NotReadyError, Preparation
-from deploy.local.process import READ_SIDE_NICENESS, Launch
+from deploy.local.process import Launch
 from deploy.local.state import StateFolder
 from paycore.runtime.channel import open_blocking_channel
 
@@ -40,6 +40,7 @@ class Service:
     endpoints: Endpoints
     environment: Mapping[str, str]
     folder: Path
+    niceness: int = 0
 
     @property
     def start_timeout_s(self) -> float:
@@ -62,7 +63,7 @@ class Service:
                 "PYTHONPATH": _python_path(),
                 "PYTHONUNBUFFERED": "1",
             },
-            niceness=READ_SIDE_NICENESS if self.name == "projector" else 0,
+            niceness=self.niceness,
         )
 
     def probe(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -31,3 +31,7 @@ class StackSettings(BaseSettings):
 
     run_as: str = "nobody"
     """User the stores run as when the stack is started by root."""
+
+    read_side_niceness: int = Field(default=7, ge=0, le=19)
+    """How far Elasticsearch and the projector step back when the cores are busy: they have machines
+    of their own elsewhere, and here payments go first."""

@@ -249,6 +249,7 @@ class LocalStack:
                     layout.port("elasticsearch-transport"),
                     secrets.elasticsearch,
                     user,
+                    self._settings.read_side_niceness,
                 )
             )
         if "postgres" in self._parts and self._settings.postgres_dsn is None:
@@ -296,6 +297,7 @@ class LocalStack:
                 with_redis="redis" in self._parts,
             ),
             folder=private_folder(self._state.part(name)),
+            niceness=self._settings.read_side_niceness if name == "projector" else 0,
         )
 
     def _steps(self) -> dict[str, Callable[[], None]]:

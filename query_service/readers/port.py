@@ -85,6 +85,12 @@ class Total(NamedTuple):
     transfers: int
     at_least: bool
 
+    @classmethod
+    def of(cls, counted: int) -> Total:
+        """What to tell of a count that went up to MAX_TOTAL + 1: by the one more it is known
+        whether there are more."""
+        return cls(min(counted, MAX_TOTAL), counted > MAX_TOTAL)
+
 
 class PageKey(NamedTuple):
     """Where a transfer stands in a list. Both parts are immutable, so pages need no snapshot."""

@@ -80,8 +80,7 @@ class ElasticReader(EntriesReader):
         reply = await self._connection.search(
             self._transfers, requests.total(wanted), terms.deadline_s
         )
-        found = reply["hits"]["total"]
-        total = Total(found["value"], found["relation"] != "eq")
+        total = Total.of(reply["hits"]["total"]["value"])
         if not total.at_least:
             self._check_reaches(max(wanted.start_us or 0, not_before_us(wanted.account)))
         return Answer(total, freshness)

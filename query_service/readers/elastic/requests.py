@@ -50,7 +50,7 @@ def total(wanted: TransferFilter) -> Body:
     return {
         "size": 0,
         "query": {"bool": {"filter": _listed(wanted)}},
-        "track_total_hits": MAX_TOTAL,
+        "track_total_hits": MAX_TOTAL + 1,
     }
 
 

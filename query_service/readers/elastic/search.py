@@ -41,7 +41,7 @@ class ElasticSearcher(ElasticSource):
         hits = (await self._connection.search(self._transfers, body, terms.deadline_s))["hits"]
         total = None
         if with_total:
-            total = Total(hits["total"]["value"], hits["total"]["relation"] != "eq")
+            total = Total.of(hits["total"]["value"])
         found = [documents.transfer(hit["_source"]) for hit in hits["hits"]]
         return Answer(Found(found, total), freshness)
 
@@ -59,7 +59,7 @@ def request(
         "size": limit,
         "query": {"bool": {"filter": _filters(wanted, viewer)}},
         "sort": [{"created_at_us": "desc"}, {"id": "desc"}],
-        "track_total_hits": MAX_TOTAL if with_total else False,
+        "track_total_hits": MAX_TOTAL + 1 if with_total else False,
     }
     if after is not None:
         body["search_after"] = list(after)

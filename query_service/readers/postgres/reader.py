@@ -124,7 +124,7 @@ class PostgresReader:
             count = await self._queries.count_transfers(
                 connection, **asked, **stretch._asdict(), with_declines=wanted.include_declines
             )
-        return Answer(Total(min(count, MAX_TOTAL), count > MAX_TOTAL), freshness)
+        return Answer(Total.of(count), freshness)
 
     async def balance_at(
         self, account: AccountId, at_us: int, terms: ReadTerms

@@ -112,8 +112,7 @@ class Snapshots:
             patience_s = min(patience_s, terms.patience_s)
         until_s = self._clock.monotonic_s() + patience_s
         while True:
-            pool = await self._pool.get()
-            async with pool.acquire() as connection:
+            async with self._connection() as connection:
                 row = await self._freshness_row(connection, terms.min_position)
             if _has(row, terms.min_position):
                 return
@@ -123,24 +122,32 @@ class Snapshots:
 
     @asynccontextmanager
     async def _snapshot(self, terms: ReadTerms) -> AsyncIterator[Snapshot]:
+        async with (
+            self._connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            row = await self._freshness_row(connection, terms.min_position or _NOTHING)
+            if terms.min_position is not None and not _has(row, terms.min_position):
+                # Another server answers at the same address, which is further behind.
+                raise _behind(row)
+            yield Snapshot(connection, _freshness(row, terms.min_position))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """A connection of the pool, given up when its user leaves in the middle."""
         pool = await self._pool.get()
         async with pool.acquire() as connection:
             settled = False
             try:
-                async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    row = await self._freshness_row(connection, terms.min_position or _NOTHING)
-                    if terms.min_position is not None and not _has(row, terms.min_position):
-                        # Another server answers at the same address, which is further behind.
-                        raise _behind(row)
-                    yield Snapshot(connection, _freshness(row, terms.min_position))
+                yield connection
                 settled = True
             except Exception:
                 settled = True
                 raise
             finally:
                 if not settled:
-                    # Who asked left, perhaps while the transaction began or ended: whether it is
-                    # open is not known.
+                    # Perhaps a transaction began or ended just then: whether it is open is not
+                    # known. Nor would the pool be given it back before the server answers.
                     connection.terminate()
 
     async def _freshness_row(self, connection: Any, wanted: Position) -> Any:

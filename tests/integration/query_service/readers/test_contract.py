@@ -13,6 +13,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.position import Position
 from paycore.domain.transfers import TransferId, TransferKind, TransferState
 from paycore.runtime.clock import SystemClock
+from query_service.readers import port
 from query_service.readers.elastic import requests as elastic_requests
 from query_service.readers.port import (
     HistoryReader,
@@ -137,7 +138,7 @@ async def test_counting_ends_where_it_is_said_to(
         (count, (count, False)),
         (count + 1, (count, False)),
     ):
-        for module in (postgres_reader, elastic_requests):
+        for module in (port, postgres_reader, elastic_requests):
             monkeypatch.setattr(module, "MAX_TOTAL", most)
         assert (await reader.total(wanted, terms())).value == told
 
