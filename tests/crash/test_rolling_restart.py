@@ -21,7 +21,7 @@ from paycore.client import PaycoreClient
 from tests.crash.conftest import CLIENT
 from tests.support.callers import Callers
 from tests.support.command_process import command_process
-from tests.support.load import Load, assert_all_there_once
+from tests.support.load import PATIENT, Load, assert_all_there_once
 from tests.support.seeds import rounds
 
 ROUNDS = rounds("PAYCORE_CRASH_ROUNDS", 2)
@@ -74,7 +74,9 @@ async def test_no_call_of_our_client_fails(
             await fleet.start()
         _, *accounts = await callers.of(CLIENT).open(40, balance=5_000)
         client = await resources.enter_async_context(
-            PaycoreClient(target, tls=services.endpoints.tls[CLIENT], connections=8)
+            PaycoreClient(
+                target, tls=services.endpoints.tls[CLIENT], connections=8, timeouts=PATIENT
+            )
         )
         load = Load(client, accounts, rng)
         async with load.running(callers=8, bulk_callers=2, streams=2) as tally:
