@@ -74,6 +74,11 @@ project: $(READY) ## EVENTS (default 1000000) through a projector that is killed
 	@PAYCORE_PROJECT_EVENTS=$(or $(EVENTS),1000000) PAYCORE_PROJECT_KILLS=$(or $(KILLS),50) \
 		$(BIN)/python -m pytest -s tests/crash/test_projector.py $(ARGS)
 
+.PHONY: own-writes
+own-writes: $(READY) ## WRITES (default 10000), each followed by reads with its position
+	@PAYCORE_OWN_WRITES=$(or $(WRITES),10000) $(BIN)/python -m pytest -s \
+		tests/crash/test_own_writes.py $(ARGS)
+
 .PHONY: many
 many: $(READY) ## 50 callers at once on 1,000 accounts, PAYMENTS in all (default 20000)
 	@PAYCORE_MANY_PAYMENTS=$(or $(PAYMENTS),20000) $(BIN)/python -m pytest tests/crash/test_many_at_once.py $(ARGS)

@@ -76,7 +76,7 @@ class Authorizer:
         is in force, or when another user's approval is recorded for the digest; and as
         `PinChecker.require` does.
         """
-        return await asyncio.shield(self.begin(question, deadline_s))
+        return await self._under_way.run(self._counted(question, deadline_s))
 
     def begin(self, question: Question, deadline_s: float) -> asyncio.Task[Authorization]:
         """As `authorize`, for a caller who is told of the end; not to be cancelled."""

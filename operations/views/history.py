@@ -89,4 +89,6 @@ def freshness_line(freshness: Freshness, *, more: bool = False) -> str:
     """Where the answer came from and how old it may be."""
     lag_ms = freshness.lag.total_seconds() * 1_000
     tail = "; there is more (--limit)" if more else ""
+    if freshness.complete_from is not None:
+        tail += f"; nothing from before {freshness.complete_from:%Y-%m-%d %H:%M} UTC is in it"
     return f"[dim]from {freshness.source}, {lag_ms:,.0f} ms behind the ledger{tail}[/]"

@@ -260,6 +260,8 @@ class Freshness:
     source: str
     position: str
     lag: timedelta
+    complete_from: datetime | None = None
+    """The answer lacks some of what was before; None: nothing is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,7 @@ def freshness(message: freshness_pb2.Freshness) -> model.Freshness:
         message.source,
         message.position,
         timedelta(seconds=message.lag.seconds, microseconds=message.lag.nanos // 1_000),
+        instant(message.complete_from) if message.HasField("complete_from") else None,
     )
 
 

@@ -23,15 +23,16 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apaycore/v1/freshness.proto\x12\npaycore.v1\x1a\x1egoogle/protobuf/duration.proto\"U\n\tFreshness\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\x12&\n\x03lag\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apaycore/v1/freshness.proto\x12\npaycore.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n\tFreshness\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\x12&\n\x03lag\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\rcomplete_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.freshness_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRESHNESS']._serialized_start=74
-  _globals['_FRESHNESS']._serialized_end=159
+  _globals['_FRESHNESS']._serialized_start=108
+  _globals['_FRESHNESS']._serialized_end=244
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -26,6 +27,7 @@ class Freshness(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     LAG_FIELD_NUMBER: _builtins.int
+    COMPLETE_FROM_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """"elasticsearch" or "postgresql"."""
     position: _builtins.str
@@ -36,16 +38,23 @@ class Freshness(_message.Message):
         for the index, that of the last transaction replayed for a replica, zero for the primary.
         """
 
+    @_builtins.property
+    def complete_from(self) -> _timestamp_pb2.Timestamp:
+        """The answer has everything from this time on, and lacks some of what was before: the index of a
+        deployment that keeps some months only. Absent: nothing is missing.
+        """
+
     def __init__(
         self,
         *,
         source: _builtins.str = ...,
         position: _builtins.str = ...,
         lag: _duration_pb2.Duration | None = ...,
+        complete_from: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_from", b"complete_from", "lag", b"lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "position", b"position", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_from", b"complete_from", "lag", b"lag", "position", b"position", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

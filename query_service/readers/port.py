@@ -65,6 +65,8 @@ class Freshness:
     source: str
     position: Position | None
     lag_us: int | None
+    complete_from_us: int = 0
+    """From which time on the answer is whole; 0: from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)

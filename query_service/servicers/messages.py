@@ -112,6 +112,8 @@ def freshness(value: Freshness) -> freshness_pb2.Freshness:
         lag = Duration()
         lag.FromMicroseconds(value.lag_us)
         message.lag.CopyFrom(lag)
+    if value.complete_from_us:
+        message.complete_from.CopyFrom(timestamp(value.complete_from_us))
     return message
 
 

@@ -23,8 +23,9 @@ from query_service.readers.elastic.aggregations import (
     by_time,
 )
 from query_service.readers.elastic.connection import RETRY_AFTER_MS, Connection
-from query_service.readers.elastic.freshness import reached
+from query_service.readers.elastic.freshness import begun, reached
 from query_service.readers.elastic.requests import Body
+from query_service.readers.ids import not_before_us
 from query_service.readers.port import (
     MAX_COUNTERPARTIES,
     MAX_DECLINE_TOTALS,
@@ -77,6 +78,7 @@ class ElasticAnalytics:
         self._positions = positions
         self._position_index = f"{prefix}-positions"
         self._transfers = f"{prefix}-transfers"
+        self._accounts = f"{prefix}-accounts"
         self._groups = Aggregations(connection, self._transfers)
 
     async def volume(
@@ -107,7 +109,7 @@ class ElasticAnalytics:
             for row in rows[0]
             for currency, kind, start in [row.key]
         ]
-        return Answer(sorted(totals), freshness)
+        return Answer(sorted(totals), begun(freshness, self._positions))
 
     async def kinds(
         self, stretch: Stretch, account: AccountId | None, viewer: Viewer, terms: ReadTerms
@@ -122,7 +124,7 @@ class ElasticAnalytics:
             for row in rows
             for currency, kind in [row.key]
         ]
-        return Answer(sorted(totals), freshness)
+        return Answer(sorted(totals), begun(freshness, self._positions))
 
     async def flows(
         self, stretch: Stretch, viewer: Viewer, terms: ReadTerms
@@ -141,7 +143,7 @@ class ElasticAnalytics:
             for row in rows[0]
             for currency, payer, payee in [row.key]
         ]
-        return Answer(sorted(flows), freshness)
+        return Answer(sorted(flows), begun(freshness, self._positions))
 
     async def counterparties(
         self, wanted: CounterpartyFilter, terms: ReadTerms
@@ -175,7 +177,7 @@ class ElasticAnalytics:
                 CounterpartyTotal(AccountId(account), number, sent, received)
                 for account, (sent, received, number) in largest
             ],
-            freshness,
+            begun(freshness, self._positions),
         )
 
     async def activity(self, wanted: ActivityFilter, terms: ReadTerms) -> Answer[Activity]:
@@ -186,6 +188,11 @@ class ElasticAnalytics:
         between the two searches; the sums then disagree until the next one.
         """
         freshness = await reached(self._positions, terms)
+        from_us = begun(freshness, self._positions).complete_from_us
+        if max(wanted.start_us, not_before_us(wanted.account)) < from_us:
+            raise invalid_field(
+                "start_time", f"is before {from_us} microseconds since 1970: no older one is kept"
+            )
         for _ in range(_ACTIVITY_ATTEMPTS):
             activity = await self._activity(wanted, terms)
             if activity is not None:
@@ -222,7 +229,7 @@ class ElasticAnalytics:
             sorted((_decline_total(row) for row in declines), key=_in_order),
             sorted((_posted_total(row) for row in posted), key=_in_order),
         )
-        return Answer(found, freshness)
+        return Answer(found, begun(freshness, self._positions))
 
     async def latencies(self, terms: ReadTerms) -> Answer[list[SinkLatency]]:
         """In real time: what the projector wrote last, whether or not it can be searched."""
@@ -278,9 +285,31 @@ class ElasticAnalytics:
             ),
             self._balance(account, within, terms),
         )
-        buckets = _running(opening or Minor(0), *moved)
+        if opening is None:
+            opening = await self._undisturbed(wanted, filters, terms)
+        buckets = _running(opening, *moved)
         closing = buckets[-1].closing if buckets else None
-        return Activity(opening or Minor(0), buckets) if closing == last else None
+        return Activity(opening, buckets) if closing == last else None
+
+    async def _undisturbed(
+        self, wanted: ActivityFilter, filters: list[Body], terms: ReadTerms
+    ) -> Minor:
+        """The balance at a beginning before which the index has no transfer: zero, unless
+        retention has dropped them. Then the next transfer tells, or the account as it stands."""
+        seen = self._positions.seen
+        if seen is None or not_before_us(wanted.account) >= seen.from_us:
+            return Minor(0)
+        body = requests.next_balances([*filters, *requests.created(wanted.start_us, None)])
+        hits = (await self._connection.search(self._transfers, body, terms.deadline_s))["hits"]
+        for hit in hits["hits"]:
+            source = hit["_source"]
+            if source["debit_account"] == wanted.account:
+                return Minor(source["debit_balance_after"] + source["amount"])
+            return Minor(source["credit_balance_after"] - source["amount"])
+        account = await self._connection.document(
+            self._accounts, str(wanted.account), terms.deadline_s, realtime=False
+        )
+        return Minor(0) if account is None else documents.account(account).balance
 
     async def _balance(
         self, account: AccountId, filters: list[Body], terms: ReadTerms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from query_service.positions import PositionTracker
 from query_service.readers.port import Freshness, ReadTerms
 
@@ -17,3 +19,9 @@ async def reached(positions: PositionTracker, terms: ReadTerms) -> Freshness:
         await positions.reach(terms.min_position, terms.deadline_s, terms.patience_s)
     seen = positions.seen
     return Freshness(SOURCE, None if seen is None else seen.position, positions.lag_us())
+
+
+def begun(freshness: Freshness, positions: PositionTracker) -> Freshness:
+    """Of an answer that was just read, and lacks whatever retention has dropped."""
+    seen = positions.seen
+    return replace(freshness, complete_from_us=0 if seen is None else seen.from_us)

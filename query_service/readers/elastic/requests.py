@@ -65,6 +65,17 @@ def last_balances(filters: list[Body]) -> Body:
     }
 
 
+def next_balances(filters: list[Body]) -> Body:
+    """The first transfer that passes `filters`, and the accounts' balances after it."""
+    return {
+        "size": 1,
+        "_source": ["amount", "debit_account", "debit_balance_after", "credit_balance_after"],
+        "query": {"bool": {"filter": filters}},
+        "sort": [{"created_at_us": "asc"}],
+        "track_total_hits": False,
+    }
+
+
 def _listed(wanted: TransferFilter) -> list[Body]:
     filters: list[Body] = [{"term": {"accounts": wanted.account}}]
     if wanted.include_declines:

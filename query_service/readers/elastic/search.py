@@ -7,6 +7,7 @@ from __future__ import annotations
 import unicodedata
 
 from query_service.readers.elastic import documents, requests
+from query_service.readers.elastic.freshness import begun
 from query_service.readers.elastic.requests import DECLINED, POSTED, Body
 from query_service.readers.elastic.source import ElasticSource
 from query_service.readers.port import MAX_TOTAL, Answer, PageKey, ReadTerms, Total, Viewer
@@ -43,7 +44,7 @@ class ElasticSearcher(ElasticSource):
         if with_total:
             total = Total.of(hits["total"]["value"])
         found = [documents.transfer(hit["_source"]) for hit in hits["hits"]]
-        return Answer(Found(found, total), freshness)
+        return Answer(Found(found, total), begun(freshness, self._positions))
 
 
 def request(

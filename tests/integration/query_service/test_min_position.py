@@ -132,7 +132,7 @@ async def test_a_position_of_a_replaced_history_is_refused_at_once(
 ) -> None:
     # After a wait in the present epoch the service has certainly read it.
     await refused(
-        analyst.balance(accounts[0].id, timeout=1.0, min_position=later(reached, xids=1).encode())
+        analyst.balance(accounts[0].id, timeout=3.0, min_position=later(reached, xids=1).encode())
     )
     wanted = Position(EPOCH - 1, 1, 1).encode()
     error = await refused(analyst.balance(accounts[0].id, min_position=wanted))

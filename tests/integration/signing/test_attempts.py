@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from collections import Counter
@@ -294,6 +295,27 @@ async def test_a_caller_that_goes_away_does_not_take_the_verdict_with_it(
     await signer.parts.under_way.drain()
     assert await attempts(owner) == {"CORRECT": 1}
     assert await signer.ask(question)
+
+
+async def test_a_refusal_whose_caller_has_gone_is_no_fault(
+    signer: Signer, owner: asyncpg.Connection
+) -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: complaints.append(context["message"])
+    )
+    await signer.enrol("user-1")
+    call = asyncio.create_task(signer.ask(signer.question("user-1", WRONG, payment())))
+    while not await attempts(owner):
+        await asyncio.sleep(0.001)
+    call.cancel()
+    await asyncio.wait([call])
+    await signer.parts.under_way.drain()
+    await asyncio.sleep(0)
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert await attempts(owner) == {"INCORRECT": 1}
+    assert complaints == []
 
 
 async def test_a_connection_lost_while_the_verdict_is_recorded_does_not_lose_it(

@@ -12,6 +12,7 @@ from elasticsearch import AsyncElasticsearch
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.grants import Reach
 from paycore.domain.transfers import TransferId
 from paycore.runtime.breaker import Breaker, BreakerState
 from paycore.runtime.clock import SystemClock
@@ -21,17 +22,24 @@ from projector.sinks.elastic_indices import Indices
 from projector.sinks.elastic_layout import Layout
 from query_service.personal import DetailsOpener
 from query_service.positions import TRUSTED_FOR_S, PositionTracker
+from query_service.readers.elastic.analytics import ElasticAnalytics
 from query_service.readers.elastic.connection import Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
+from query_service.readers.elastic.search import ElasticSearcher
 from query_service.readers.fallback import TRIPS_AFTER, FallbackReader
 from query_service.readers.port import (
+    CounterpartyFilter,
     HistoryDroppedError,
     ReadTerms,
     StatementFilter,
     TransferFilter,
+    Viewer,
+    VolumeFilter,
 )
 from query_service.readers.postgres.reader import PostgresReader
 from query_service.readers.postgres.snapshots import Snapshots
+from query_service.readers.search_port import SearchFilter
+from query_service.readers.statistics import ActivityFilter, DeclineFilter, Stretch
 from tests.integration.query_service.readers import oracle
 from tests.integration.query_service.readers.conftest import World, projector_settings, terms
 from tests.integration.query_service.readers.test_contract import (
@@ -46,12 +54,17 @@ MONTH = "2026.11"
 DAY_US = 86_400_000_000
 
 
+ALL = Viewer("analyst", Reach(all=True))
+
+
 @dataclass
 class Partial:
     """An index that begins at `from_us`, and a reader that has the ledger beside it."""
 
     client: AsyncElasticsearch
     index: ElasticReader
+    searcher: ElasticSearcher
+    analytics: ElasticAnalytics
     reader: FallbackReader
     positions: PositionTracker
     breaker: Breaker
@@ -96,7 +109,11 @@ async def partial(world: World) -> AsyncIterator[Partial]:
     index = ElasticReader(connection, positions, prefix)
     breaker = Breaker("partial", trips_after=TRIPS_AFTER)
     reader = FallbackReader(index, world.readers["postgresql"], breaker, clock)
-    partial = Partial(client, index, reader, positions, breaker, prefix, from_us)
+    searcher = ElasticSearcher(connection, positions, prefix)
+    analytics = ElasticAnalytics(connection, positions, prefix)
+    partial = Partial(
+        client, index, searcher, analytics, reader, positions, breaker, prefix, from_us
+    )
     await partial.tell(from_us)
     try:
         yield partial
@@ -203,6 +220,42 @@ async def test_an_account_opened_since_has_no_history_that_was_dropped(
             assert answer.freshness.source == "elasticsearch"
     finally:
         await partial.tell(partial.from_us)
+
+
+async def test_searches_and_analytics_say_where_they_begin(world: World, partial: Partial) -> None:
+    account, stretch = AccountId(world.accounts[0]), Stretch(None, None, None)
+    analytics = partial.analytics
+    for answer in (
+        await partial.searcher.search(SearchFilter(), ALL, None, 10, terms(), with_total=True),
+        await analytics.volume(VolumeFilter(0, 2**60, 2**31), ALL, terms()),
+        await analytics.kinds(stretch, None, ALL, terms()),
+        await analytics.flows(stretch, ALL, terms()),
+        await analytics.counterparties(CounterpartyFilter(account, None, None, 10), terms()),
+        await analytics.declines(DeclineFilter(stretch), ALL, terms()),
+    ):
+        assert answer.freshness.complete_from_us == partial.from_us
+    whole = await partial.reader.transfers(TransferFilter(account), None, 500, terms())
+    assert whole.freshness.complete_from_us == 0
+
+
+async def test_activity_begins_with_the_balance_that_what_was_dropped_left(
+    world: World, partial: Partial
+) -> None:
+    for account in map(AccountId, world.accounts):
+        entries = await oracle.entries(world.admin, account)
+        times = [one.created_at_us for one in entries if one.created_at_us > partial.from_us]
+        for start_us in {partial.from_us, *times, *(time + 1 for time in times)}:
+            wanted = ActivityFilter(account, start_us, 2**60, 2**31)
+            activity = (await partial.analytics.activity(wanted, terms())).value
+            before = [one for one in entries if one.created_at_us < start_us]
+            assert activity.opening == (before[-1].balance_after if before else 0)
+            for bucket in activity.buckets[-1:]:
+                assert bucket.closing == entries[-1].balance_after
+        with pytest.raises(PaycoreError) as caught:
+            await partial.analytics.activity(
+                ActivityFilter(account, partial.from_us - 1, 2**60, 2**31), terms()
+            )
+        assert caught.value.reason is Reason.INVALID_FIELD
 
 
 async def test_from_when_on_the_index_has_all_is_not_guessed(
