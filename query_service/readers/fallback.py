@@ -20,7 +20,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import TransferId
 from paycore.runtime.breaker import Breaker
 from paycore.runtime.clock import Clock
-from query_service.positions import QUERY_MARGIN_S
+from query_service.positions import QUERY_MARGIN_S, QUERY_MARGIN_SHARE
 from query_service.readers.port import (
     Answer,
     HistoryDroppedError,
@@ -133,6 +133,9 @@ class FallbackReader:
 
     async def _ask(self, ask: Ask[T], terms: ReadTerms) -> Answer[T]:
         pauses_s = iter(PAUSES_S)
+        # What a refusal needs to reach the caller while the machine is busy.
+        whole_s = terms.deadline_s - self._clock.monotonic_s()
+        until_s = terms.deadline_s - max(2 * QUERY_MARGIN_S, whole_s * QUERY_MARGIN_SHARE)
         while True:
             try:
                 return await self._ask_index(ask, terms)
@@ -146,7 +149,8 @@ class FallbackReader:
                 if error.reason not in _LEDGER_FAILURES:
                     raise
                 neither = {refusal.reason, error.reason}.isdisjoint({Reason.INDEX_BEHIND})
-                if terms.min_position is None or neither or not self._has_time(terms):
+                late = self._clock.monotonic_s() >= until_s
+                if terms.min_position is None or neither or late:
                     # Both have failed: the caller is told of the first.
                     raise refusal from error
             await asyncio.sleep(next(pauses_s, PAUSES_S[-1]))
@@ -195,6 +199,3 @@ class FallbackReader:
         now_s = self._clock.monotonic_s()
         deadline_s = now_s + (terms.deadline_s - now_s) * LEDGER_SHARE
         return replace(terms, deadline_s=deadline_s, patience_s=0.0)
-
-    def _has_time(self, terms: ReadTerms) -> bool:
-        return terms.deadline_s - self._clock.monotonic_s() > 2 * QUERY_MARGIN_S
