@@ -37,7 +37,7 @@ READERS = 2
 BETWEEN = 10
 """Transfers that clients are told of between two faults."""
 
-LONGEST_S = 30.0 if ROUNDS else 1.5
+LONGEST_S = rounds("PAYCORE_CRASH_LONGEST_S", 30) if ROUNDS else 1.5
 """Of a pause, or of what is away or slow."""
 
 BACK_WITHIN_S = 240.0
