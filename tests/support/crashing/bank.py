@@ -6,20 +6,35 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 
 from paycore.v1 import account_service_pb2 as accounts_pb2
 from paycore.v1 import history_service_pb2 as history_pb2
 from tests.support.callers import Caller, answered
+from tests.support.crashing.chains import entries_of
 from tests.support.crashing.commands import Commands
+from tests.support.crashing.history import Reply
 from tests.support.crashing.linear import Read
 from tests.support.crashing.sendings import ATTEMPT_S, One
+from tests.support.crashing.tables import Tables
 
 TOTAL = 100
 SHARES = (13, 13, 13, 13, 12, 12, 12, 12)
 MOST = 5
 COMMAND = "BANK"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRead:
+    """An account from the query service, at or after the position of one's own payment."""
+
+    account: int
+    due: int
+    """The version that the payment left."""
+    version: int
+    balance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,7 @@ class Bank:
     def __init__(self, accounts: Sequence[int], commands: Commands, rng: random.Random) -> None:
         self.accounts = tuple(accounts)
         self.reads: list[Read] = []
+        self.own_reads: list[OwnRead] = []
         self.failed_reads = 0
         self.strangers: list[int] = []
         """Accounts that an answer was about, and nobody asked for."""
@@ -80,15 +96,29 @@ class Bank:
                 )
             )
 
+    async def read_own(self, caller: Caller, paid: Reply) -> None:
+        """Read the payer's account of `paid` at or after its position."""
+        (told,) = paid.transfers
+        request = history_pb2.GetBalanceRequest(account_id=told.debit, min_position=paid.position)
+        try:
+            reply = await caller.history.GetBalance(request, timeout=ATTEMPT_S)
+        except grpc.RpcError:
+            # Not yet there, or away: it says so, instead of showing what was before.
+            self.failed_reads += 1
+            return
+        if reply.account_id != told.debit:
+            self.strangers.append(reply.account_id)
+        self.own_reads.append(
+            OwnRead(told.debit, told.debit_version, reply.version, reply.balance.minor_units)
+        )
+
     async def read_past(self, caller: Caller, at_us: int, position: str) -> PastRead:
         """All accounts as they stood at `at_us`, once the index has all up to `position`."""
         balances, versions = {}, {}
         for account in self.accounts:
             request = history_pb2.GetBalanceRequest(account_id=account, min_position=position)
             request.at_time.FromMicroseconds(at_us)
-            reply = await answered(
-                lambda request=request: caller.history.GetBalance(request, timeout=ATTEMPT_S)
-            )
+            reply = await answered(partial(caller.history.GetBalance, request, timeout=ATTEMPT_S))
             if reply.account_id != account:
                 self.strangers.append(reply.account_id)
             balances[account] = reply.balance.minor_units
@@ -127,3 +157,18 @@ def bank_breaches(
             yield f"at {one.at_us} there were {sum(one.balances.values())}: {dict(one.balances)}"
         if any(balance < 0 for balance in one.balances.values()):
             yield f"at {one.at_us} an account was below zero: {dict(one.balances)}"
+
+
+def own_read_breaches(reads: Sequence[OwnRead], tables: Tables) -> Iterator[str]:
+    """Where a read did not show one's own payment, or what the account never was."""
+    balances = {
+        (account, entry.version): entry.balance
+        for account, entries in entries_of(tables).items()
+        for entry in entries
+    }
+    for read in reads:
+        where = f"account {read.account}, read from the query service at version {read.version}"
+        if read.version < read.due:
+            yield f"{where}: one's own payment had left version {read.due}"
+        if balances.get((read.account, read.version)) != read.balance:
+            yield f"{where}: balance {read.balance} is not that of the version"

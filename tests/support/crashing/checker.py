@@ -54,6 +54,7 @@ def check(history: History, tables: Tables, before: Collection[int] = ()) -> Fin
         lost=tuple(_lost(history, effects)),
         doubled=tuple(_doubled(history, effects)),
         other=(
+            *_unforeseen(history),
             *_invented(history, effects),
             *_otherwise(history, effects),
             *_unheard(history, effects),
@@ -94,6 +95,12 @@ def _doubled(history: History, effects: Effects) -> Iterator[str]:
             yield f"{_name(operation)}: declined {len(declines)} times"
         elif 0 < len(rows) < len(operation.legs):
             yield f"{_name(operation)}: {len(rows)} of its {len(operation.legs)} are posted"
+
+
+def _unforeseen(history: History) -> Iterator[str]:
+    for operation in history:
+        if any(reply.reason == "INTERNAL" for reply in operation.replies):
+            yield f"{_name(operation)}: met what the service had not foreseen"
 
 
 def _invented(history: History, effects: Effects) -> Iterator[str]:
@@ -207,7 +214,7 @@ def _outcome_id(operation: Operation, answer: Reply) -> int:
 def _journal(tables: Tables) -> Iterator[str]:
     """Every transfer and every decline is told once."""
     told = Counter(one for row in tables.journal for one in (*row.transfers, *row.declines))
-    there = {row.id for row in (*tables.transfers, *tables.declines)}
+    there = {row.id for row in tables.transfers} | {row.id for row in tables.declines}
     for one, times in told.items():
         if times > 1:
             yield f"the journal tells {times} times of {one}"

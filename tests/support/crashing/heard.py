@@ -108,7 +108,8 @@ def is_absent(failure: grpc.RpcError) -> bool:
 
 def _refused(began_s: float, code: grpc.StatusCode, error: PaycoreError | None) -> Reply:
     ended_s = time.monotonic()
-    reason = code.name if error is None else error.reason.value
+    # What paycore says, and what gRPC says without it, are told apart.
+    reason = f"gRPC: {code.name}" if error is None else error.reason.value
     if error is not None and error.reason in STORED_DECLINES and "decline_id" in error.metadata:
         figures = {name: text for name, text in error.metadata.items() if name != "replayed"}
         return Reply(

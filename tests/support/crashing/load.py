@@ -40,12 +40,19 @@ class Load:
         self.acknowledged_at_s = 0.0
         """When a client was told of a new transfer last, by the monotonic clock."""
 
-    async def prepare(self) -> None:
-        """Open and fund accounts, enrol payers. All is calm yet."""
+    async def prepare(self, *, approvals: bool = True) -> None:
+        """Open and fund accounts, enrol payers. All is calm yet.
+
+        Without `approvals` nobody approves anything: there is no signing service to ask.
+        """
         plain = self._callers.of(PLAIN)
         _, *accounts = await plain.open(ACCOUNTS, balance=BALANCE)
         self.commands = Commands(self.history, self._rng, accounts)
         self.bank = await Bank.open(plain, self.commands, self._rng)
+        if approvals:
+            await self._enrol()
+
+    async def _enrol(self) -> None:
         client = self._callers.of(STEP_UP)
         self.commands.sealing = await current_sealing_key(client.signing)
         for number in range(PAYERS):
@@ -94,6 +101,8 @@ class Load:
             before = self.history.acknowledged
             await self._send(sending, callers[sending.operations[0].client])
             self.commands.learn(sending)
+            if bank and (paid := sending.operations[0].posted) is not None:
+                await self.bank.read_own(callers[PLAIN], paid)
             if self.history.acknowledged > before:
                 self.acknowledged_at_s = time.monotonic()
 

@@ -122,8 +122,9 @@ class Report:
         yield f"commands of which no client was told what became of them: {judgement.unheard:,}"
         yield f"answers asked for once more, all of them equal: {judgement.replayed:,}"
         yield (
-            f"the bank: {judgement.reads:,} reads of accounts, {judgement.snapshots:,} snapshots"
-            f" of all of them"
+            f"the bank: {judgement.reads:,} reads of accounts, {judgement.own_reads:,} of one's own"
+            f" payment from the query service, {judgement.past_reads} of all accounts at a past"
+            f" time, {judgement.snapshots:,} snapshots of the tables"
         )
         yield f"entries of the stream, equal to the journal's: {judgement.stream_entries:,}"
         if self.postgres_back_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import redis.asyncio as redis
 
@@ -58,10 +59,9 @@ def tail_breaches(kept: Sequence[Entry], due: Sequence[Entry]) -> Iterator[str]:
 async def kept_entries(url: str) -> list[Entry]:
     """All that the stream holds."""
     async with redis.from_url(url, decode_responses=True) as client:
-        epoch = await client.get("paycore:transfers:epoch")
-        return [
-            (name, fields) for name, fields in await client.xrange(f"paycore:transfers:{epoch}")
-        ]
+        epoch: Any = await client.get("paycore:transfers:epoch")
+        found: Any = await client.xrange(f"paycore:transfers:{epoch}")
+    return [(name, fields) for name, fields in found]
 
 
 async def caught_up(url: str, due: Sequence[Entry], within_s: float) -> list[Entry]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.crashing.checker import check
 from tests.support.crashing.history import Leg, Operation, Verdict
-from tests.support.crashing.tables import Decline, Journaled, Key
+from tests.support.crashing.tables import Decline, Journaled, Key, Transfer
 from tests.unit.support.crashing_world import (
     ANN,
     BOB,
@@ -23,14 +23,14 @@ from tests.unit.support.crashing_world import (
 Wrong = Callable[[World], object]
 
 
-def row(world: World, number: int) -> object:
+def row(world: World, number: int) -> Transfer:
     return next(one for one in world.tables.transfers if one.id == number)
 
 
 def doubled(world: World) -> None:
     """The payment once more, with all that belongs to a right posting."""
     first = row(world, 11)
-    world.tables.transfers.append(replace(first, id=99, created_at_us=5_000))  # type: ignore[type-var]
+    world.tables.transfers.append(replace(first, id=99, created_at_us=5_000))
 
 
 def also_declined(world: World) -> None:
@@ -69,6 +69,11 @@ def refused_and_done(world: World) -> None:
     operation = world.operation("silent")
     operation.looked_up = None
     operation.replies = [replace(operation.replies[0], verdict=Verdict.REFUSED)]
+
+
+def unforeseen(world: World) -> None:
+    operation = world.operation("paid")
+    operation.replies[0] = replace(operation.replies[0], reason="INTERNAL")
 
 
 def not_looked_up(world: World) -> None:
@@ -118,6 +123,7 @@ WRONG: dict[str, tuple[Wrong, str]] = {
     "another parent than asked": (lambda w: w.change(15, parent=22), "transfer 15 is another"),
     "figures that are not the row's": (figures_of_another, "the row is"),
     "refused, and done": (refused_and_done, "every attempt was refused, and it has an outcome"),
+    "an error that is nobody's word": (unforeseen, "met what the service had not foreseen"),
     "nobody asked what became of it": (not_looked_up, "nobody knows what became of it"),
     "there, and not found by its key": (found_by_nobody, "the look-up finds [], there is [31]"),
     "found, and not there": (found_out_of_nothing, "the look-up finds [31], there is []"),

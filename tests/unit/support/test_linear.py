@@ -6,7 +6,13 @@ import random
 
 import pytest
 
-from tests.support.crashing.bank import TOTAL, PastRead, bank_breaches
+from tests.support.crashing.bank import (
+    TOTAL,
+    OwnRead,
+    PastRead,
+    bank_breaches,
+    own_read_breaches,
+)
 from tests.support.crashing.linear import (
     ALWAYS_S,
     NEVER_S,
@@ -15,6 +21,7 @@ from tests.support.crashing.linear import (
     Write,
     order_breaches,
 )
+from tests.unit.support.crashing_world import ANN, right_world
 
 A, B, C = 1, 2, 3
 
@@ -159,3 +166,18 @@ def test_what_no_read_may_show_is_found(
 ) -> None:
     found = list(bank_breaches(ACCOUNTS, reads, totals, past, strangers))
     assert any(word in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("read", "word"),
+    [
+        (OwnRead(ANN, 2, 2, 70), ""),
+        (OwnRead(ANN, 2, 3, 70), ""),
+        (OwnRead(ANN, 2, 1, 100), "one's own payment had left version 2"),
+        (OwnRead(ANN, 2, 2, 71), "balance 71 is not that of the version"),
+        (OwnRead(ANN, 2, 99, 70), "balance 70 is not that of the version"),
+    ],
+)
+def test_a_read_of_ones_own_payment_shows_it(read: OwnRead, word: str) -> None:
+    found = list(own_read_breaches([read], right_world().tables))
+    assert [word in one for one in found] == ([True] if word else [])
