@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import LocalStack
+from deploy.local.state import StateFolder, ensure_secrets
 from tests.support.callers import Callers
 from tests.support.crashing.checker import check
 from tests.support.crashing.history import Verdict
@@ -39,6 +40,10 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def disk(folder: Path) -> Iterator[SmallDisk]:
     """PostgreSQL's own, under the stack's folder."""
+    state = StateFolder(folder)
+    state.create()
+    # Before there is a folder of PostgreSQL's: they are not made where one is.
+    ensure_secrets(state)
     try:
         with small_disk(folder / "postgres", MEGABYTES) as disk:
             yield disk

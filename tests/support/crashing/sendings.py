@@ -31,9 +31,11 @@ class Sending(ABC):
 
     @property
     def answered(self) -> bool:
-        """Whether its client knows all that it asked."""
+        """Whether there is nothing to be gained by another attempt: its client knows all that it
+        asked, or was refused."""
         return all(
-            one.answer is not None or (one.replies and not one.unheard) for one in self.operations
+            one.answer is not None or (one.replies and one.replies[-1].verdict is Verdict.REFUSED)
+            for one in self.operations
         )
 
     @abstractmethod
