@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from deploy.local import LocalStack
@@ -63,6 +64,22 @@ async def own_stack(folder: Path, disk: SmallDisk) -> AsyncIterator[LocalStack]:
         await asyncio.to_thread(stack.stop)
 
 
+async def write_ahead(stack: LocalStack) -> None:
+    """Have PostgreSQL begin new files of its log until it cannot, as time would."""
+    try:
+        connection = await asyncpg.connect(stack.endpoints.postgres_admin_dsn)
+        try:
+            async with asyncio.timeout(60):
+                while True:
+                    await connection.execute("SELECT pg_switch_wal()")
+                    await asyncio.sleep(0.1)
+        finally:
+            connection.terminate()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        # There it is: the disk is full.
+        return
+
+
 @pytest.mark.timeout(900)
 async def test_a_full_disk_loses_and_doubles_nothing(
     own_stack: LocalStack, disk: SmallDisk, rng: random.Random
@@ -76,6 +93,7 @@ async def test_a_full_disk_loses_and_doubles_nothing(
         async with snapshots.taken(dsn, load.bank.accounts), load.running(clients=9, readers=1):
             await load.until_acknowledged(100, WITHIN_S)
             await asyncio.to_thread(disk.fill)
+            await write_ahead(own_stack)
             await asyncio.sleep(FULL_S)
             acknowledged = load.history.acknowledged
             await asyncio.sleep(FULL_S)

@@ -94,6 +94,7 @@ async def test_nothing_is_lost_or_doubled_whatever_befalls_the_parts(
         faults.missed,
         faults.postgres_back_s,
         ROUNDS,
+        LONGEST_S,
         took_s,
     )
     report.show()

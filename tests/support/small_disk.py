@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SPARE_BYTES = 64 * 1024
+PAGE_BYTES = 4096
+TRIES = 50
 
 
 class NoSmallDiskError(Exception):
@@ -23,11 +24,16 @@ class SmallDisk:
         self._filler = folder / "filler"
 
     def fill(self) -> None:
-        """Leave SPARE_BYTES, which are soon gone."""
-        free = shutil.disk_usage(self._filler.parent).free
+        """Leave no page: whoever else writes meanwhile only takes what this leaves for a moment."""
         descriptor = os.open(self._filler, os.O_CREAT | os.O_WRONLY, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, max(1, free - SPARE_BYTES))
+            for _ in range(TRIES):
+                free = shutil.disk_usage(self._filler.parent).free
+                if free < PAGE_BYTES:
+                    return
+                # It may be gone by the time it is asked for.
+                with suppress(OSError):
+                    os.posix_fallocate(descriptor, os.fstat(descriptor).st_size, free)
         finally:
             os.close(descriptor)
 

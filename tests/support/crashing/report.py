@@ -36,6 +36,8 @@ class Report:
     missed: Mapping[str, int]
     postgres_back_s: Sequence[float]
     rounds: int
+    longest_s: float
+    """Of a pause, or of what was away or slow."""
     took_s: float
 
     def show(self) -> None:
@@ -55,7 +57,8 @@ class Report:
         """Put it into DOCUMENT."""
         machine = await describe(endpoints, ALL_PARTS)
         today = datetime.datetime.now(datetime.UTC).date()
-        command = f"make crash ROUNDS={self.rounds} SEED={os.environ.get(SEED_VARIABLE, '')}"
+        seed = os.environ.get(SEED_VARIABLE, "")
+        command = f"make crash ROUNDS={self.rounds} SEED={seed} LONGEST={self.longest_s:g}"
         parts = [
             f"`{command}` on {today}.",
             "\n".join(f"- {name}: {value}" for name, value in machine.items()),
