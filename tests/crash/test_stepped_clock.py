@@ -85,7 +85,7 @@ async def pair(
     rng: random.Random,
     tmp_path: Path,
 ) -> AsyncIterator[Pair]:
-    """Both serve. The parameter says by how much the clock of the one is wrong from its start on."""
+    """Both serve. The parameter is by how much the one clock is wrong from its start on."""
     endpoints, clock, dsn = services.endpoints, Clock(tmp_path / "clock"), database.dsn("audit")
     async with AsyncExitStack() as resources:
         claims = PortClaims()
@@ -150,7 +150,7 @@ async def test_an_hour_wrong_from_the_start(pair: Pair) -> None:
 
 
 def valid_for_long(endpoints: Endpoints, folder: Path) -> dict[str, str]:
-    """Settings with a certificate that was valid an hour ago, which those of a new stack were not."""
+    """Settings with a certificate that was valid an hour ago, as those of a new stack were not."""
     files = endpoints.tls["command"]
     times = around_now(before=timedelta(hours=2), after=timedelta(hours=2))
     leaf = Authority.of_stack(files).issue_service("command", times)
