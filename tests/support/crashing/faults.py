@@ -56,9 +56,9 @@ class Faults:
         self.struck: Counter[tuple[str, str]] = Counter()
         """How often, by kind and name."""
         self.missed: Counter[str] = Counter()
-        """Fail points for whose moment one has waited in vain."""
+        """Fail points for whose moment one has waited in vain, and links over which nothing went."""
         self.postgres_back_s: list[float] = []
-        """From PostgreSQL's return to the first payment that was acknowledged, in seconds."""
+        """From when PostgreSQL lets somebody in again to the next acknowledged payment, in seconds."""
 
     @property
     def all(self) -> list[Fault]:
@@ -85,8 +85,8 @@ class Faults:
                 Fault("late", link, self._slows(proxy, latency_s=0.15)),
                 Fault("narrow", link, self._slows(proxy, bytes_per_s=64_000)),
                 Fault("reset", link, self._resets(proxy)),
-                Fault("half-open", link, self._vanishes(proxy)),
-                Fault("torn", link, self._tears(proxy)),
+                Fault("half-open", link, self._vanishes(link, proxy)),
+                Fault("torn", link, self._tears(link, proxy)),
             ]
         return [
             *found,
@@ -124,9 +124,9 @@ class Faults:
     def _kills(self, part: str) -> Strike:
         async def strike() -> None:
             await asyncio.to_thread(self._stack.crash_part, part)
-            await self._ready(part)
             if part == "postgres":
                 await self._first_payment()
+            await self._ready(part)
 
         return strike
 
@@ -147,15 +147,30 @@ class Faults:
         async with asyncio.timeout(BACK_WITHIN_S):
             while self._stack.part_restarts("postgres") == restarts:
                 await asyncio.sleep(0.02)
-        await self._ready("postgres")
         await self._first_payment()
+        await self._ready("postgres")
 
     async def _first_payment(self) -> None:
-        back_s = time.monotonic()
+        """Wait for PostgreSQL to let somebody in, and from then on for a payment."""
+        back_s = await self._postgres_back()
         async with asyncio.timeout(BACK_WITHIN_S):
             while self._load.acknowledged_at_s < back_s:
                 await asyncio.sleep(0.01)
         self.postgres_back_s.append(self._load.acknowledged_at_s - back_s)
+
+    async def _postgres_back(self) -> float:
+        """When it was that one could log in again."""
+        async with asyncio.timeout(BACK_WITHIN_S):
+            while True:
+                try:
+                    connection = await asyncpg.connect(
+                        self._proxied.endpoints.postgres_admin_dsn, timeout=5
+                    )
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await asyncio.sleep(POLL_S)
+                else:
+                    connection.terminate()
+                    return time.monotonic()
 
     async def _pause_worker(self) -> None:
         await self._pause([self._rng.choice(self._proxied.workers())])
@@ -179,9 +194,10 @@ class Faults:
             try:
                 await asyncio.sleep(times * self._span_s())
             finally:
-                await asyncio.to_thread(self._stack.start_part, part)
-            if part == "postgres":
-                await self._first_payment()
+                starting = asyncio.create_task(asyncio.to_thread(self._stack.start_part, part))
+                if part == "postgres":
+                    await self._first_payment()
+                await starting
 
         return strike
 
@@ -201,19 +217,23 @@ class Faults:
 
         return strike
 
-    def _vanishes(self, proxy: TcpProxy) -> Strike:
+    def _vanishes(self, name: str, proxy: TcpProxy) -> Strike:
         async def strike() -> None:
+            lost = proxy.lost
             proxy.vanishing = True
             await asyncio.sleep(self._span_s())
             await proxy.heal()
+            self.missed[name] += proxy.lost == lost
 
         return strike
 
-    def _tears(self, proxy: TcpProxy) -> Strike:
+    def _tears(self, name: str, proxy: TcpProxy) -> Strike:
         async def strike() -> None:
+            torn = proxy.torn
             proxy.tearing = self._rng.randint(1, 4)
             await asyncio.sleep(self._span_s())
             await proxy.heal()
+            self.missed[name] += proxy.torn == torn
 
         return strike
 
