@@ -56,9 +56,9 @@ class Faults:
         self.struck: Counter[tuple[str, str]] = Counter()
         """How often, by kind and name."""
         self.missed: Counter[str] = Counter()
-        """Fail points for whose moment one has waited in vain, and links over which nothing went."""
+        """Fail points whose moment did not come, and links over which nothing went."""
         self.postgres_back_s: list[float] = []
-        """From when PostgreSQL lets somebody in again to the next acknowledged payment, in seconds."""
+        """From the first login that PostgreSQL took to the next acknowledged payment, in seconds."""
 
     @property
     def all(self) -> list[Fault]:
