@@ -58,7 +58,7 @@ class Faults:
         self.missed: Counter[str] = Counter()
         """Fail points whose moment did not come, and links over which nothing went."""
         self.postgres_back_s: list[float] = []
-        """From the first login that PostgreSQL took to the next acknowledged payment, in seconds."""
+        """From the first login that PostgreSQL took to the next payment, in seconds."""
 
     @property
     def all(self) -> list[Fault]:
