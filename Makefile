@@ -66,8 +66,11 @@ lock: $(READY) ## Pin the newest allowed dependencies, with hashes
 		--quiet requirements/$$set.in --output-file requirements/$$set.txt; done
 
 .PHONY: crash
-crash: $(READY) ## Kill and stop every part under load, ROUNDS times (default 10)
-	@PAYCORE_CRASH_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/crash $(ARGS)
+crash: $(READY) ## Every fault of every part under load, ROUNDS times (default 10), of SEED, pauses up to LONGEST (30) s; SAVE=1 also docs/proof/crash.md
+	@PAYCORE_CRASH_ROUNDS=$(or $(ROUNDS),10) $(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) \
+		$(if $(LONGEST),PAYCORE_CRASH_LONGEST_S=$(LONGEST)) \
+		$(if $(SAVE),PAYCORE_CRASH_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/crash $(ARGS)
 
 .PHONY: project
 project: $(READY) ## EVENTS (default 1000000) through a projector that is killed KILLS times (50)

@@ -56,6 +56,9 @@ STOP_ORDER = (("query", "projector", "command"), ("signing",), (REPLICA,), tuple
 EXTERNAL_ATTEMPTS = 5
 EXTERNAL_PAUSE_S = 1.0
 
+Changes = Mapping[str, Mapping[str, str]]
+"""Settings of services, by service, named without their prefix."""
+
 
 class LocalStack:
     """A stack in a state folder, run by this process.
@@ -71,15 +74,16 @@ class LocalStack:
         processes: int = 2,
         parts: Collection[str] = ALL_PARTS,
         schema: bool | None = None,
-        changes: Mapping[str, Mapping[str, str]] | None = None,
+        changes: Changes | Callable[[Endpoints], Changes] | None = None,
         settings: StackSettings | None = None,
         observer: Observer | None = None,
     ) -> None:
         """Describe a stack; nothing happens before `start`.
 
         `parts` are those to run. `schema` says whether the database `paycore` is brought up;
-        by default it is where a service runs. `changes` are settings of services, by service,
-        named without their prefix. Raises UnknownPartError for a part that does not exist.
+        by default it is where a service runs. `changes` are settings of services, or what gives
+        them once the addresses of the stores are known: it is called on the thread of `start`.
+        Raises UnknownPartError for a part that does not exist.
         """
         for name in parts:
             if name not in KNOWN_PARTS:
@@ -91,6 +95,7 @@ class LocalStack:
         self._parts = frozenset(parts)
         self._with_schema = bool(self._parts - STORES - {REPLICA}) if schema is None else schema
         self._changes = changes or {}
+        self._changed: Changes = {}
         self._settings = settings or StackSettings()
         self._observer = observer or LogObserver()
         self._lifecycle = threading.Lock()
@@ -225,6 +230,8 @@ class LocalStack:
                 }
             )
         )
+        changes = self._changes
+        self._changed = changes(layout.endpoints) if callable(changes) else changes
         stores = self._stores(layout, secrets)
         services = [self._service(name, layout) for name in SERVICES if name in self._parts]
         self._runners = {
@@ -293,7 +300,7 @@ class LocalStack:
                 layout.endpoints,
                 self._processes,
                 layout.metrics_listen(name),
-                self._changes.get(name, {}),
+                self._changed.get(name, {}),
                 with_redis="redis" in self._parts,
             ),
             folder=private_folder(self._state.part(name)),

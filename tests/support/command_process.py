@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,15 +16,16 @@ from deploy.local.services import CHECKOUT, service_environment
 from deploy.local.state import StateFolder
 
 START_WITHIN_S = 60.0
+MODULE = ("command_service",)
 
 
 @asynccontextmanager
 async def command_process(
-    endpoints: Endpoints, log: Path, **settings: str
+    endpoints: Endpoints, log: Path, *, module: Sequence[str] = MODULE, **settings: str
 ) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
     """Its host:port and the process; `settings` are PAYCORE_COMMAND_* without the prefix.
 
-    With LISTEN it shares the port of another.
+    With LISTEN it shares the port of another. `module` is what Python runs, and its arguments.
     """
     claims = PortClaims()
     processes = int(settings.get("PROCESSES", "1"))
@@ -40,7 +41,7 @@ async def command_process(
     )
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220  # begins at once, ends in a thread
-            [sys.executable, "-m", "command_service"],
+            [sys.executable, "-m", *module],
             cwd=CHECKOUT,
             env={**os.environ, **environment},
             stdout=output,

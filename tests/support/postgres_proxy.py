@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from enum import Enum, auto
 from urllib.parse import urlsplit, urlunsplit
 
@@ -36,6 +37,8 @@ class PostgresProxy(TcpProxy):
         self._chance: tuple[random.Random, float] | None = None
         self.cuts = 0
         """Connections cut so far."""
+        self.struck: Callable[[], None] | None = None
+        """Called at each cut, before the client can see it."""
 
     @property
     def dsn(self) -> str:
@@ -60,6 +63,12 @@ class PostgresProxy(TcpProxy):
     def new_link(self) -> Link:
         return _Commits(self)
 
+    def count_cut(self) -> None:
+        """A connection is cut at its commit."""
+        self.cuts += 1
+        if self.struck is not None:
+            self.struck()
+
     def verdict(self) -> Cut | None:
         """Where the commit that comes now is to be cut."""
         if self._armed:
@@ -82,13 +91,13 @@ class _Commits(Link):
         if asked.endswith(_COMMIT):
             cut = self._proxy.verdict()
             if cut is Cut.BEFORE:
-                self._proxy.cuts += 1
+                self._proxy.count_cut()
                 return False
             self._swallow = cut is Cut.AFTER
         return True
 
     def lets_answer(self, answer: bytes) -> bool:
         if self._swallow and _COMMITTED in answer:
-            self._proxy.cuts += 1
+            self._proxy.count_cut()
             return False
         return True

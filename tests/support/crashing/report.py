@@ -1,0 +1,140 @@
+"""What a person wants to know of a run: on the screen, and in docs/proof/crash.md."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import ALL_PARTS, Endpoints
+from tests.bench.document import save_section
+from tests.bench.machine import describe
+from tests.support.crashing.history import History, Verdict
+from tests.support.crashing.judging import Judgement
+from tests.support.seeds import SEED_VARIABLE
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "proof" / "crash.md"
+SECTION = "crash"
+WIDE = 120
+
+Rows = Iterator[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was done and found."""
+
+    history: History
+    judgement: Judgement
+    struck: Mapping[tuple[str, str], int]
+    missed: Mapping[str, int]
+    postgres_back_s: Sequence[float]
+    rounds: int
+    longest_s: float
+    """Of a pause, or of what was away or slow."""
+    took_s: float
+
+    def show(self) -> None:
+        """Print it."""
+        console = Console(width=WIDE)
+        for title, rows in self._tables():
+            head, *body = rows
+            table = Table(head[0], title=title, pad_edge=False)
+            for name in head[1:]:
+                table.add_column(name, justify="right", no_wrap=True)
+            for row in body:
+                table.add_row(*row)
+            console.print(table)
+        console.print(*self._lines(), *self.judgement.findings.all, sep="\n", markup=False)
+
+    async def save(self, endpoints: Endpoints) -> None:
+        """Put it into DOCUMENT."""
+        machine = await describe(endpoints, ALL_PARTS)
+        today = datetime.datetime.now(datetime.UTC).date()
+        seed = os.environ.get(SEED_VARIABLE, "")
+        command = f"make crash ROUNDS={self.rounds} SEED={seed} LONGEST={self.longest_s:g}"
+        parts = [
+            f"`{command}` on {today}.",
+            "\n".join(f"- {name}: {value}" for name, value in machine.items()),
+            "\n".join(f"- {line}" for line in self._lines()),
+        ]
+        for title, rows in self._tables():
+            head, *body = rows
+            dashes = ["---", *["---:"] * (len(head) - 1)]
+            lines = ["| " + " | ".join(row) + " |" for row in (head, dashes, *body)]
+            parts.append(f"### {title.capitalize()}\n\n" + "\n".join(lines))
+        save_section(DOCUMENT, "\n\n".join(parts), SECTION)
+
+    def _tables(self) -> Iterator[tuple[str, Rows]]:
+        yield "faults", self._faults()
+        yield "commands", self._commands()
+        yield "attempts without an outcome", self._reasons()
+
+    def _faults(self) -> Rows:
+        yield ("kind", "part or link", "times")
+        for (kind, name), times in sorted(self.struck.items()):
+            yield (kind, name, f"{times:,}")
+
+    def _commands(self) -> Rows:
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
+        for operation in self.history:
+            by = counted[operation.command]
+            by["asked"] += 1
+            by["attempts"] += len(operation.replies)
+            if operation.posted:
+                by["posted"] += 1
+            elif operation.declined:
+                by["declined"] += 1
+            elif operation.unheard:
+                by["unheard"] += 1
+            else:
+                by["refused"] += 1
+        columns = ("asked", "attempts", "posted", "declined", "refused", "unheard")
+        yield ("command", *columns)
+        for name, by in sorted(counted.items()):
+            yield (name, *(f"{by[column]:,}" if by[column] else "." for column in columns))
+
+    def _reasons(self) -> Rows:
+        yield ("reason", "attempts")
+        reasons = Counter(
+            reply.reason
+            for operation in self.history
+            for reply in operation.replies
+            if reply.verdict in (Verdict.UNHEARD, Verdict.REFUSED)
+        )
+        for reason, times in reasons.most_common():
+            yield (reason, f"{times:,}")
+
+    def _lines(self) -> Iterator[str]:
+        judgement, findings = self.judgement, self.judgement.findings
+        yield f"faults: {sum(self.struck.values()):,} in {self.took_s:,.0f} s"
+        yield f"acknowledged payments: {self.history.acknowledged:,}"
+        yield f"lost: {len(findings.lost)}"
+        yield f"doubled: {len(findings.doubled)}"
+        yield f"any other breach: {len(findings.other)}"
+        yield (
+            f"in the ledger: {judgement.transfers:,} transfers and {judgement.declines:,} declines"
+            f" of {judgement.operations:,} commands"
+        )
+        yield f"commands of which no client was told what became of them: {judgement.unheard:,}"
+        yield f"answers asked for once more, all of them equal: {judgement.replayed:,}"
+        yield (
+            f"the bank: {judgement.reads:,} reads of accounts, {judgement.own_reads:,} of one's own"
+            f" payment from the query service, {judgement.past_reads} of all accounts at a past"
+            f" time, {judgement.snapshots:,} snapshots of the tables"
+        )
+        yield f"entries of the stream, equal to the journal's: {judgement.stream_entries:,}"
+        if self.postgres_back_s:
+            back = sorted(self.postgres_back_s)
+            yield (
+                "from PostgreSQL's return to the first acknowledged payment, seconds: median"
+                f" {back[len(back) // 2]:.2f}, longest {back[-1]:.2f}, of {len(back)}"
+            )
+        for name, times in (+Counter(self.missed)).items():
+            yield f"{name}: its moment did not come, or nothing went there: {times} times"

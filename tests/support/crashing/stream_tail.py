@@ -1,0 +1,120 @@
+"""Whether the tail of the Redis stream that is kept is the tail of the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import redis.asyncio as redis
+
+from tests.support.crashing.tables import Decline, Tables, Transfer
+
+Entry = tuple[str, Mapping[str, str]]
+"""An entry's id, and its fields."""
+
+NAMED = (
+    "event", "state", "id", "kind", "currency", "amount", "debit_account", "credit_account",
+    "debit_version", "credit_version", "parent_id", "parent_state", "released", "group_id",
+    "reason", "created_at_us", "previous",
+)  # fmt: skip
+"""The fields that are compared: all but those that no row of `Tables` tells."""
+
+
+def due_entries(tables: Tables) -> list[Entry]:
+    """What a stream that was never trimmed would hold."""
+    transfers = {row.id: row for row in tables.transfers}
+    declines = {row.id: row for row in tables.declines}
+    found: list[Entry] = []
+    previous, xid, number = "0-0", 0, 0
+    for row in tables.journal:
+        if row.xid != xid:
+            xid, number = row.xid, 0
+        for one in (*row.transfers, *row.declines):
+            number += 1
+            name = f"{xid}-{number}"
+            fields = _transfer(transfers[one]) if one in transfers else _decline(declines[one])
+            found.append((name, {**fields, "previous": previous}))
+            previous = name
+    return found
+
+
+def tail_breaches(kept: Sequence[Entry], due: Sequence[Entry]) -> Iterator[str]:
+    """What is wrong with `kept`, which must be the end of `due`."""
+    if not kept and due:
+        yield "the stream is empty"
+        return
+    for (name, fields), (due_name, due_fields) in zip(reversed(kept), reversed(due), strict=False):
+        if name != due_name:
+            yield f"the stream has entry {name} where {due_name} is due"
+            return
+        for field in NAMED:
+            if fields.get(field) != due_fields[field]:
+                yield f"entry {name} says {field} {fields.get(field)}, not {due_fields[field]}"
+    if len(kept) > len(due):
+        yield f"the stream has {len(kept)} entries, the journal {len(due)}"
+
+
+async def kept_entries(url: str) -> list[Entry]:
+    """All that the stream holds."""
+    async with redis.from_url(url, decode_responses=True) as client:
+        epoch: Any = await client.get("paycore:transfers:epoch")
+        found: Any = await client.xrange(f"paycore:transfers:{epoch}")
+    return [(name, fields) for name, fields in found]
+
+
+async def caught_up(url: str, due: Sequence[Entry], within_s: float) -> list[Entry]:
+    """What the stream holds once it ends where the journal does, or when the time is up."""
+    give_up_s = time.monotonic() + within_s
+    while True:
+        kept = await kept_entries(url)
+        if (kept and due and kept[-1][0] == due[-1][0]) or time.monotonic() > give_up_s:
+            return kept
+        await asyncio.sleep(0.3)
+
+
+def _transfer(row: Transfer) -> dict[str, str]:
+    return _texts(
+        event="TRANSFER",
+        state="HELD" if row.kind == "HOLD" else "POSTED",
+        id=row.id,
+        kind=row.kind,
+        currency=row.currency,
+        amount=row.amount,
+        debit_account=row.debit,
+        credit_account=row.credit,
+        debit_version=row.debit_version,
+        credit_version=row.credit_version,
+        parent_id=row.parent,
+        parent_state=row.parent_state,
+        released=row.released,
+        group_id=row.group,
+        reason=None,
+        created_at_us=row.created_at_us,
+    )
+
+
+def _decline(row: Decline) -> dict[str, str]:
+    return _texts(
+        event="DECLINE",
+        state="FAILED",
+        id=row.id,
+        kind=row.kind,
+        currency=row.currency,
+        amount=row.amount,
+        debit_account=row.debit,
+        credit_account=row.credit,
+        debit_version=None,
+        credit_version=None,
+        parent_id=row.parent,
+        parent_state=None,
+        released=None,
+        group_id=row.group,
+        reason=row.reason,
+        created_at_us=row.created_at_us,
+    )
+
+
+def _texts(**fields: str | int | None) -> dict[str, str]:
+    return {name: "" if value is None else str(value) for name, value in fields.items()}
