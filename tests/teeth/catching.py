@@ -1,0 +1,91 @@
+"""Whether the tests that are named for a bug catch it: they pass without it and fail with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.teeth.bugs import Bug, TeethError
+from tests.teeth.copies import apply, check_applies, copy_tree
+from tests.teeth.runs import End, Ends, cases, run_tests
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """What one named test said of a bug."""
+
+    test: str
+    how: str
+    """The failure in one line, or why it is none."""
+    caught: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the named tests said of one bug."""
+
+    bug: Bug
+    catches: tuple[Catch, ...]
+    took_s: float
+
+    @property
+    def caught(self) -> bool:
+        """By every test that is named."""
+        return all(catch.caught for catch in self.catches)
+
+
+class Jaw:
+    """Puts bugs, one at a time, into copies of a tree below `place` and runs their tests there."""
+
+    def __init__(self, tree: Path, place: Path) -> None:
+        self._place = place
+        self._whole = copy_tree(tree, place / "whole")
+
+    def check(self, bugs: Sequence[Bug]) -> None:
+        """Raise TeethError for the first of `bugs` that no longer applies."""
+        for bug in bugs:
+            check_applies(bug, self._whole)
+
+    def run_whole(self, bugs: Sequence[Bug]) -> float:
+        """Run the tests of all `bugs` without them, once; how long it took, in seconds.
+
+        Raises TeethError where one does not pass.
+        """
+        began_s = time.monotonic()
+        tests = sorted({test for bug in bugs for test in bug.tests})
+        ends = run_tests(self._whole, tests)
+        for test in tests:
+            own = cases(ends, test)
+            bad = [f"{name}: {end.first_line}" for name, end in own.items() if not _passed(end)]
+            if bad or not own:
+                raise TeethError(f"without any bug {test} does not pass: {bad or 'did not run'}")
+        return time.monotonic() - began_s
+
+    def verdicts(self, bugs: Sequence[Bug]) -> Iterator[Verdict]:
+        """What becomes of each bug. Raises TeethError where that cannot be learnt."""
+        for bug in bugs:
+            began_s = time.monotonic()
+            copy = copy_tree(self._whole, self._place / bug.name, compiled=True)
+            apply(bug, copy)
+            ends = run_tests(copy, bug.tests)
+            catches = tuple(_catch(bug, test, ends) for test in bug.tests)
+            yield Verdict(bug, catches, time.monotonic() - began_s)
+
+
+def _catch(bug: Bug, test: str, ends: Ends) -> Catch:
+    own = cases(ends, test)
+    if not own:
+        raise TeethError(f"{bug.name}: {test} did not run")
+    failed = [end for end in own.values() if not _passed(end)]
+    if not failed:
+        return Catch(test, "passed: not caught", caught=False)
+    for end in failed:
+        if end.phase == "call" and (end.asserted or bug.fails_with in end.exceptions):
+            return Catch(test, end.first_line, caught=True)
+    return Catch(test, f"no assertion, in {failed[0].phase}: {failed[0].first_line}", caught=False)
+
+
+def _passed(end: End) -> bool:
+    return end.outcome == "passed"
