@@ -7,16 +7,19 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from deploy.local import StackError
 from tests.bench.document import MarkersError
 from tests.teeth.bugs import ROOT, Bug, TeethError, read_bugs
 from tests.teeth.catching import Jaw, Verdict
 from tests.teeth.report import DOCUMENT, save, show
+from tests.teeth.stores import Environment, needs_none, needs_own, shared_stores
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -40,6 +43,9 @@ def teeth(
     saved: Annotated[
         bool, typer.Option("--save", help="Also write the table into docs/proof/teeth.md.")
     ] = False,
+    tree: Annotated[
+        Path, typer.Option(help="The tree that is copied, with its bugs; by default this one.")
+    ] = ROOT,
 ) -> None:
     """Plant bugs in copies of this tree and see that the tests named for each catch it.
 
@@ -55,16 +61,16 @@ def teeth(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     only = [name for name in bugs.replace(",", " ").split() if name]
     try:
-        planted = read_bugs(only=only)
+        planted = read_bugs(tree, only)
         if listed:
             _list(planted)
             return
-        verdicts, whole_s, took_s = _run(planted)
+        verdicts, whole_s, took_s = _run(tree, planted)
         show(verdicts, console)
         if saved:
             save(_command(only), verdicts, whole_s, took_s)
             console.print(f"written: {DOCUMENT.relative_to(ROOT)}")
-    except (TeethError, MarkersError) as error:
+    except (MarkersError, StackError, TeethError) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(EXIT_FAILED) from None
     except KeyboardInterrupt:
@@ -74,13 +80,18 @@ def teeth(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _run(planted: list[Bug]) -> tuple[list[Verdict], float, float]:
+def _run(tree: Path, planted: list[Bug]) -> tuple[list[Verdict], float, float]:
     began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="paycore-teeth-") as folder:
+    with tempfile.TemporaryDirectory(prefix="paycore-teeth-") as folder, ExitStack() as stack:
         # The stores run as another user when this runs as root, and must reach their folders.
         Path(folder).chmod(0o755)
-        jaw = Jaw(ROOT, Path(folder))
+        environment: Environment = {}
+        sharing = [bug for bug in planted if not needs_none(bug) and not needs_own(bug)]
+        jaw = Jaw(tree, Path(folder), lambda bug: environment if bug in sharing else {})
         jaw.check(planted)
+        if sharing:
+            _tell("starting the stores that runs share")
+            environment = stack.enter_context(shared_stores(Path(folder) / "stores"))
         _tell(f"the tests of {len(planted)} bugs, without any bug")
         whole_s = jaw.run_whole(planted)
         _tell(f"all passed, {whole_s:.0f} s")

@@ -22,6 +22,7 @@ BUGS = Path("tests") / "teeth" / "bugs"
 _BUG, _CAUGHT_BY, _FAILS_WITH, _NOTE = "Bug", "Caught by", "Fails with", "Note"
 _ONCE = (_BUG, _FAILS_WITH)
 _DIFF = ("diff ", "--- ")
+_CHANGED = "+++ b/"
 
 
 class TeethError(Exception):
@@ -38,6 +39,8 @@ class Bug:
     tests: tuple[str, ...]
     """Node ids; each must fail."""
     patch: Path
+    paths: tuple[str, ...]
+    """Of the files that it changes, in the tree."""
     fails_with: str | None = None
     note: str = ""
 
@@ -67,6 +70,7 @@ def read_bug(path: Path) -> Bug:
         said[_BUG][0],
         tuple(said[_CAUGHT_BY]),
         path,
+        tuple(line.removeprefix(_CHANGED) for line in lines[begin:] if line.startswith(_CHANGED)),
         next(iter(said[_FAILS_WITH]), None),
         " ".join(said[_NOTE]),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.teeth.bugs import Bug, TeethError
 from tests.teeth.copies import apply, check_applies, copy_tree
 from tests.teeth.runs import End, Ends, cases, run_tests
+from tests.teeth.stores import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,12 @@ class Verdict:
 class Jaw:
     """Puts bugs, one at a time, into copies of a tree below `place` and runs their tests there."""
 
-    def __init__(self, tree: Path, place: Path) -> None:
+    def __init__(
+        self, tree: Path, place: Path, stores: Callable[[Bug], Environment] = lambda bug: {}
+    ) -> None:
+        """`stores` tells by which environment the tests of a bug find theirs."""
         self._place = place
+        self._stores = stores
         self._whole = copy_tree(tree, place / "whole")
 
     def check(self, bugs: Sequence[Bug]) -> None:
@@ -54,14 +59,21 @@ class Jaw:
         Raises TeethError where one does not pass.
         """
         began_s = time.monotonic()
-        tests = sorted({test for bug in bugs for test in bug.tests})
-        ends = run_tests(self._whole, tests)
+        together: dict[tuple[tuple[str, str], ...], set[str]] = {}
+        for bug in bugs:
+            stores = tuple(sorted(self._stores(bug).items()))
+            together.setdefault(stores, set()).update(bug.tests)
+        for stores, tests in together.items():
+            self._run_whole(sorted(tests), dict(stores))
+        return time.monotonic() - began_s
+
+    def _run_whole(self, tests: Sequence[str], stores: Environment) -> None:
+        ends = run_tests(self._whole, tests, stores)
         for test in tests:
             own = cases(ends, test)
             bad = [f"{name}: {end.first_line}" for name, end in own.items() if not _passed(end)]
             if bad or not own:
                 raise TeethError(f"without any bug {test} does not pass: {bad or 'did not run'}")
-        return time.monotonic() - began_s
 
     def verdicts(self, bugs: Sequence[Bug]) -> Iterator[Verdict]:
         """What becomes of each bug. Raises TeethError where that cannot be learnt."""
@@ -69,7 +81,7 @@ class Jaw:
             began_s = time.monotonic()
             copy = copy_tree(self._whole, self._place / bug.name, compiled=True)
             apply(bug, copy)
-            ends = run_tests(copy, bug.tests)
+            ends = run_tests(copy, bug.tests, self._stores(bug))
             catches = tuple(_catch(bug, test, ends) for test in bug.tests)
             yield Verdict(bug, catches, time.monotonic() - began_s)
 

@@ -44,11 +44,11 @@ Ends = Mapping[str, End]
 """By node id."""
 
 
-def run_tests(tree: Path, tests: Sequence[str]) -> Ends:
-    """Run `tests`, node ids, in `tree`. Raises TeethError where they did not run on its code."""
+def run_tests(tree: Path, tests: Sequence[str], environment: Mapping[str, str]) -> Ends:
+    """Run `tests`, node ids, in `tree`, with `environment` beside our own. Raises TeethError where they did not run on its code."""
     with tempfile.TemporaryDirectory(prefix="paycore-teeth-report-") as folder:
         report = Path(folder) / "report.json"
-        output = _pytest(tree, tests, report)
+        output = _pytest(tree, tests, {**environment, REPORT_VARIABLE: str(report)})
         if not report.exists():
             raise TeethError(f"pytest ended without a report:\n{output}")
         written = json.loads(report.read_text())
@@ -64,7 +64,7 @@ def cases(ends: Ends, test: str) -> dict[str, End]:
     return {name: end for name, end in ends.items() if name == test or name.startswith(f"{test}[")}
 
 
-def _pytest(tree: Path, tests: Sequence[str], report: Path) -> str:
+def _pytest(tree: Path, tests: Sequence[str], environment: Mapping[str, str]) -> str:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "tests.teeth.witness"),
@@ -72,7 +72,7 @@ def _pytest(tree: Path, tests: Sequence[str], report: Path) -> str:
         ],
         cwd=tree,
         # Before what is installed: the editable install of the checkout must not win.
-        env={**os.environ, "PYTHONPATH": str(tree), REPORT_VARIABLE: str(report)},
+        env={**os.environ, "PYTHONPATH": str(tree), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
