@@ -100,6 +100,9 @@ def _run(tree: Path, planted: list[Bug]) -> tuple[list[Verdict], float, float]:
             verdicts.append(verdict)
             said = "caught" if verdict.caught else "NOT CAUGHT"
             _tell(f"{said}: {verdict.bug.name}, {verdict.took_s:.0f} s")
+            for catch in verdict.catches:
+                if not catch.caught:
+                    _tell(f"  {catch.test}: {catch.how}")
     return verdicts, whole_s, time.monotonic() - began_s
 
 
