@@ -99,7 +99,7 @@ def _run(tree: Path, planted: list[Bug]) -> tuple[list[Verdict], float, float]:
         for verdict in jaw.verdicts(planted):
             verdicts.append(verdict)
             said = "caught" if verdict.caught else "NOT CAUGHT"
-            _tell(f"{said}: {verdict.bug.name}, {verdict.took_s:.0f} s")
+            _tell(f"{said}: {verdict.bug.name}, {verdict.took_s:.0f} s, of {verdict.paycore}")
             for catch in verdict.catches:
                 if not catch.caught:
                     _tell(f"  {catch.test}: {catch.how}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Verdict:
     bug: Bug
     catches: tuple[Catch, ...]
     took_s: float
+    paycore: str
+    """Where the code was that was tested."""
 
     @property
     def caught(self) -> bool:
@@ -68,7 +71,7 @@ class Jaw:
         return time.monotonic() - began_s
 
     def _run_whole(self, tests: Sequence[str], stores: Environment) -> None:
-        ends = run_tests(self._whole, tests, stores)
+        ends = run_tests(self._whole, tests, stores).ends
         for test in tests:
             own = cases(ends, test)
             bad = [f"{name}: {end.first_line}" for name, end in own.items() if not _passed(end)]
@@ -76,20 +79,28 @@ class Jaw:
                 raise TeethError(f"without any bug {test} does not pass: {bad or 'did not run'}")
 
     def verdicts(self, bugs: Sequence[Bug]) -> Iterator[Verdict]:
-        """What becomes of each bug. Raises TeethError where that cannot be learnt."""
+        """What becomes of each bug. Raises TeethError where one does not apply."""
         for bug in bugs:
             began_s = time.monotonic()
             copy = copy_tree(self._whole, self._place / bug.name, compiled=True)
             apply(bug, copy)
-            ends = run_tests(copy, bug.tests, self._stores(bug))
-            catches = tuple(_catch(bug, test, ends) for test in bug.tests)
-            yield Verdict(bug, catches, time.monotonic() - began_s)
+            catches, paycore = self._catches(bug, copy)
+            shutil.rmtree(copy)
+            yield Verdict(bug, catches, time.monotonic() - began_s, paycore)
+
+    def _catches(self, bug: Bug, copy: Path) -> tuple[tuple[Catch, ...], str]:
+        try:
+            run = run_tests(copy, bug.tests, self._stores(bug))
+        except TeethError as error:
+            # The other bugs are worth looking at all the same.
+            return tuple(Catch(test, str(error), caught=False) for test in bug.tests), "nothing"
+        return tuple(_catch(bug, test, run.ends) for test in bug.tests), run.paycore
 
 
 def _catch(bug: Bug, test: str, ends: Ends) -> Catch:
     own = cases(ends, test)
     if not own:
-        raise TeethError(f"{bug.name}: {test} did not run")
+        return Catch(test, "did not run", caught=False)
     failed = [end for end in own.values() if not _passed(end)]
     if not failed:
         return Catch(test, "passed: not caught", caught=False)

@@ -69,7 +69,8 @@ def _rows(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, str, str]]:
     for verdict in verdicts:
         bug, took = f"{verdict.bug.name}: {verdict.bug.what}", f"{verdict.took_s:.0f}"
         for catch in verdict.catches:
-            how = catch.how if len(catch.how) <= LONGEST else f"{catch.how[:LONGEST]}..."
+            how = catch.how.partition("\n")[0]
+            how = how if len(how) <= LONGEST else f"{how[:LONGEST]}..."
             test = catch.test.removeprefix("tests/")
             yield bug, test, how if catch.caught else f"NOT CAUGHT: {how}", took
             bug = took = ""

@@ -36,15 +36,24 @@ class End:
     @property
     def first_line(self) -> str:
         """What the failure said, in one line."""
-        lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-        return f"{self.exceptions[0] if self.exceptions else self.outcome}: {' '.join(lines[:1])}"
+        said = next((line.strip() for line in self.said.splitlines() if line.strip()), "")
+        return f"{self.exceptions[0] if self.exceptions else self.outcome}: {said}"
 
 
 Ends = Mapping[str, End]
 """By node id."""
 
 
-def run_tests(tree: Path, tests: Sequence[str], environment: Mapping[str, str]) -> Ends:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run of tests gave."""
+
+    ends: Ends
+    paycore: str
+    """`paycore.__file__` as the tests had it."""
+
+
+def run_tests(tree: Path, tests: Sequence[str], environment: Mapping[str, str]) -> Run:
     """Run `tests`, node ids, in `tree`, with `environment` beside our own. Raises TeethError where they did not run on its code."""
     with tempfile.TemporaryDirectory(prefix="paycore-teeth-report-") as folder:
         report = Path(folder) / "report.json"
@@ -53,10 +62,11 @@ def run_tests(tree: Path, tests: Sequence[str], environment: Mapping[str, str]) 
             raise TeethError(f"pytest ended without a report:\n{output}")
         written = json.loads(report.read_text())
     _check_files(tree, written["files"])
-    return {
+    ends = {
         name: End(**{**end, "exceptions": tuple(end.get("exceptions", ()))})
         for name, end in written["ends"].items()
     }
+    return Run(ends, written["files"]["paycore"])
 
 
 def cases(ends: Ends, test: str) -> dict[str, End]:

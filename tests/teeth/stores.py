@@ -9,7 +9,12 @@ from pathlib import Path
 from deploy.local import STORES, LocalStack
 from tests.teeth.bugs import Bug
 
-_OF_THE_STORES = ("database/migrations/", "database/roles.sql", "deploy/")
+_OF_THE_STORES = (
+    "database/migrations/",
+    "database/roles.sql",
+    "database/queries/local_seed.sql",
+    "deploy/",
+)
 """Paths whose code makes the stores what they are."""
 
 _DISTURBING = "tests/crash/"
