@@ -54,7 +54,10 @@ class Run:
 
 
 def run_tests(tree: Path, tests: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """Run `tests`, node ids, in `tree`, with `environment` beside our own. Raises TeethError where they did not run on its code."""
+    """Run `tests`, node ids, in `tree`, with `environment` beside our own.
+
+    Raises TeethError where they did not run on its code.
+    """
     with tempfile.TemporaryDirectory(prefix="paycore-teeth-report-") as folder:
         report = Path(folder) / "report.json"
         output = _pytest(tree, tests, {**environment, REPORT_VARIABLE: str(report)})

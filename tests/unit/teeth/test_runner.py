@@ -103,7 +103,7 @@ def test_a_test_that_fails_without_any_bug_is_none(tree: Path, tmp_path: Path) -
     plant(tree, "fine", "return a - b", "test_sum")
     (tree / "paycore" / "__init__.py").write_text(CODE.replace("+", "*"))
     jaw = Jaw(tree, tmp_path / "copies")
-    with pytest.raises(TeethError, match="without any bug tests/unit/test_add.py::test_sum does not"):
+    with pytest.raises(TeethError, match=r"without any bug tests/unit/test_add\.py::test_sum"):
         jaw.run_whole(read_bugs(tree))
 
 
