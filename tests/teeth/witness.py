@@ -50,11 +50,11 @@ def pytest_runtest_makereport(
 
 def pytest_sessionfinish() -> None:
     """Write all down."""
-    files = {
-        name: str(Path(module.__file__).resolve())
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in PACKAGES and getattr(module, "__file__", None)
-    }
+    files = {}
+    for name, module in sys.modules.items():
+        file = getattr(module, "__file__", None)
+        if file is not None and name.partition(".")[0] in PACKAGES:
+            files[name] = str(Path(file).resolve())
     Path(os.environ[REPORT_VARIABLE]).write_text(json.dumps({"ends": _ends, "files": files}))
 
 
