@@ -160,6 +160,10 @@ fuzz: $(READY) ## CALLS random calls of every method (default 100000), of SEED; 
 		$(if $(SAVE),PAYCORE_FUZZ_SAVE=1) \
 		$(BIN)/python -m pytest -s tests/crash/test_fuzz.py $(ARGS)
 
+.PHONY: teeth
+teeth: $(READY) ## Plant bugs (BUGS=name,... or all) in copies; named tests catch each; SAVE=1 also docs/proof/teeth.md
+	@$(BIN)/python -m tests.teeth $(if $(BUGS),--bugs $(BUGS)) $(if $(SAVE),--save) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and build products (not the state in .paycore)
 	@rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,8 +23,8 @@ async def describe(endpoints: Endpoints, parts: Collection[str]) -> dict[str, st
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     return {
-        "cores": f"{cores} ({_field('/proc/cpuinfo', 'model name')})",
-        "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
+        "cores": f"{cores} ({field('/proc/cpuinfo', 'model name')})",
+        "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
         "load before": f"{load:.1f}",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -35,7 +35,7 @@ async def describe(endpoints: Endpoints, parts: Collection[str]) -> dict[str, st
         "Elasticsearch": (
             await _elasticsearch(endpoints) if "elasticsearch" in parts else "not running"
         ),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -63,7 +63,8 @@ async def _elasticsearch(endpoints: Endpoints) -> str:
         return str(next(iter(nodes["nodes"].values()))["version"])
 
 
-def _field(path: str, name: str) -> str:
+def field(path: str, name: str) -> str:
+    """What the file of `name: value` lines at `path` says of `name`; unknown where nothing."""
     for line in Path(path).read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
@@ -71,7 +72,7 @@ def _field(path: str, name: str) -> str:
     return "unknown"
 
 
-def _commit() -> str:
+def commit() -> str:
     """The checkout's commit, marked where files differ from it; unknown outside a checkout."""
     try:
         name = _git("rev-parse", "--short", "HEAD")

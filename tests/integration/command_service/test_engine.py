@@ -29,6 +29,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.plan import Key, ParentState, StoredOutcome
 from paycore.domain.transfers import (
     Command,
+    Declined,
     Outcome,
     Posted,
     Refused,
@@ -391,13 +392,56 @@ class TestConflicts:
             watched[0].sizes.clear()
             async with admin.transaction():
                 await admin.execute(
-                    "UPDATE ledger.accounts SET revision = revision + 1 WHERE id = $1", a
+                    "UPDATE ledger.accounts SET status = 'FROZEN', revision = revision + 1"
+                    " WHERE id = $1",
+                    a,
                 )
                 waiting = asyncio.create_task(core.one(payment(a, b, 10)))
                 await until_waiting(database)
-            posted([await waiting])
-        # Decided before it had the lock, its guard would have missed, and it would be tried again.
+            outcome = await waiting
+        assert isinstance(outcome, Declined)
+        assert outcome.decline.reason == Reason.ACCOUNT_FROZEN
+        # Decided before it had the lock, the tables would refuse it, and it would be tried again.
         assert watched[0].sizes == [1]
+
+    async def test_a_copy_that_waited_for_the_lock_is_answered_from_the_first(
+        self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase
+    ) -> None:
+        _, a, b = await core.open(2)
+        (before,) = posted([await core.one(payment(a, b, 1))])
+        # Decided anew after the first, the other would be refused for the version.
+        asked = payment(a, b, 10, expected_debit_version=before.transfer.debit_version)
+        async with command_core(database.dsn("command")) as other:
+            async with locked(admin, a):
+                copies = [asyncio.create_task(one.one(asked)) for one in (core, other)]
+                await until_waiting(database, sessions=2)
+            both = posted(await asyncio.gather(*copies))
+        assert sorted(copy.replayed for copy in both) == [False, True]
+        assert both[0].transfer == both[1].transfer
+
+    async def test_accounts_are_locked_in_order_of_id_wherever_their_rows_lie(
+        self, database: OwnDatabase, admin: asyncpg.Connection
+    ) -> None:
+        # An index, by which the role's settings let them be found, would give them in order by
+        # itself.
+        dsn = database.dsn("command")
+        for setting in ("enable_seqscan=on", "enable_indexscan=off", "enable_bitmapscan=off"):
+            dsn = with_setting(dsn, setting)
+        async with command_core(dsn) as core:
+            _, *accounts = await core.open(2)
+            low, high = sorted(accounts)
+            # The row of the lower id comes to lie behind the other's.
+            await admin.execute(
+                "UPDATE ledger.accounts SET revision = revision + 1 WHERE id = $1", low
+            )
+            async with locked(admin, low):
+                waiting = asyncio.create_task(core.one(payment(high, low, 10)))
+                await until_waiting(database)
+                free = await admin.fetchval(
+                    "SELECT id FROM ledger.accounts WHERE id = $1 FOR UPDATE SKIP LOCKED", high
+                )
+            posted([await waiting])
+        assert free == high
 
     async def test_a_deadlock_is_tried_again(
         self, core: CommandCore, admin: asyncpg.Connection, database: OwnDatabase

@@ -63,9 +63,15 @@ class TestLedger:
         return debit, credit
 
     async def post(
-        self, payments: Sequence[Payment], *, hold_s: float = 0.0, created_at_us: int | None = None
+        self,
+        payments: Sequence[Payment],
+        *,
+        hold_s: float = 0.0,
+        hold_until: asyncio.Event | None = None,
+        created_at_us: int | None = None,
     ) -> list[int]:
-        """Post in one transaction that stays open for `hold_s` after its rows were written.
+        """Post in one transaction that stays open after its rows were written: for `hold_s`, and
+        until `hold_until` is set.
 
         `created_at_us` is when it is said to have been, where not now.
         """
@@ -73,6 +79,8 @@ class TestLedger:
             keys = [await self._entry(connection, payment, created_at_us) for payment in payments]
             await self._journal(connection, transfers=keys)
             await asyncio.sleep(hold_s)
+            if hold_until is not None:
+                await hold_until.wait()
         return keys
 
     async def decline(self, payment: Payment) -> int:

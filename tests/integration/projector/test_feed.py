@@ -92,7 +92,8 @@ async def test_an_open_transaction_holds_the_feed_and_its_rows_come_when_it_ends
     start(settings)
     slow, fast = await ledger.open_pair(), await ledger.open_pair()
     await index.await_position(ledger)
-    held = asyncio.create_task(ledger.post([Payment(*slow, 1)], hold_s=1.5))
+    end = asyncio.Event()
+    held = asyncio.create_task(ledger.post([Payment(*slow, 1)], hold_until=end))
     await asyncio.sleep(0.2)
     await ledger.post([Payment(*fast, 2)])
     await asyncio.sleep(0.8)
@@ -104,6 +105,7 @@ async def test_an_open_transaction_holds_the_feed_and_its_rows_come_when_it_ends
     told = await index.position()
     assert told is not None
     assert told["refreshed_at_us"] > 0
+    end.set()
     await held
     await index.await_position(ledger)
     await index.assert_equals(ledger)

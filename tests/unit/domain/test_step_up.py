@@ -204,6 +204,15 @@ def test_two_payments_never_share_an_encoding(one: PaymentIntent, other: Payment
     assert payment_bytes(one) != payment_bytes(other)
 
 
+@given(INTENTS, INTENTS)
+def test_each_field_of_a_payment_alone_makes_another_digest(
+    one: PaymentIntent, other: PaymentIntent
+) -> None:
+    for field, value in other._asdict().items():
+        changed = one._replace(**{field: value})
+        assert (payment_digest(changed) == payment_digest(one)) == (changed == one), field
+
+
 @given(TEXT, TEXT, TEXT, TEXT)
 def test_text_cannot_move_between_fields(first: str, second: str, third: str, fourth: str) -> None:
     base = PaymentIntent("TRANSFER", 1, 2, 3, first, second, third + fourth, 4)

@@ -1,0 +1,1 @@
+"""Planted bugs: each is put into a copy of the tree, and a named test must catch it there."""
