@@ -243,6 +243,8 @@ async def assert_all_there_once(tally: Tally, client: str, dsn: str) -> None:
             list(told),
         )
         stored = {row["key"]: row["outcome_id"] for row in rows}
+        lost = told.keys() - stored.keys()
+        assert not lost, f"{len(lost)} of {len(told)} payments that were answered are lost"
         assert stored == told
         kinds = {row["key"]: row["outcome"] for row in rows}
         assert all(kinds[key] == "TRANSFER" for key in tally.posted)

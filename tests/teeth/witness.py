@@ -44,7 +44,9 @@ def pytest_runtest_makereport(
         if call.excinfo is not None:
             end["exceptions"] = [type(one).__name__ for one in _leaves(call.excinfo.value)]
             end["asserted"] = all(map(_is_asserted, _leaves(call.excinfo.value)))
-            end["said"] = str(next(_leaves(call.excinfo.value)))
+            # An assertion of a helper says nothing by itself: then what it states.
+            stated = str(call.excinfo.traceback[-1].statement).strip()
+            end["said"] = str(next(_leaves(call.excinfo.value))) or stated
     return report
 
 
