@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from pathlib import Path
 
 from deploy.local import Endpoints
@@ -38,9 +39,10 @@ async def prepared(callers: Callers, rng: random.Random) -> World:
         world.devices.append((request.user_id, reply.device_id))
     positions = [await _open_books(world, callers.of(client)) for client in CLIENTS]
     for client in CLIENTS:
-        made = await callers.of(client).webhooks.CreateSubscription(
-            await create(world, client), timeout=TIMEOUT_S
-        )
+        # On a busy machine the keys for its secret may not be had at once.
+        subscribe = callers.of(client).webhooks.CreateSubscription
+        wanted = await create(world, client)
+        made = await answered(partial(subscribe, wanted, timeout=TIMEOUT_S))
         world.subscriptions[client].append(made.subscription.id)
     keys = await data_keys.CreateDataKeys(
         await create_data_keys(world, "command"), timeout=TIMEOUT_S
