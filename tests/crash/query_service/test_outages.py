@@ -19,6 +19,7 @@ import pytest
 from deploy.local import LocalStack
 from paycore.domain.errors import Reason
 from paycore.domain.position import Position
+from paycore.v1 import history_service_pb2
 from tests.integration.query_service.calls import TIMEOUT_S, Caller, at, refused
 from tests.integration.query_service.conftest import Index
 from tests.integration.query_service.ledger_model import AccountRow, Ledger
@@ -26,6 +27,8 @@ from tests.support.databases import OwnDatabase
 from tests.support.seeds import rounds
 
 Connect = Callable[[str], grpc.aio.Channel]
+
+NOVEL = history_service_pb2.SearchTransfersRequest(text="novel")
 
 AWAY_S = rounds("PAYCORE_INDEX_AWAY_SECONDS", 0)
 """How long Elasticsearch is gone at least."""
@@ -89,6 +92,7 @@ async def test_while_the_index_hangs_history_is_read_from_the_ledger(
             analyst.activity(account.id, 0, 60_000_000, timeout=3, interval=1),
             analyst.declines(timeout=3),
             analyst.latencies(timeout=3),
+            analyst.history.SearchTransfers(NOVEL, timeout=3),
         )
         # Past its deadline a call would end without any reason of ours.
         errors = await asyncio.gather(*map(refused, calls))
@@ -136,6 +140,7 @@ async def test_while_the_index_is_down_history_goes_on_and_returns_to_it_by_itse
             analyst.activity(account.id, 0, 60_000_000, interval=1),
             analyst.declines(),
             analyst.latencies(),
+            analyst.history.SearchTransfers(NOVEL, timeout=TIMEOUT_S),
         )
         errors = await asyncio.gather(*map(refused, calls))
         assert time.monotonic() - started < AWAY_S + TIMEOUT_S
