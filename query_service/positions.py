@@ -84,6 +84,11 @@ class PositionTracker:
         answered_s = self._answered_s
         if answered_s is None or self._clock.monotonic_s() - answered_s > TRUSTED_FOR_S:
             return None
+        return self.seen_from_us
+
+    @property
+    def seen_from_us(self) -> int:
+        """As `from_us`, by what was seen last, however long ago."""
         return 0 if self.seen is None else self.seen.from_us
 
     def lag_us(self) -> int | None:

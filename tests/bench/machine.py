@@ -20,12 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 async def describe(endpoints: Endpoints, parts: Collection[str]) -> dict[str, str]:
     """The machine and the versions of what runs on it, in the order to show them."""
-    cores = len(os.sched_getaffinity(0))
-    load = os.getloadavg()[0]
     return {
-        "cores": f"{cores} ({field('/proc/cpuinfo', 'model name')})",
-        "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
-        "load before": f"{load:.1f}",
+        **hardware(),
+        "load before": f"{os.getloadavg()[0]:.1f}",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "grpcio": version("grpcio"),
@@ -36,6 +33,15 @@ async def describe(endpoints: Endpoints, parts: Collection[str]) -> dict[str, st
             await _elasticsearch(endpoints) if "elasticsearch" in parts else "not running"
         ),
         "commit": commit(),
+    }
+
+
+def hardware() -> dict[str, str]:
+    """Cores and memory."""
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "cores": f"{cores} ({_field('/proc/cpuinfo', 'model name')})",
+        "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
     }
 
 
@@ -63,7 +69,7 @@ async def _elasticsearch(endpoints: Endpoints) -> str:
         return str(next(iter(nodes["nodes"].values()))["version"])
 
 
-def field(path: str, name: str) -> str:
+def _field(path: str, name: str) -> str:
     """What the file of `name: value` lines at `path` says of `name`; unknown where nothing."""
     for line in Path(path).read_text().splitlines():
         key, _, value = line.partition(":")

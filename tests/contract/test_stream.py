@@ -34,6 +34,7 @@ async def test_what_is_posted_and_declined_is_printed_as_it_comes(
             result = await tail(services, "--from", "earliest", "--within", "2", "--json")
             if "there is no stream" in result.output:
                 # Nothing was ever written to it: the stack has just begun.
+                await asyncio.sleep(0.2)
                 continue
             assert result.exit_code == 0, result.output
             told = [json.loads(line) for line in result.stdout.splitlines()]

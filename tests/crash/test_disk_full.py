@@ -49,6 +49,7 @@ def disk(folder: Path) -> Iterator[SmallDisk]:
         with small_disk(folder / "postgres", MEGABYTES) as disk:
             yield disk
     except NoSmallDiskError as error:
+        # Without root there is no disk of limited size to be had, and so nothing to show.
         pytest.skip(str(error))
 
 

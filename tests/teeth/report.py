@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.bench.document import save_section
-from tests.bench.machine import ROOT, commit, field
+from tests.bench.machine import ROOT, commit, hardware
 from tests.teeth.catching import Verdict
 
 DOCUMENT = ROOT / "docs" / "proof" / "teeth.md"
@@ -42,8 +41,6 @@ def save(command: str, verdicts: Sequence[Verdict], whole_s: float, took_s: floa
 def as_markdown(command: str, verdicts: Sequence[Verdict], whole_s: float, took_s: float) -> str:
     """The generated part of the document."""
     today = datetime.datetime.now(datetime.UTC).date()
-    memory_gib = int(field("/proc/meminfo", "MemTotal").split()[0]) / 2**20
-    cores = f"{len(os.sched_getaffinity(0))} ({field('/proc/cpuinfo', 'model name')})"
     lines = ["| " + " | ".join(_HEAD) + " |", "| --- | --- | --- | ---: |"]
     for row in _rows(verdicts):
         cells = (cell.replace("|", "\\|") for cell in row)
@@ -54,8 +51,7 @@ def as_markdown(command: str, verdicts: Sequence[Verdict], whole_s: float, took_
             f"`{command}` on {today}.",
             "",
             f"- commit: {commit()}",
-            f"- cores: {cores}",
-            f"- memory: {memory_gib:.1f} GiB",
+            *(f"- {name}: {value}" for name, value in hardware().items()),
             f"- caught: {caught} of {len(verdicts)}",
             f"- the same tests without any bug: all passed, {whole_s:.0f} s",
             f"- in all: {took_s:.0f} s",

@@ -188,7 +188,7 @@ class ElasticAnalytics:
         between the two searches; the sums then disagree until the next one.
         """
         freshness = await reached(self._positions, terms)
-        from_us = begun(freshness, self._positions).complete_from_us
+        from_us = self._positions.seen_from_us
         if max(wanted.start_us, not_before_us(wanted.account)) < from_us:
             raise invalid_field(
                 "start_time", f"is before {from_us} microseconds since 1970: no older one is kept"
@@ -296,8 +296,7 @@ class ElasticAnalytics:
     ) -> Minor:
         """The balance at a beginning before which the index has no transfer: zero, unless
         retention has dropped them. Then the next transfer tells, or the account as it stands."""
-        seen = self._positions.seen
-        if seen is None or not_before_us(wanted.account) >= seen.from_us:
+        if not_before_us(wanted.account) >= self._positions.seen_from_us:
             return Minor(0)
         body = requests.next_balances([*filters, *requests.created(wanted.start_us, None)])
         hits = (await self._connection.search(self._transfers, body, terms.deadline_s))["hits"]

@@ -23,5 +23,4 @@ async def reached(positions: PositionTracker, terms: ReadTerms) -> Freshness:
 
 def begun(freshness: Freshness, positions: PositionTracker) -> Freshness:
     """Of an answer that was just read, and lacks whatever retention has dropped."""
-    seen = positions.seen
-    return replace(freshness, complete_from_us=0 if seen is None else seen.from_us)
+    return replace(freshness, complete_from_us=positions.seen_from_us)

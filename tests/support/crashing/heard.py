@@ -130,6 +130,7 @@ def _code(number: int) -> Any:
 
 
 def _given(message: transfer_pb2.Transfer, name: str) -> int | None:
+    # The stubs want the names of fields spelt out, one by one.
     return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
 
 

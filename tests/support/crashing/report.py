@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from deploy.local import ALL_PARTS, Endpoints
 from tests.bench.document import save_section
 from tests.bench.machine import describe
 from tests.support.crashing.history import History, Verdict
 from tests.support.crashing.judging import Judgement
+from tests.support.reports import Rows, as_markdown, show
 from tests.support.seeds import SEED_VARIABLE
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "proof" / "crash.md"
 SECTION = "crash"
 WIDE = 120
-
-Rows = Iterator[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -42,34 +39,15 @@ class Report:
 
     def show(self) -> None:
         """Print it."""
-        console = Console(width=WIDE)
-        for title, rows in self._tables():
-            head, *body = rows
-            table = Table(head[0], title=title, pad_edge=False)
-            for name in head[1:]:
-                table.add_column(name, justify="right", no_wrap=True)
-            for row in body:
-                table.add_row(*row)
-            console.print(table)
-        console.print(*self._lines(), *self.judgement.findings.all, sep="\n", markup=False)
+        show(Console(width=WIDE), self._tables(), [*self._lines(), *self.judgement.findings.all])
 
     async def save(self, endpoints: Endpoints) -> None:
         """Put it into DOCUMENT."""
         machine = await describe(endpoints, ALL_PARTS)
-        today = datetime.datetime.now(datetime.UTC).date()
         seed = os.environ.get(SEED_VARIABLE, "")
         command = f"make crash ROUNDS={self.rounds} SEED={seed} LONGEST={self.longest_s:g}"
-        parts = [
-            f"`{command}` on {today}.",
-            "\n".join(f"- {name}: {value}" for name, value in machine.items()),
-            "\n".join(f"- {line}" for line in self._lines()),
-        ]
-        for title, rows in self._tables():
-            head, *body = rows
-            dashes = ["---", *["---:"] * (len(head) - 1)]
-            lines = ["| " + " | ".join(row) + " |" for row in (head, dashes, *body)]
-            parts.append(f"### {title.capitalize()}\n\n" + "\n".join(lines))
-        save_section(DOCUMENT, "\n\n".join(parts), SECTION)
+        text = as_markdown(command, machine, self._lines(), self._tables())
+        save_section(DOCUMENT, text, SECTION)
 
     def _tables(self) -> Iterator[tuple[str, Rows]]:
         yield "faults", self._faults()

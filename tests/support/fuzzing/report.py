@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from deploy.local import ALL_PARTS, Endpoints
 from tests.bench.document import save_section
@@ -18,13 +16,12 @@ from tests.bench.machine import describe
 from tests.support.fuzzing.findings import COLUMNS, Findings, spread
 from tests.support.fuzzing.own_lateness import OwnLateness
 from tests.support.fuzzing.watch import Counts, Needs, Process, after_warm_up
+from tests.support.reports import Rows, as_markdown, show
 from tests.support.seeds import SEED_VARIABLE
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "proof" / "fuzz.md"
 SECTION = "fuzz"
 WIDE = 200
-
-Rows = Iterator[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -39,34 +36,15 @@ class Report:
 
     def show(self) -> None:
         """Print it."""
-        console = Console(width=WIDE)
-        for title, rows in self._tables():
-            head, *body = rows
-            table = Table(head[0], title=title, pad_edge=False)
-            for name in head[1:]:
-                table.add_column(name, justify="right", no_wrap=True)
-            for row in body:
-                table.add_row(*row)
-            console.print(table)
-        console.print(*self._lines(), *self.findings.distinct_faults, sep="\n", markup=False)
+        show(Console(width=WIDE), self._tables(), [*self._lines(), *self.findings.distinct_faults])
 
     async def save(self, endpoints: Endpoints) -> None:
         """Put it into DOCUMENT."""
         machine = await describe(endpoints, ALL_PARTS)
         seed = os.environ.get(SEED_VARIABLE, "")
-        today = datetime.datetime.now(datetime.UTC).date()
         command = f"make fuzz CALLS={self.findings.calls} SEED={seed}"
-        parts = [
-            f"`{command}` on {today}.",
-            "\n".join(f"- {name}: {value}" for name, value in machine.items()),
-            "\n".join(f"- {line}" for line in self._lines()),
-        ]
-        for title, rows in self._tables():
-            head, *body = rows
-            dashes = ["---", *["---:"] * (len(head) - 1)]
-            lines = ["| " + " | ".join(row) + " |" for row in (head, dashes, *body)]
-            parts.append(f"### {title.capitalize()}\n\n" + "\n".join(lines))
-        save_section(DOCUMENT, "\n\n".join(parts), SECTION)
+        text = as_markdown(command, machine, self._lines(), self._tables())
+        save_section(DOCUMENT, text, SECTION)
 
     def _tables(self) -> Iterator[tuple[str, Rows]]:
         yield "calls by method", self._methods()

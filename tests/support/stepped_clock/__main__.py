@@ -26,6 +26,7 @@ def main() -> None:
     def now_us(self: SystemClock) -> int:
         return time.time_ns() // 1_000 + wrong_by_s() * 1_000_000
 
+    # The very clock that the service makes for itself: that is what this launcher is for.
     SystemClock.now_us = now_us  # type: ignore[method-assign]
     snowflake.snowflake.time = lambda: time.time() + wrong_by_s()
     sys.argv = [module]

@@ -30,14 +30,14 @@ class World:
         return next(one for one in self.history if one.key == key)
 
     def change(self, transfer: int, **changes: object) -> None:
-        """Falsify a row."""
+        """Falsify a row: `changes` are any of its fields, which types cannot say."""
         self.tables.transfers = [
             replace(row, **changes) if row.id == transfer else row  # type: ignore[arg-type]
             for row in self.tables.transfers
         ]
 
     def change_account(self, account: int, **changes: object) -> None:
-        """Falsify an account."""
+        """Falsify an account, in any of its fields, as above."""
         self.tables.accounts = [
             replace(row, **changes) if row.id == account else row  # type: ignore[arg-type]
             for row in self.tables.accounts
