@@ -19,7 +19,8 @@ TRIPS_AFTER = 3
 """Calls in a row without an answer before no more are made."""
 
 SILENT_AFTER_S = 0.25
-"""A call that its deadline cut off sooner says nothing about the signing service, in seconds."""
+"""A call that its deadline cut off says nothing about the signing service unless that answered
+nobody for so long, in seconds: the call may have been short, or have waited for others' turns."""
 
 PROBE_EVERY_S = 0.1
 """How often its health is asked for while it is away, in seconds."""
@@ -44,6 +45,8 @@ class SignerLink:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._health = health_pb2_grpc.HealthStub(channel)
         self._breaker = Breaker("signing", trips_after=TRIPS_AFTER)
+        self._heard = 0.0
+        """By perf_counter: the last answer to anybody."""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -78,27 +81,31 @@ class SignerLink:
         try:
             reply = await method(request, timeout=timeout_s)
         except grpc.RpcError as error:
-            self._learn(permit, error, perf_counter() - began)
+            self._learn(permit, error, began)
             raise
         except BaseException:
             self._breaker.unknown(permit)
             raise
-        self._breaker.succeeded(permit)
+        self._answered(permit)
         return reply
 
-    def _learn(self, permit: int, error: grpc.RpcError, waited_s: float) -> None:
-        refusal = from_rpc_error(error)
-        if refusal is not None:
-            if refusal.reason in _CANNOT_ANSWER:
-                self._breaker.failed(permit)
+    def _answered(self, permit: int) -> None:
+        self._heard = perf_counter()
+        self._breaker.succeeded(permit)
+
+    def _learn(self, permit: int, error: grpc.RpcError, began: float) -> None:
+        if getattr(error, "code", lambda: None)() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            # By the transport's clock or the signing service's own.
+            if perf_counter() - max(began, self._heard) < SILENT_AFTER_S:
+                self._breaker.unknown(permit)
             else:
-                self._breaker.succeeded(permit)
+                self._breaker.failed(permit)
             return
-        code = getattr(error, "code", lambda: None)()
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED and waited_s < SILENT_AFTER_S:
-            self._breaker.unknown(permit)
-        else:
+        refusal = from_rpc_error(error)
+        if refusal is None or refusal.reason in _CANNOT_ANSWER:
             self._breaker.failed(permit)
+        else:
+            self._answered(permit)
 
     async def _probe(self) -> None:
         reply = await self._health.Check(

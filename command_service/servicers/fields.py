@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from paycore.domain.errors import PaycoreError, Violation, invalid_fields
 from paycore.domain.identifiers import MAX_SCHEME, MAX_VALUE, is_scheme, is_value
 from paycore.runtime.account_names import Named
+from paycore.runtime.addresses import packed
 from paycore.runtime.currencies import is_known
 from paycore.v1 import account_pb2, actor_pb2, money_pb2
 
@@ -126,11 +126,8 @@ class Fields:
         """Bounded ids and a well-formed address."""
         self.text("actor.user_id", actor.user_id, MAX_NAME)
         self.text("actor.device_id", actor.device_id, MAX_NAME)
-        if actor.ip_address:
-            try:
-                ipaddress.ip_address(actor.ip_address)
-            except ValueError:
-                self.violate("actor.ip_address", "an IPv4 or IPv6 address")
+        if actor.ip_address and packed(actor.ip_address) is None:
+            self.violate("actor.ip_address", "an IPv4 or IPv6 address, without a zone")
 
     def time_us(self, field: str, time: Timestamp) -> int:
         """`time` in microseconds since 1970; 0 when it is out of range."""

@@ -37,6 +37,7 @@ from paycore.runtime.calls import (
 from paycore.runtime.clock import Clock
 from paycore.runtime.errors import to_status
 from paycore.runtime.incoming import Draining, Incoming
+from paycore.runtime.intake import Intake, decoded
 from paycore.runtime.peers import Peer, Peers
 from paycore.runtime.security_events import SecurityEvents, actor_of
 
@@ -95,6 +96,7 @@ class Gate:
         self._peers = Peers(clock)
         self._events = events
         self._draining = Draining()
+        self._intake = Intake()
         self._under_way = 0
         # Asked when somebody looks: counting twice would cost each call.
         metrics.UNDER_WAY.set_function(lambda: self._under_way)
@@ -108,11 +110,13 @@ class Gate:
         seconds = metrics.CALL_SECONDS.labels(full_name)
         succeeded = metrics.CALLS.labels(full_name, "OK")
         limiter, clock, longest_s = self._limiter, self._clock, self._longest_call_s
+        intake = self._intake
 
         async def answer(raw: bytes, context: Context) -> bytes:
             started = perf_counter()
             client: str | None = None
             request: Message | None = None
+            taken = 0
             self._under_way += 1
             try:
                 client = self._identify(context).identity
@@ -122,10 +126,8 @@ class Gate:
                     raise PaycoreError(
                         Reason.DEADLINE_REQUIRED, "set a deadline (grpcurl: -max-time SECONDS)"
                     )
-                try:
-                    request = request_class.FromString(raw)
-                except DecodeError as error:
-                    raise _undecodable(request_class) from error
+                taken = intake.take(client, raw)
+                request = decoded(request_class, raw)
                 if limiter is not None:
                     await limiter.admit(client, method, request)
                 call = Call(client, clock.monotonic_s() + min(remaining_s, longest_s), context)
@@ -141,6 +143,8 @@ class Gate:
                 refusal = unforeseen(full_name, context)
             finally:
                 self._under_way -= 1
+                if taken and client is not None:
+                    intake.leave(client, taken)
                 seconds.observe(perf_counter() - started)
             await self._refuse(full_name, client, refusal, context, request)
             raise AssertionError("an aborted call does not go on")
@@ -220,10 +224,7 @@ class Gate:
                 peer = self._identify(context)
                 client = peer.identity
                 self._check_access(client, method.service, method.name)
-                try:
-                    request = method.request_class.FromString(raw)
-                except DecodeError as error:
-                    raise _undecodable(method.request_class) from error
+                request = decoded(method.request_class, raw)
                 if self._limiter is not None:
                     await self._limiter.admit(client, method, request)
                 call = Call(client, self._deadline_s(context), context)
@@ -307,10 +308,7 @@ class Gate:
         async for raw in incoming:
             if self._clock.now_us() >= peer.ends_us:
                 raise _expired()
-            try:
-                request = method.request_class.FromString(raw)
-            except DecodeError as error:
-                raise _undecodable(method.request_class) from error
+            request = decoded(method.request_class, raw)
             await self._admit(peer.identity, method, request)
             yield request
 
@@ -367,10 +365,6 @@ class Gate:
         # Untyped: the published stubs of grpc.aio lack abort_with_status.
         untyped: Any = context
         await untyped.abort_with_status(rpc_status.to_status(to_status(refusal)))
-
-
-def _undecodable(request_class: type[Message]) -> PaycoreError:
-    return invalid_field("", f"not a {request_class.DESCRIPTOR.name}")
 
 
 def _shutting_down() -> PaycoreError:

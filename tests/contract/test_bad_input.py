@@ -168,7 +168,9 @@ FIELDS = (
     transfer("reference of 129", "reference", reference="r" * 129),
     transfer("description of 513", "description", description="d" * 513),
     transfer("21 keys of metadata", "metadata", metadata={str(n): "" for n in range(21)}),
-    transfer("thousands of metadata keys", "metadata", metadata={str(n): "" for n in range(5_000)}),
+    transfer("1,500 keys of metadata", "metadata", metadata={str(n): "" for n in range(1_500)}),
+    # More than any request may have is not decoded, so no field is named.
+    transfer("thousands of metadata keys", "", metadata={str(n): "" for n in range(5_000)}),
     transfer("metadata key of 65", "metadata", metadata={"k" * 65: ""}),
     transfer("metadata over 4 KiB", "metadata", metadata={"k": "v" * 4_096}),
     transfer("user of 129", "actor.user_id", actor=actor_pb2.Actor(user_id="u" * 129)),
@@ -190,6 +192,12 @@ FIELDS = (
     transfer("control character in metadata key", "metadata", metadata={"a\tb": "v"}),
     transfer("escape in user", "actor.user_id", actor=actor_pb2.Actor(user_id="\x1b[0m")),
     transfer("no address", "actor.ip_address", actor=actor_pb2.Actor(ip_address="10.0.0.256")),
+    transfer("zone", "actor.ip_address", actor=actor_pb2.Actor(ip_address="fe80::1%eth0")),
+    transfer(
+        "any text as a zone",
+        "actor.ip_address",
+        actor=actor_pb2.Actor(ip_address=f"fe80::1%{'x' * 100_000}"),
+    ),
     account("delete in owner", "owner", owner="a\x7fb"),
     account("line separator in institution", "institution", institution="a\u2028b"),
     # Amounts and currencies.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.limits import Limit, RateLimit
+from paycore.runtime.addresses import packed
 from paycore.runtime.gate import Method
 from paycore.runtime.limits.rate import Charge, Excess
 from paycore.runtime.limits.table import LimitTable
 
+IPV4_BYTES = 4
 IPV6_NETWORK_BYTES = 8
 """An IPv6 address counts as its network: whoever has one address of it has them all (RFC 6177)."""
 
@@ -183,15 +184,12 @@ def _key(limit: Limit, begun: hashlib.blake2b, name: bytes) -> str:
 
 def _network(address: str) -> bytes:
     """What counts as one address; empty for what is none, which admission refuses."""
-    try:
-        if ":" not in address:
-            return socket.inet_pton(socket.AF_INET, address)
-        packed = socket.inet_pton(socket.AF_INET6, address)
-    except (OSError, ValueError):
-        return b""
-    if packed.startswith(_IPV4_IN_IPV6):
-        return packed[len(_IPV4_IN_IPV6) :]
-    return packed[:IPV6_NETWORK_BYTES]
+    found = packed(address)
+    if found is None or len(found) == IPV4_BYTES:
+        return found or b""
+    if found.startswith(_IPV4_IN_IPV6):
+        return found[len(_IPV4_IN_IPV6) :]
+    return found[:IPV6_NETWORK_BYTES]
 
 
 def _refusal(client: str, excess: Excess) -> PaycoreError:

@@ -109,6 +109,23 @@ async def test_silence_for_long_enough_counts(
     assert method.calls == TRIPS_AFTER
 
 
+async def test_deadlines_say_nothing_while_others_are_answered(
+    link: SignerLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signer_link, "SILENT_AFTER_S", 0.04)
+    hurried = Method(silent(grpc.StatusCode.DEADLINE_EXCEEDED), takes_s=0.06)
+    answered, over = Method(takes_s=0.01), asyncio.Event()
+
+    async def others() -> None:
+        while not over.is_set():
+            assert await calls(link, answered, 1) == ["answer"]
+
+    asking = asyncio.create_task(others())
+    assert await calls(link, hurried) == ["failed"] * MANY
+    over.set()
+    await asking
+
+
 async def test_callers_who_leave_say_nothing(link: SignerLink) -> None:
     method = Method(takes_s=10)
     for _ in range(MANY):
