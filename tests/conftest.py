@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
 from deploy.local.settings import StackSettings
-from tests.support.databases import OwnDatabase, own_database, prepare_template
+from tests.support.databases import OwnDatabase, own_database, prepare_template, spare_the_disk
 from tests.support.first_index import await_index
 from tests.support.run_folder import run_folder
 from tests.support.seeds import rounds, seeded
@@ -73,8 +73,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
             # Beside another process of tests nothing would be left for what steps back.
             settings=StackSettings(read_side_niceness=0),
         )
-        stack.start()
         try:
+            spare_the_disk(stack.start())
             yield stack
         finally:
             stack.stop()
