@@ -38,8 +38,7 @@ up: $(READY) ## Run the local stack in the foreground until Ctrl-C (REPLICA=1 wi
 
 .PHONY: test
 test: $(READY) ## Run every test, on real PostgreSQL, Redis and Elasticsearch, in two processes
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
-		--no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import rules, migrations, generated stubs

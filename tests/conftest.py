@@ -11,13 +11,15 @@ import random
 import shutil
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
 from deploy.local.settings import StackSettings
-from tests.support.databases import OwnDatabase, own_database, prepare_template
+from tests.support.databases import OwnDatabase, own_database, prepare_template, spare_the_disk
+from tests.support.dealing import Dealer, place
 from tests.support.first_index import await_index
 from tests.support.run_folder import run_folder
 from tests.support.seeds import rounds, seeded
@@ -35,12 +37,6 @@ settings.load_profile("paycore")
 LOGS_VARIABLE = "PAYCORE_TEST_LOGS"
 """Folder to which the stack's logs are copied before its own folder goes."""
 
-ORDER = ("unit", "integration", "contract", "crash")
-"""Folders of tests in the order in which they run."""
-
-OUTAGES = "test_outages.py"
-"""Wherever they lie, such modules stop parts of the stack."""
-
 
 def pytest_configure() -> None:
     """Let SIGTERM end a run as Ctrl-C does: with the stack stopped and its folder gone."""
@@ -48,16 +44,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what disturbs the stack after everything that needs it calm."""
-    tests = config.rootpath / "tests"
+    """Run what disturbs the stack after everything that needs it calm, and long files early."""
+    items.sort(key=lambda item: place(item.path.relative_to(config.rootpath).as_posix()))
 
-    def place(item: pytest.Item) -> int:
-        if item.path.name == OUTAGES:
-            return ORDER.index("crash")
-        folder = item.path.relative_to(tests).parts[0]
-        return ORDER.index(folder) if folder in ORDER else len(ORDER)
 
-    items.sort(key=place)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Dealer:
+    """Deal out the tests to several processes by our own rules."""
+    return Dealer(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +67,11 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
             # Beside another process of tests nothing would be left for what steps back.
             settings=StackSettings(read_side_niceness=0),
         )
-        stack.start()
         try:
+            stack.start()
+            # A server that somebody else runs is left as it is.
+            if "postgres" in stack.parts:
+                spare_the_disk(stack.endpoints)
             yield stack
         finally:
             stack.stop()

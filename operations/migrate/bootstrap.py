@@ -17,6 +17,7 @@ import database
 
 _SQL = Path(database.__file__).parent
 OWNER = "paycore_owner"
+_MAY_CONNECT = ("command", "signing", "projector", "query", "audit", "trail", "operator")
 _MIGRATION_LOCK = 0x7061_7963_6F72_65
 """Advisory lock held while migrating, so that two bootstraps cannot interleave."""
 
@@ -45,17 +46,18 @@ def create_database(admin_dsn: str, name: str, template: str | None = None) -> N
             sql.Identifier(name), sql.Identifier(OWNER)
         )
         if template is not None:
-            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+            # File by file: page by page through the log takes twice the time.
+            statement += sql.SQL(" TEMPLATE {} STRATEGY file_copy").format(sql.Identifier(template))
         connection.execute(statement)
         connection.execute(
             sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
         )
-        for role in ("command", "signing", "projector", "query", "audit", "trail", "operator"):
-            connection.execute(
-                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
-                    sql.Identifier(name), sql.Identifier(f"paycore_{role}")
-                )
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+                sql.Identifier(name),
+                sql.SQL(", ").join(sql.Identifier(f"paycore_{role}") for role in _MAY_CONNECT),
             )
+        )
 
 
 def database_dsn(dsn: str, name: str) -> str:

@@ -21,7 +21,7 @@ from tests.support.callers import TIMEOUT_S, Caller, Callers, payment, refusal_o
 from tests.support.load import patient_client
 
 ABOVE_THRESHOLD = 150_000
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 """Refusals are written after a second; the machine may be busy."""
 
 

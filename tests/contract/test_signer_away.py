@@ -30,9 +30,11 @@ from tests.support.databases import OwnDatabase
 ABOVE_THRESHOLD = 150_000
 PIN = Pin("739154")
 AT_ONCE_S = 0.1
-"""Longest that a refusal takes while the breaker is open, on a busy machine too."""
+"""Longest that a refusal takes while the breaker is open, beyond what calls take that need nobody
+else: the machine may be busy."""
 
 BACK_WITHIN_S = 1.0
+"""Within which its return is noticed, beyond what ten approved payments take."""
 
 
 @dataclass
@@ -83,16 +85,22 @@ class Field:
 
     async def is_open(self) -> None:
         """Whoever asks is refused at once, at the same time too, and small payments go on."""
+        usual_s = await asyncio.gather(*(self.small() for _ in range(10)))
         waits_s = await asyncio.gather(*(self.refused() for _ in range(10)))
-        assert max(waits_s) < AT_ONCE_S
+        assert max(waits_s) < AT_ONCE_S + 2 * max(usual_s)
+
+    async def small(self) -> float:
+        """Pay what needs no approval; how long that took."""
+        began = time.monotonic()
         assert await refusal_of(self.app.submit(payment(self.payer, self.payee, 1))) is None
+        return time.monotonic() - began
 
     async def until_back(self) -> float:
         """Ask until it is answered; how long that took."""
         began = time.monotonic()
         while (refusal := await self.approved()) is not None:
             assert refusal.reason == "SIGNER_UNAVAILABLE"
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 60
             await asyncio.sleep(0.02)
         return time.monotonic() - began
 
@@ -143,6 +151,10 @@ async def field_of_play(
 
 async def test_its_end_and_its_return_are_noticed(field_of_play: Field) -> None:
     field = field_of_play
+    began = time.monotonic()
+    for _ in range(10):
+        assert await field.approved() is None
+    back_within_s = BACK_WITHIN_S + time.monotonic() - began
     await field.signer.kill()
     # The first who ask find out.
     await asyncio.gather(*(field.refused() for _ in range(6)))
@@ -160,6 +172,6 @@ async def test_its_end_and_its_return_are_noticed(field_of_play: Field) -> None:
         os.kill(process.pid, signal.SIGCONT)
     stopped_s = await field.until_back()
     print(f"noticed after {killed_s:.2f} s (killed, started), {stopped_s:.2f} s (stopped, resumed)")
-    assert max(killed_s, stopped_s) < BACK_WITHIN_S
+    assert max(killed_s, stopped_s) < back_within_s
     # All of it is well again: many at once, none refused.
     assert await asyncio.gather(*(field.approved() for _ in range(8))) == [None] * 8

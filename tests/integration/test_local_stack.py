@@ -1,7 +1,6 @@
 """The local stack as its users see it: real parts, started, watched, killed and stopped."""
 
 import contextlib
-import functools
 import json
 import os
 import pwd
@@ -16,13 +15,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import psutil
 import psycopg
 import pytest
 import redis
 import urllib3
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import (
     Endpoints,
@@ -39,7 +36,6 @@ from deploy.local.identity import ProcessIdentity, wait_gone
 from deploy.local.privileges import run_as
 from deploy.local.process import Launch, ManagedProcess
 from deploy.local.record import Phase, StackRecord, read_record
-from paycore.runtime.channel import open_blocking_channel
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
@@ -52,16 +48,10 @@ def folder() -> Iterator[Path]:
         yield Path(name) / "state"
 
 
-@pytest.fixture(scope="module")
-def stores() -> Iterator[LocalStack]:
-    """The three stores, started once for all tests that only look at them."""
-    with (
-        tempfile.TemporaryDirectory(prefix="paycore-stack-") as name,
-        LocalStack(
-            Path(name) / "state", parts={"postgres", "redis", "elasticsearch"}, schema=True
-        ) as stack,
-    ):
-        yield stack
+@pytest.fixture
+def stores(stack: LocalStack) -> LocalStack:
+    """The stack of all tests, whose three stores are only looked at here."""
+    return stack
 
 
 class Notes:
@@ -236,14 +226,6 @@ class TestStoresAreClosed:
 
 
 class TestStoresAreSetUp:
-    def test_postgres_is_durable(self, stores: LocalStack) -> None:
-        with psycopg.connect(stores.endpoints.postgres_admin_dsn) as connection:
-            for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
-                assert connection.execute(f"SHOW {name}").fetchone() == ("on",)
-            version = connection.execute("SHOW server_version_num").fetchone()
-        assert version is not None
-        assert int(version[0]) // 10_000 == 18
-
     def test_postgres_logs_no_value_of_a_refused_row(self, stores: LocalStack) -> None:
         with psycopg.connect(stores.endpoints.postgres_admin_dsn, autocommit=True) as connection:
             connection.execute("CREATE TABLE canaries (word text PRIMARY KEY)")
@@ -308,10 +290,15 @@ class TestData:
 
         assert {path: path.read_bytes() for path in (folder / "tls").iterdir()} == certificates
 
-    def test_committed_rows_survive_the_killing_of_postgres(self, folder: Path) -> None:
+    def test_postgres_is_durable_and_committed_rows_survive_its_killing(self, folder: Path) -> None:
         with LocalStack(folder, parts={"postgres"}) as stack:
             dsn = stack.endpoints.postgres_admin_dsn
             with psycopg.connect(dsn) as connection:
+                for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
+                    assert connection.execute(f"SHOW {name}").fetchone() == ("on",)
+                version = connection.execute("SHOW server_version_num").fetchone()
+                assert version is not None
+                assert int(version[0]) // 10_000 == 18
                 connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
             busy = psycopg.connect(dsn)
             processes = [ProcessIdentity.of(pid) for pid in stack.part_pids("postgres")]
@@ -655,75 +642,6 @@ def test_an_ordinary_user_can_run_a_stack(folder: Path) -> None:
         process.stop(30)
         process.close()
     assert not any(part.is_alive() for part in parts)
-
-
-@pytest.fixture(scope="module")
-def whole() -> Iterator[LocalStack]:
-    """Everything, with two command processes."""
-    with (
-        tempfile.TemporaryDirectory(prefix="paycore-stack-") as name,
-        LocalStack(Path(name) / "state", processes=2) as stack,
-    ):
-        yield stack
-
-
-def health(endpoints: Endpoints, service: str, identity: str | None) -> int:
-    target = endpoints.target(service)
-    if identity is not None:
-        opened = open_blocking_channel(target, endpoints.tls[identity], service=service)
-    else:
-        credentials = grpc.ssl_channel_credentials(endpoints.tls["app"].ca.read_bytes())
-        opened = grpc.secure_channel(target, credentials, (("grpc.use_local_subchannel_pool", 1),))
-    with opened as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
-    return int(reply.status)
-
-
-class TestWholeStack:
-    @pytest.mark.parametrize("service", ["command", "signing", "projector", "query"])
-    def test_every_service_serves_over_mutual_tls_only(
-        self, whole: LocalStack, service: str
-    ) -> None:
-        ask = functools.partial(health, whole.endpoints, service)
-
-        assert ask("operator") == health_pb2.HealthCheckResponse.SERVING
-        assert ask("stranger") == health_pb2.HealthCheckResponse.SERVING
-        with pytest.raises(grpc.RpcError) as refused:
-            ask(None)
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-
-    @pytest.mark.parametrize("service", ["command", "signing", "projector", "query"])
-    def test_every_process_serves_metrics(self, whole: LocalStack, service: str) -> None:
-        urls = whole.endpoints.metrics_urls[service]
-
-        assert len(urls) == (2 if service == "command" else 1)
-        for url in urls:
-            reply = urllib3.request("GET", url, timeout=5, retries=False)
-            assert reply.status == 200
-            assert b"# HELP" in reply.data
-
-    @pytest.mark.parametrize("service", ["signing", "projector", "query", "command"])
-    def test_a_killed_service_is_started_again(self, whole: LocalStack, service: str) -> None:
-        before = whole.part_restarts(service)
-
-        whole.crash_part(service)
-        whole.wait_part(service, 60)
-
-        assert whole.part_restarts(service) == before + 1
-        found = health(whole.endpoints, service, "operator")
-        assert found == health_pb2.HealthCheckResponse.SERVING
-
-    def test_a_service_stopped_in_order_ends_with_code_zero_within_its_grace(
-        self, whole: LocalStack
-    ) -> None:
-        for service in ("query", "command", "projector", "signing"):
-            began = time.monotonic()
-            whole.stop_part(service)
-            assert time.monotonic() - began < 12
-            assert whole.part_pids(service) == ()
-        for service in ("signing", "command", "projector", "query"):
-            whole.start_part(service)
 
 
 def test_no_thread_of_a_stack_is_left(folder: Path) -> None:

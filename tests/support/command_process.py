@@ -15,7 +15,7 @@ from deploy.local.ports import PortClaims
 from deploy.local.services import CHECKOUT, service_environment
 from deploy.local.state import StateFolder
 
-START_WITHIN_S = 60.0
+START_WITHIN_S = 120.0
 MODULE = ("command_service",)
 
 

@@ -12,6 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner, Result
 
 from operations.cli.app import app
+from operations.deployment import Deployment
+from paycore.client.retries import Timeouts
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.v1 import (
@@ -136,6 +138,10 @@ async def test_an_unreachable_service_ends_with_3(
     paycore: Paycore, unused_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAYCORE_COMMAND_TARGET", f"127.0.0.1:{unused_port}")
+    # It is asked again until the time is up.
+    defaults = Deployment.client.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "timeouts", Timeouts(total_s=1.0))
     result = await paycore("account", "show", "11")
     assert result.exit_code == 3
 

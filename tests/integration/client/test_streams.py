@@ -271,7 +271,7 @@ async def test_who_stops_early_leaves_no_task(client: PaycoreClient, script: Scr
     async with aclosing(client.stream_transfers(each(keyed("a", "b"), pause_s=30))) as stream:
         first = await anext(stream)
     assert first.idempotency_key == "a"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while len(asyncio.all_tasks()) > before + 2:
             await asyncio.sleep(0.01)
     names = {task.get_name() for task in asyncio.all_tasks()}

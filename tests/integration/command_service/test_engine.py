@@ -52,7 +52,7 @@ async def locked(admin: asyncpg.Connection, *accounts: AccountId) -> AsyncIterat
         yield
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
     """Return once `condition` holds."""
     async with asyncio.timeout(within_s):
         while not await condition():
@@ -195,7 +195,8 @@ class TestBatches:
             async with locked(admin, a):
                 held_up = asyncio.create_task(core.one(payment(a, b, 1)))
                 await asyncio.sleep(0.002)
-                async with asyncio.timeout(2):
+                # Before the one in front gives up waiting for the row.
+                async with asyncio.timeout(4):
                     posted([await core.one(payment(c, d, 1))])
                 assert not held_up.done()
             posted([await held_up])
@@ -209,13 +210,13 @@ class TestBatches:
             watched.append(Watched(store))
             return watched[0]
 
-        limits = EngineLimits(gather=1e9, gather_s=5.0)
+        limits = EngineLimits(gather=1e9, gather_s=60.0)
         async with command_core(database.dsn("command"), limits=limits, around=watch) as core:
             _, *accounts = await core.open(6)
             (seen,) = watched
             seen.sizes.clear()
             pairs = list(zip(accounts[::2], accounts[1::2], strict=True))
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(40):
                 for _ in range(2):
                     coming = []
                     for payer, payee in pairs * 2:
@@ -609,7 +610,7 @@ class TestDeadlines:
                 alive = asyncio.create_task(core.one(payment(c, d, 1)))
                 await asyncio.sleep(0.01)
             posted([await held_up])
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 posted([await alive])
             for outcome in await asyncio.gather(*gave_up):
                 assert isinstance(outcome, Refused)

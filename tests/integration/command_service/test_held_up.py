@@ -16,7 +16,7 @@ from tests.support.command_core import CommandCore, command_core, payment, poste
 from tests.support.databases import OwnDatabase, with_setting
 from tests.support.ledger_checks import counts, violations
 
-LOCK_TIMEOUT_S = 0.3
+LOCK_TIMEOUT_S = 1.0
 
 
 @pytest.fixture
@@ -94,8 +94,9 @@ async def test_a_deadline_passes_while_it_waits_and_nothing_is_posted(
     core = impatient
     _, held, other = await core.open(2)
     async with locked(admin, held):
-        stuck = asyncio.create_task(core.one(payment(held, other, 1), within_s=0.4))
-        await asyncio.sleep(0.6)
+        late = payment(held, other, 1)
+        stuck = asyncio.create_task(core.one(late, within_s=1.3 * LOCK_TIMEOUT_S))
+        await asyncio.sleep(2 * LOCK_TIMEOUT_S)
     outcome = await stuck
     assert isinstance(outcome, Refused)
     assert outcome.error.reason is Reason.DEADLINE_EXCEEDED

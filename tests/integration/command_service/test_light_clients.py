@@ -35,8 +35,9 @@ async def test_it_does_not_wait_for_the_full_batches_of_the_flood(
             flood = asyncio.create_task(core.submit(*many))
             await until_waiting(database)
             began = time.monotonic()
-            (outcome,) = await core.submit(payment(one, c, 1, client=LIGHT), within_s=2.0)
-            assert time.monotonic() - began < 1.0
+            (outcome,) = await core.submit(payment(one, c, 1, client=LIGHT), within_s=4.5)
+            # Before the flood gives up waiting for the row.
+            assert time.monotonic() - began < 4.0
             # Decided, whatever the decision: the account is empty.
             assert outcome.decline.reason == "INSUFFICIENT_FUNDS"  # type: ignore[union-attr]
             # Whoever needs what a batch in flight has still waits for it.

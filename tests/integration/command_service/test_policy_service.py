@@ -212,9 +212,11 @@ async def test_what_is_malformed_is_named(desk: Desk) -> None:
     assert await desk.audit() == []
 
 
-@pytest.mark.parametrize("identity", ["app", "loadtest", "analyst", "stranger"])
-async def test_only_an_operator_may(desk: Desk, identity: str) -> None:
-    refused = await desk.refused("SetStepUpPolicy", setting(1), identity)
-    assert refused.reason == "NOT_PERMITTED"
-    refused = await desk.refused("ListGrants", pb2.ListGrantsRequest(), identity)
-    assert refused.reason == "NOT_PERMITTED"
+async def test_only_an_operator_may(desk: Desk) -> None:
+    for identity in ("app", "loadtest", "analyst", "stranger"):
+        for name, request in (
+            ("SetStepUpPolicy", setting(1)),
+            ("ListGrants", pb2.ListGrantsRequest()),
+        ):
+            refused = await desk.refused(name, request, identity)
+            assert refused.reason == "NOT_PERMITTED", (identity, name)

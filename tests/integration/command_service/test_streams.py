@@ -43,7 +43,7 @@ RULES = Rules(
     ),
     {},
 )
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 Serve = Callable[..., AbstractAsyncContextManager[StreamServer]]
 
@@ -363,5 +363,5 @@ async def test_a_process_that_drains_answers_what_it_read_and_says_so(
         assert answered == {"read": "POSTED"}
         began = time.monotonic()
         await stopping
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
     assert await admin.fetchval("SELECT version FROM ledger.accounts WHERE id = $1", a) == 3

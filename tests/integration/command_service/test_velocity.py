@@ -131,7 +131,7 @@ async def test_messages_with_the_same_devices_do_not_stop_each_other(
         for one in processes
         for some in (forth, forth[::-1])
     ]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         assert await asyncio.gather(*messages) == [{}] * 12
 
 
@@ -295,7 +295,7 @@ async def test_touches_of_one_device_in_one_statement_see_each_other(
 async def until_it_waits_for_a_lock(
     watching: asyncpg.Connection, pid: int, waiting: asyncio.Task[Any]
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await watching.fetchval("SELECT pg_blocking_pids($1)", pid):
             assert not waiting.done()
             await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from paycore.domain.accounts import AccountId
-from tests.integration.database.conftest import Connect
+from tests.integration.database.conftest import Connect, Posted
 from tests.support.ledger_checks import violations
 
 ROLES = ("command", "signing", "projector", "query", "audit", "owner", "admin")
@@ -94,19 +94,15 @@ async def figures(connection: asyncpg.Connection, account: AccountId) -> tuple[A
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("column", ["balance", "held", "version", "last_entry_us"])
-async def test_nobody_writes_them(
-    connect: Connect, accounts: list[AccountId], role: str, column: str
-) -> None:
-    connection = await connect(role)
+async def test_nobody_writes_them(on_posted: Connect, role: str, column: str) -> None:
+    connection = await on_posted(role)
     with pytest.raises(REFUSED):
         await connection.execute(f"UPDATE ledger.accounts SET {column} = {column} + 1")
 
 
 @pytest.mark.parametrize("role", ["command", "owner", "admin"])
-async def test_accounts_are_born_at_zero(
-    connect: Connect, accounts: list[AccountId], role: str
-) -> None:
-    connection = await connect(role)
+async def test_accounts_are_born_at_zero(on_posted: Connect, role: str) -> None:
+    connection = await on_posted(role)
     with pytest.raises(REFUSED):
         await connection.execute(
             "INSERT INTO ledger.accounts"
@@ -140,13 +136,14 @@ async def test_an_inserted_transfer_is_applied(connect: Connect, accounts: list[
     ids=str,
 )
 async def test_one_that_does_not_follow_on_its_accounts_is_refused(
-    connect: Connect, accounts: list[AccountId], changes: dict[str, Any]
+    on_posted: Connect, posted: Posted, changes: dict[str, Any]
 ) -> None:
-    admin = await connect("admin")
-    before = [await figures(admin, account) for account in accounts]
+    admin = await on_posted("admin")
+    before = [await figures(admin, account) for account in posted.accounts]
     with pytest.raises((asyncpg.SerializationError, asyncpg.UniqueViolationError)):
-        await insert(admin, accounts, **changes)
-    assert [await figures(admin, account) for account in accounts] == before
+        async with admin.transaction():
+            await insert(admin, posted.accounts, **changes)
+    assert [await figures(admin, account) for account in posted.accounts] == before
 
 
 @pytest.mark.parametrize("side", [1, 2])
@@ -201,11 +198,12 @@ async def test_closed_is_closed_and_revisions_count(
 
 @pytest.mark.parametrize("missing", ["debit_account", "credit_account"])
 async def test_both_accounts_must_be_there(
-    connect: Connect, accounts: list[AccountId], missing: str
+    on_posted: Connect, posted: Posted, missing: str
 ) -> None:
-    admin = await connect("admin")
+    admin, accounts = await on_posted("admin"), posted.accounts
     with pytest.raises(asyncpg.SerializationError):
-        await insert(admin, accounts, **{missing: 77, "debit_version": 3, "credit_version": 3})
+        async with admin.transaction():
+            await insert(admin, accounts, **{missing: 77, "debit_version": 3, "credit_version": 3})
     with pytest.raises((asyncpg.SerializationError, asyncpg.CheckViolationError)):
         await insert(admin, accounts, **{**HOLD, missing: 77})
 
@@ -236,27 +234,27 @@ class TestChildren:
         ids=str,
     )  # fmt: skip
     async def test_one_that_does_not_follow_its_parent_is_refused(
-        self, connect: Connect, accounts: list[AccountId], changes: dict[str, Any]
+        self, on_posted: Connect, posted: Posted, changes: dict[str, Any]
     ) -> None:
-        admin = await connect("admin")
+        admin, accounts = await on_posted("admin"), posted.accounts
         await insert(admin, accounts, **HOLD)
         with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
             await insert(admin, accounts, **{**CAPTURE, **changes})
 
     @pytest.mark.parametrize("missing", ["parent_sequence", "parent_remaining", "parent_state"])
     async def test_nothing_of_it_may_be_left_out(
-        self, connect: Connect, accounts: list[AccountId], missing: str
+        self, on_posted: Connect, posted: Posted, missing: str
     ) -> None:
-        admin = await connect("admin")
+        admin, accounts = await on_posted("admin"), posted.accounts
         await insert(admin, accounts, **HOLD)
         with pytest.raises(asyncpg.CheckViolationError):
             await insert(admin, accounts, **{**CAPTURE, missing: None})
 
     @pytest.mark.parametrize("state", ["PARTIALLY_CAPTURED", "RELEASED", "REFUNDED"])
     async def test_the_state_is_what_it_leaves_behind(
-        self, connect: Connect, accounts: list[AccountId], state: str
+        self, on_posted: Connect, posted: Posted, state: str
     ) -> None:
-        admin = await connect("admin")
+        admin, accounts = await on_posted("admin"), posted.accounts
         await insert(admin, accounts, **HOLD)
         with pytest.raises(asyncpg.CheckViolationError, match="follow its parent"):
             await insert(admin, accounts, **{**CAPTURE, "parent_state": state})
@@ -317,9 +315,9 @@ class TestChildren:
 
     @pytest.mark.parametrize(("ahead_us", "allowed"), [(0, False), (1, True)])
     async def test_a_hold_is_not_over_when_it_is_made(
-        self, connect: Connect, accounts: list[AccountId], ahead_us: int, allowed: bool
+        self, on_posted: Connect, posted: Posted, ahead_us: int, allowed: bool
     ) -> None:
-        admin = await connect("admin")
+        admin, accounts = await on_posted("admin"), posted.accounts
         hold = {**HOLD, "expires_at_us": NEXT["created_at_us"] + ahead_us}
         if allowed:
             await insert(admin, accounts, **hold)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from paycore.domain.accounts import AccountId
-from tests.integration.database.conftest import Connect
+from tests.integration.database.conftest import Connect, Posted
 
 TRANSFER = (
     "INSERT INTO ledger.transfers (id, debit_account, credit_account, amount, debit_version,"
@@ -223,11 +222,9 @@ VELOCITY = {
 
 
 @pytest.mark.parametrize("constraint", CHECKS)
-async def test_the_table_refuses(
-    connect: Connect, accounts: list[AccountId], constraint: str
-) -> None:
-    admin = await connect("admin")
-    _, a, b = accounts
+async def test_the_table_refuses(on_posted: Connect, posted: Posted, constraint: str) -> None:
+    admin = await on_posted("admin")
+    _, a, b = posted.accounts
     statement = CHECKS[constraint].format(a=a, b=b)
     await admin.execute("ALTER TABLE ledger.transfers DISABLE TRIGGER apply_transfers")
     for trigger in ("only_by_transfers", "born_at_zero", "immutable"):
@@ -238,8 +235,8 @@ async def test_the_table_refuses(
 
 
 @pytest.mark.parametrize("constraint", [*OF_AUDIT, *OF_SEALS])
-async def test_audit_and_seals_refuse(connect: Connect, constraint: str) -> None:
-    admin = await connect("admin")
+async def test_audit_and_seals_refuse(on_posted: Connect, constraint: str) -> None:
+    admin = await on_posted("admin")
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
         await admin.execute((OF_AUDIT | OF_SEALS)[constraint])
     # A number is taken before the number with its hash is.
@@ -265,16 +262,16 @@ async def test_audit_and_seals_refuse(connect: Connect, constraint: str) -> None
     ],
 )
 async def test_the_table_of_limits_refuses_what_the_file_refuses(
-    connect: Connect, constraint: str, changes: dict[str, str]
+    on_posted: Connect, constraint: str, changes: dict[str, str]
 ) -> None:
-    admin = await connect("admin")
+    admin = await on_posted("admin")
     with pytest.raises(asyncpg.CheckViolationError) as refusal:
         await admin.execute(limit(**changes))
     assert refusal.value.constraint_name == constraint
 
 
-async def test_the_table_of_limits_takes_what_is_on_its_edges(connect: Connect) -> None:
-    admin = await connect("admin")
+async def test_the_table_of_limits_takes_what_is_on_its_edges(on_posted: Connect) -> None:
+    admin = await on_posted("admin")
     for changes in (
         {"per_s": "0.5", "burst": "43200"},
         {"client": "''", "switched_off": "true", "per_s": "NULL", "burst": "NULL"},
@@ -284,8 +281,8 @@ async def test_the_table_of_limits_takes_what_is_on_its_edges(connect: Connect) 
         await admin.execute(limit(**changes))
 
 
-async def test_every_check_of_the_ledger_has_a_test(connect: Connect) -> None:
-    admin = await connect("admin")
+async def test_every_check_of_the_ledger_has_a_test(on_posted: Connect) -> None:
+    admin = await on_posted("admin")
     rows = await admin.fetch(
         "SELECT conname FROM pg_constraint WHERE connamespace = 'ledger'::regnamespace"
         " AND contype IN ('c', 'u')"
@@ -303,9 +300,7 @@ async def test_every_check_of_the_ledger_has_a_test(connect: Connect) -> None:
     assert {row["conname"] for row in rows} - tested == set()
 
 
-async def test_an_external_account_has_no_floor(
-    connect: Connect, accounts: list[AccountId]
-) -> None:
-    admin = await connect("admin")
-    outside = accounts[0]
+async def test_an_external_account_has_no_floor(on_posted: Connect, posted: Posted) -> None:
+    admin = await on_posted("admin")
+    outside = posted.accounts[0]
     assert (await admin.fetchval("SELECT balance FROM ledger.accounts WHERE id = $1", outside)) < 0

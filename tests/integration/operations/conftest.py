@@ -1,60 +1,51 @@
-"""PostgreSQL, Elasticsearch and the projector; a database of its own for each test."""
+"""A small ledger of its own for each test, in a database that only this test uses."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 import asyncpg
-import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deploy.local import Endpoints, LocalStack
-from operations.migrate.bootstrap import create_database
+from deploy.local import Endpoints
+from operations.migrate.bootstrap import migrate
 from tests.integration.operations.small_ledger import SmallLedger
-from tests.support.databases import prepare_template
+from tests.support.databases import OwnDatabase, own_database
 
 
-@pytest.fixture(scope="session")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    stack = LocalStack(
-        tmp_path_factory.mktemp("operations-stack"),
-        parts={"postgres", "elasticsearch", "projector"},
-        schema=True,
-    )
-    try:
-        yield stack.start()
-    finally:
-        stack.stop()
+@dataclass(frozen=True)
+class Filled:
+    """A database to copy, with a small ledger whose authorization `signer` signed."""
+
+    name: str
+    signer: Ed25519PrivateKey
 
 
-@pytest.fixture(scope="session")
-def template(endpoints: Endpoints) -> str:
-    """Name of a migrated database with the local callers' grants, on this folder's own server."""
-    return prepare_template(endpoints)
-
-
-@pytest.fixture
-async def database_name(endpoints: Endpoints) -> AsyncIterator[str]:
-    name = f"t{secrets.token_hex(6)}"
-    await asyncio.to_thread(create_database, endpoints.postgres_admin_dsn, name)
-    await asyncio.to_thread(_migrate, endpoints.postgres_admin_dsn, name)
-    yield name
-    with psycopg.connect(endpoints.postgres_admin_dsn, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _migrate(admin_dsn: str, name: str) -> None:
-    from operations.migrate.bootstrap import migrate
-
-    migrate(admin_dsn, name)
+@pytest.fixture(scope="package")
+async def filled(endpoints: Endpoints) -> AsyncIterator[Filled]:
+    """Filled once, for a copy takes a fraction of the time. Nobody has grants in it."""
+    signer = Ed25519PrivateKey.generate()
+    with own_database(endpoints, "template1") as database:
+        await asyncio.to_thread(migrate, endpoints.postgres_admin_dsn, database.name)
+        connection = await asyncpg.connect(database.admin_dsn)
+        ledger = SmallLedger(connection, database.dsn("audit"), signer)
+        await ledger.fill()
+        await ledger.fill_children()
+        await connection.close()
+        yield Filled(database.name, signer)
 
 
 @pytest.fixture
-async def ledger(endpoints: Endpoints, database_name: str) -> AsyncIterator[SmallLedger]:
+def ledger_database(endpoints: Endpoints, filled: Filled) -> Iterator[OwnDatabase]:
+    """The database of `ledger`."""
+    with own_database(endpoints, filled.name) as own:
+        yield own
+
+
+@pytest.fixture
+async def ledger(ledger_database: OwnDatabase, filled: Filled) -> AsyncIterator[SmallLedger]:
     """A small ledger that is whole, open to a superuser who may break it."""
-    connection = await asyncpg.connect(endpoints.postgres_admin_dsn, database=database_name)
-    ledger = SmallLedger(connection, endpoints.dsn("paycore_audit", database_name))
-    await ledger.fill()
-    await ledger.fill_children()
-    yield ledger
+    connection = await asyncpg.connect(ledger_database.admin_dsn)
+    yield SmallLedger(connection, ledger_database.dsn("audit"), filled.signer)
     await connection.close()

@@ -30,10 +30,13 @@ START_US = 1_790_000_000_000_000
 class SmallLedger:
     """Cash deposits 1000 with Ada, who pays Bob 100, then 400 with her PIN; 900 is declined."""
 
-    def __init__(self, connection: asyncpg.Connection, audit_dsn: str) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, audit_dsn: str, signer: Ed25519PrivateKey
+    ) -> None:
+        """`signer` signs the authorization, or has signed it where the ledger is filled already."""
         self._connection = connection
         self._audit_dsn = audit_dsn
-        self._signer = Ed25519PrivateKey.generate()
+        self._signer = signer
 
     @property
     def keys(self) -> dict[str, bytes]:

@@ -14,7 +14,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy.local import Endpoints
 from operations.errors import UsageError
 from operations.verify.chain import RULES, ChainReport, verify_chain
 from operations.verify.chain_rules import Head
@@ -29,6 +28,7 @@ from tests.integration.operations.small_ledger import (
     REFUNDED,
     SmallLedger,
 )
+from tests.support.databases import OwnDatabase
 from tests.support.sealing import seal_journal
 
 ENTRIES = 5
@@ -72,12 +72,8 @@ class Sealed:
 
 
 @pytest.fixture
-async def sealed(endpoints: Endpoints, database_name: str, ledger: SmallLedger) -> Sealed:
-    found = Sealed(
-        ledger,
-        endpoints.dsn("paycore_projector", database_name),
-        endpoints.dsn("paycore_audit", database_name),
-    )
+async def sealed(ledger_database: OwnDatabase, ledger: SmallLedger) -> Sealed:
+    found = Sealed(ledger, ledger_database.dsn("projector"), ledger_database.dsn("audit"))
     assert await found.seal() == 3
     return found
 

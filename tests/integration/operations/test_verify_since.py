@@ -3,12 +3,12 @@
 import asyncpg
 import pytest
 
-from deploy.local import Endpoints
 from operations.errors import UsageError
 from operations.verify.rules import RULES
 from operations.verify.scope import After, Last
 from paycore.domain.position import Position
 from tests.integration.operations.small_ledger import ADA, BOB, PAID, START_US, SmallLedger
+from tests.support.databases import OwnDatabase
 
 NEW = 200
 """A payment of Ada to Bob after the verification: the 9th entry of hers, the 11th of his."""
@@ -170,9 +170,9 @@ async def test_an_old_row_that_was_edited_is_left_to_the_whole_verification(
 
 
 async def test_the_record_can_only_grow(
-    verified: SmallLedger, endpoints: Endpoints, database_name: str
+    verified: SmallLedger, ledger_database: OwnDatabase
 ) -> None:
-    audit = await asyncpg.connect(endpoints.dsn("paycore_audit", database_name))
+    audit = await asyncpg.connect(ledger_database.dsn("audit"))
     try:
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await audit.execute("DELETE FROM ledger.verifications")

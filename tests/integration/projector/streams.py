@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 
 from deploy.local import LocalStack
-from paycore.client.stream import EARLIEST, TransferStream
+from paycore.client.stream import EARLIEST, LATEST, TransferStream
 from paycore.client.stream_events import StreamEvent
 from tests.integration.projector.ledger import Payment, TestLedger, random_payments
 
+NOWHERE = "0-0"
+"""Where a stream without events ends."""
 
-async def streamed(stack: LocalStack, start: str = EARLIEST) -> list[StreamEvent]:
-    """Every event from `start` on, as its readers see it."""
-    events = []
+
+async def streamed(stack: LocalStack) -> list[StreamEvent]:
+    """Every event that the stream has by now, as its readers see it."""
+    events: list[StreamEvent] = []
     async with await TransferStream.open(stack.endpoints.stream_url) as stream:
-        reading = stream.follow(start)
-        try:
-            async with asyncio.timeout(30):
-                while True:
-                    event = await asyncio.wait_for(anext(reading), 0.5)
-                    events.append(event)
-        except TimeoutError:
-            return events
-        finally:
-            await reading.aclose()
+        newest = await stream._first_of(LATEST)
+        if newest == NOWHERE:
+            return []
+        async with aclosing(stream.follow(EARLIEST)) as reading, asyncio.timeout(60):
+            while not events or events[-1].entry != newest:
+                events.append(await anext(reading))
+    return events
 
 
 LISTED = """

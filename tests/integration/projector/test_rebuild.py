@@ -187,7 +187,7 @@ async def test_a_crash_in_any_phase_is_resumed_and_leaves_nothing_behind(
 
         if place != "/_refresh":
             await until(building)
-        await asyncio.wait_for(gate.reached.wait(), 30)
+        await asyncio.wait_for(gate.reached.wait(), 90)
         await ledger.post(random_payments(rng, accounts, 5))
         await second.cut()
     start(quick)
@@ -235,7 +235,7 @@ async def test_a_fresh_index_that_is_lost_is_begun_anew(
         await index.await_position(ledger)
         proxy.fault = gate = Gate("/_bulk")
         request = await ask(ledger, "REBUILD")
-        await asyncio.wait_for(gate.reached.wait(), 30)
+        await asyncio.wait_for(gate.reached.wait(), 90)
         for made in await index.client.indices.get(index=f"{index.prefix}-transfers-g2-*"):
             await index.client.indices.delete(index=made)
         proxy.fault = None
@@ -340,7 +340,7 @@ async def test_the_one_index_of_an_earlier_release_serves_until_those_by_month_d
     async with FaultyProxy(quick.elasticsearch_url) as proxy:
         proxy.fault = gate = Gate("/_aliases")
         running = start(quick.model_copy(update={"elasticsearch_url": proxy.url}))
-        await asyncio.wait_for(gate.reached.wait(), 30)
+        await asyncio.wait_for(gate.reached.wait(), 90)
         assert (await generations(ledger))[0] == (0, "SERVING")
         assert await index.documents("transfers") == documents["transfers"]
         gate.open.set()
@@ -377,7 +377,7 @@ async def test_another_epoch_is_built_anew_while_the_old_index_serves(
         more = await ledger.post([Payment(*accounts, 4)])
         proxy.fault = gate = Gate("/_aliases")
         second = start(quick.model_copy(update={"elasticsearch_url": proxy.url}))
-        await asyncio.wait_for(gate.reached.wait(), 30)
+        await asyncio.wait_for(gate.reached.wait(), 90)
         # The old one stands where it stood, and says of which history it is.
         assert await index.position() == before
         assert (await index.documents("transfers")).keys() == {5, *kept}

@@ -81,11 +81,11 @@ async def test_a_reader_waits_for_the_next_event_and_no_longer_than_it_says(
     clock = asyncio.get_running_loop()
     began_s = clock.time()
     assert await stream.read(GROUP, "one", wait_s=1.3) == []
-    assert 1.2 < clock.time() - began_s < 4
+    assert 1.2 < clock.time() - began_s < 10
     waiting = asyncio.create_task(stream.read(GROUP, "one", wait_s=30))
     await asyncio.sleep(0.2)
     [posted] = await ledger.post([Payment(*await ledger.open_pair(), 7)])
-    [event] = await asyncio.wait_for(waiting, 10)
+    [event] = await asyncio.wait_for(waiting, 25)
     assert (event.id, event.amount, event.declined) == (posted, 7, False)
 
 
@@ -119,12 +119,12 @@ async def test_of_two_consumers_one_is_killed_and_every_event_is_handled(
     consumers = [asyncio.create_task(consume(*one)) for one in (("a", 20), ("b", None))]
     await write(ledger, rng, 25)
     await until(projected)
-    await asyncio.wait_for(consumers[0], 30)
+    await asyncio.wait_for(consumers[0], 90)
     wanted.update(await entries_of(ledger))
-    await asyncio.wait_for(consumers[1], 30)
+    await asyncio.wait_for(consumers[1], 90)
     # The five that the killed one had are handled by the other, and none of the rest twice.
     assert sorted(handled) == sorted(wanted)
-    pending = await asyncio.wait_for(stream.reclaim(GROUP, "c", idle_s=0), 5)
+    pending = await asyncio.wait_for(stream.reclaim(GROUP, "c", idle_s=0), 60)
     assert pending == []
 
 

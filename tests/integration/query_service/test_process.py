@@ -64,7 +64,7 @@ async def test_it_serves_and_ends_in_order(
     for name in ("index_lag_seconds", "waiting_calls", "index_requests", "grants_age_seconds"):
         assert f"\npaycore_query_{name} " in page
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(own_settings.shutdown_grace_s + 3):
+    async with asyncio.timeout(own_settings.shutdown_grace_s + 30):
         output, _ = await process.communicate()
     assert process.returncode == 0
     assert b'"stopped"' in output

@@ -122,14 +122,14 @@ async def test_a_process_waits_for_its_schema_and_then_serves(
             open_channel(target, endpoints.tls["operator"], service=name)
         )
         assert await health(channel) == NOT_SERVING
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while b"the schema" not in log.read_bytes():
                 await asyncio.sleep(0.05)
         if name == "command":
             await refused(endpoints, target)
         assert await health(channel) == NOT_SERVING
         await admin.execute(FITS)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while await health(channel) != SERVING:
                 await asyncio.sleep(0.1)
         assert process.returncode is None
@@ -163,7 +163,7 @@ async def test_where_there_is_no_schema_a_process_waits_and_stops_when_told(
             ) as channel:
                 assert await health(channel) == NOT_SERVING
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
         assert b"the database has no schema: migrate it" in log.read_bytes()
     finally:
         await admin.execute(f"DROP DATABASE {empty} WITH (FORCE)")
@@ -191,7 +191,7 @@ async def test_a_process_that_waits_takes_no_calls_from_one_that_shares_its_port
             LISTEN=f"127.0.0.1:{port}",
         ) as (_, process),
     ):  # fmt: skip
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while b"not serving" not in log.read_bytes():
                 await asyncio.sleep(0.05)
         probed = taken

@@ -110,7 +110,7 @@ async def test_a_number_that_another_took_is_left_to_it(
     await admin.execute(
         "UPDATE ledger.id_leases SET holder = gen_random_uuid() WHERE instance = $1", lost
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while ids.instance in (lost, None):
             await asyncio.sleep(0.02)
     (one,) = await ids.take(1)
@@ -125,7 +125,7 @@ async def test_a_renewed_lease_goes_on(
     ids = await started(dsn)
     number = ids.instance
     first = await admin.fetchval("SELECT max(expires_at) FROM ledger.id_leases")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await admin.fetchval("SELECT max(expires_at) FROM ledger.id_leases") == first:
             await asyncio.sleep(0.02)
     assert ids.instance == number
@@ -149,14 +149,14 @@ async def test_a_number_of_no_use_gives_no_ids_and_the_next_one_does(
         UPDATE ledger.id_leases SET holder = gen_random_uuid();
         """
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await admin.fetchval("SELECT count(*) FROM ledger.id_leases") < 4:
             await asyncio.sleep(0.02)
     with pytest.raises(PaycoreError) as refusal:
         await ids.take(1)
     assert refusal.value.reason is Reason.DATABASE_UNAVAILABLE
     await admin.execute("DROP TRIGGER wrong ON ledger.id_leases")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while ids.instance is None:
             await asyncio.sleep(0.02)
     assert await ids.take(1)

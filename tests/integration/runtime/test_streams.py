@@ -147,7 +147,7 @@ async def test_the_handler_of_a_caller_that_goes_away_is_ended(tmp_path: Path) -
         await stream.write(asked("a"))
         await stream.read()
         stream.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await ended.wait()
 
 
@@ -179,7 +179,7 @@ async def test_draining_ends_the_requests_and_waits_for_what_was_read(tmp_path: 
             assert await end_of(one) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
         began = time.monotonic()
         await stopping
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
 
 
 async def test_a_stream_that_begins_while_draining_is_told_so(tmp_path: Path) -> None:
@@ -230,6 +230,6 @@ async def test_nothing_is_left_when_streams_have_ended(tmp_path: Path) -> None:
             else:
                 await stream.done_writing()
                 await keys(stream)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(asyncio.all_tasks()) > before:
                 await asyncio.sleep(0.01)

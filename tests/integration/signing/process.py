@@ -15,7 +15,7 @@ from deploy.local.services import ACCESS_FILE
 from paycore.runtime.channel import open_channel
 
 PASSPHRASE = "a passphrase for tests"
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 120
 
 
 class SigningProcess:

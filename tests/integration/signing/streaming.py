@@ -28,7 +28,7 @@ from signing_service.authorizer import Question
 from signing_service.servicer import SigningServicer
 from tests.integration.signing.signer import Signer, paid
 
-AMPLE_S = 20.0
+AMPLE_S = 60.0
 
 
 def as_request(question: Question) -> pb.AuthorizeRequest:

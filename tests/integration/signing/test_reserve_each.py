@@ -55,7 +55,7 @@ async def reserved(
 async def until_it_waits_for_a_lock(
     watching: asyncpg.Connection, pid: int, waiting: asyncio.Task[Any]
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await watching.fetchval("SELECT pg_blocking_pids($1)", pid):
             assert not waiting.done()
             await asyncio.sleep(0.01)

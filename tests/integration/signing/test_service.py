@@ -79,16 +79,14 @@ async def test_a_question_that_is_malformed_otherwise_is_our_own_fault(
     assert refused.reason is Reason.INTERNAL
 
 
-@pytest.mark.parametrize("identity", ["app", "loadtest", "operator", "analyst", "stranger"])
-async def test_only_the_command_service_may_ask(
-    connect: Connect, sealing: SealingKey, identity: str
-) -> None:
-    stub = pb_grpc.SigningServiceStub(connect(identity))
-    with pytest.raises(grpc.RpcError) as raised:
-        await stub.Authorize(pb.AuthorizeRequest(user_id="user-1"), timeout=10)
-    error = from_rpc_error(raised.value)
-    assert error is not None
-    assert error.reason is Reason.NOT_PERMITTED
+async def test_only_the_command_service_may_ask(connect: Connect, sealing: SealingKey) -> None:
+    for identity in ("app", "loadtest", "operator", "analyst", "stranger"):
+        stub = pb_grpc.SigningServiceStub(connect(identity))
+        with pytest.raises(grpc.RpcError) as raised:
+            await stub.Authorize(pb.AuthorizeRequest(user_id="user-1"), timeout=10)
+        error = from_rpc_error(raised.value)
+        assert error is not None, identity
+        assert error.reason is Reason.NOT_PERMITTED, identity
 
 
 async def test_a_weak_pin_and_a_second_pin_are_refused_over_the_wire(
@@ -193,7 +191,7 @@ async def test_without_its_database_the_signer_waits_and_says_why(
     unreachable = f"postgresql://paycore_signing:x@127.0.0.1:{free_port()}/paycore"
     waiting = SigningProcess(endpoints, unreachable, elsewhere)
     process = await waiting.launch()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while "the database cannot be asked" not in waiting.log.read_text():
             assert process.returncode is None
             await asyncio.sleep(0.05)
@@ -205,7 +203,7 @@ async def test_a_wrong_passphrase_is_a_clear_refusal_to_start(service: SigningPr
     content = service.keystore.read_bytes()
     service.passphrase.write_text("another passphrase")
     process = await service.launch()
-    assert await asyncio.wait_for(process.wait(), 30) == 2
+    assert await asyncio.wait_for(process.wait(), 120) == 2
     last = service.log.read_text().splitlines()[-1]
     assert "the passphrase is wrong or the file is damaged" in last
     assert "another passphrase" not in service.log.read_text()

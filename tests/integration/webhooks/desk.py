@@ -85,7 +85,7 @@ class Desk:
             )
             return len(rows) == count
 
-        await until(reached, 45)
+        await until(reached, 90)
 
     async def until_all_of(self, subscription: int, wanted: set[str]) -> None:
         """Wait until a subscription was told about all of `wanted`, by their ids."""
@@ -98,7 +98,7 @@ class Desk:
             )
             return wanted <= {row["id"] for row in rows}
 
-        await until(reached, 30)
+        await until(reached, 90)
 
     async def followed(self) -> None:
         """Wait until the sink has followed the journal to its end."""
@@ -107,7 +107,7 @@ class Desk:
         async def reached() -> bool:
             return await self.ledger.checkpoint_xid() >= last
 
-        await until(reached, 30)
+        await until(reached, 90)
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         return await self.ledger.rows(query, *values)

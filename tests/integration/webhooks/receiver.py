@@ -42,7 +42,7 @@ class Receiver:
         answer = None if self.answering is None else await self.answering(number)
         return answer or web.Response()
 
-    async def until(self, count: int, within_s: float = 20.0) -> list[Received]:
+    async def until(self, count: int, within_s: float = 60.0) -> list[Received]:
         """What was received, once it is `count` at least."""
         async with asyncio.timeout(within_s):
             while len(self.received) < count:

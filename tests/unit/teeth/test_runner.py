@@ -31,6 +31,12 @@ def test_refusal():
 """
 
 
+@pytest.fixture(autouse=True)
+def few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny tree's tests need none of what is installed, of which each run would load all."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Some code, its tests, and the plugin that is loaded into their run."""

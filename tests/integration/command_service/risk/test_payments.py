@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import asyncpg
 import grpc
 import pytest
 
-from deploy.local import Endpoints, LocalStack
+from deploy.local import LocalStack
 from paycore.domain.errors import PaycoreError
 from paycore.risk.v1 import risk_service_pb2
 from paycore.runtime.errors import from_status
@@ -23,7 +24,7 @@ from paycore.v1 import transfer_service_pb2 as pb2
 from tests.support import risk_server as servers
 from tests.support.callers import TIMEOUT_S, Caller, Callers, payment, refusal_of
 from tests.support.command_process import command_process
-from tests.support.databases import OwnDatabase
+from tests.support.databases import OwnDatabase, own_database
 from tests.support.ledger_checks import violations
 from tests.support.risk_server import RiskServer
 
@@ -32,10 +33,12 @@ EUR_THRESHOLD = 100_000
 
 @dataclass(frozen=True)
 class Place:
-    """The two services, and who calls."""
+    """The two services, who calls, and the ledger."""
 
     risk: RiskServer
     callers: Callers
+    admin: asyncpg.Connection
+    """A superuser's connection to the ledger."""
 
     @property
     def client(self) -> Caller:
@@ -51,33 +54,59 @@ class Place:
         return (await self.client.submit(payment(payer, payee, amount))).transfer
 
 
-@pytest.fixture
-async def place(
-    request: pytest.FixtureRequest,
-    services: LocalStack,
-    endpoints: Endpoints,
-    database: OwnDatabase,
-    admin: asyncpg.Connection,
-    tmp_path: Path,
+@asynccontextmanager
+async def place_on(database: OwnDatabase, folder: Path, **settings: str) -> AsyncIterator[Place]:
+    """Both services, started, on a ledger that is whole at the end."""
+    endpoints = database.endpoints
+    tls = servers.risk_certificate(endpoints, folder)
+    admin = await asyncpg.connect(database.admin_dsn)
+    try:
+        async with (
+            servers.risk_server(tls) as risk,
+            command_process(
+                endpoints,
+                folder / "command.log",
+                POSTGRES_DSN=database.dsn("command"),
+                RISK="remote",
+                RISK_TARGET=risk.target,
+                # Long enough for an answer from a busy machine.
+                **{"RISK_TIMEOUT_MS": "3000", **settings},
+            ) as (target, _),
+            Callers(endpoints, command_target=target) as callers,
+        ):
+            yield Place(risk, callers, admin)
+        assert await violations(admin) == []
+    finally:
+        await admin.close()
+
+
+@pytest.fixture(scope="module")
+async def shared(
+    services: LocalStack, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Place]:
+    """One for all tests that need no settings of their own: each has accounts of its own."""
     # The signing service keeps the keys under which reasons of reviews are sealed.
-    assert services.endpoints is endpoints
-    tls = servers.risk_certificate(endpoints, tmp_path)
-    settings: dict[str, str] = {"RISK_TIMEOUT_MS": "1000", **getattr(request, "param", {})}
-    async with (
-        servers.risk_server(tls) as risk,
-        command_process(
-            endpoints,
-            tmp_path / "command.log",
-            POSTGRES_DSN=database.dsn("command"),
-            RISK="remote",
-            RISK_TARGET=risk.target,
-            **settings,
-        ) as (target, _),
-        Callers(endpoints, command_target=target) as callers,
-    ):
-        yield Place(risk, callers)
-    assert await violations(admin) == []
+    with own_database(services.endpoints, template) as database:
+        async with place_on(database, tmp_path_factory.mktemp("risk")) as place:
+            yield place
+
+
+@pytest.fixture
+async def place(shared: Place) -> AsyncIterator[Place]:
+    """All is approved until the test says otherwise; the ledger is whole when it is over."""
+    shared.risk.answer = servers.approve
+    shared.risk.asked.clear()
+    yield shared
+    assert await violations(shared.admin) == []
+
+
+@pytest.fixture
+async def own_place(
+    request: pytest.FixtureRequest, services: LocalStack, database: OwnDatabase, tmp_path: Path
+) -> AsyncIterator[Place]:
+    """The test's own, with the settings of its parameter."""
+    async with place_on(database, tmp_path, **getattr(request, "param", {})) as place:
+        yield place
 
 
 async def refused(call: Awaitable[object]) -> PaycoreError:
@@ -133,8 +162,10 @@ def by_amount(**answers: object) -> Any:
     return answer
 
 
-async def figures(admin: asyncpg.Connection, account: int) -> tuple[int, int]:
-    row = await admin.fetchrow("SELECT balance, held FROM ledger.accounts WHERE id = $1", account)
+async def figures(place: Place, account: int) -> tuple[int, int]:
+    row = await place.admin.fetchrow(
+        "SELECT balance, held FROM ledger.accounts WHERE id = $1", account
+    )
     return row["balance"], row["held"]
 
 
@@ -213,7 +244,7 @@ class TestVerdicts:
 
 class TestReviews:
     async def test_a_payment_under_review_is_held_and_its_client_cannot_capture_it(
-        self, place: Place, admin: asyncpg.Connection
+        self, place: Place
     ) -> None:
         _, a, b = await place.client.open(2, balance=500)
         held = await place.held_for_review(a, b, 300)
@@ -222,7 +253,7 @@ class TestReviews:
             transfer_pb2.TRANSFER_KIND_HOLD,
         )
         assert held.review_rule == "odd-hour"
-        assert await figures(admin, a) == (500, 300)
+        assert await figures(place, a) == (500, 300)
         place.risk.answer = servers.approve
         too_much = await refused(place.client.submit(payment(a, b, 201)))
         assert too_much.reason == "INSUFFICIENT_FUNDS"
@@ -233,38 +264,34 @@ class TestReviews:
             call = getattr(place.client.transfers, name)(request, timeout=TIMEOUT_S)
             assert (await refused(call)).reason == "ILLEGAL_STATE"
 
-    async def test_approval_captures_it_once(self, place: Place, admin: asyncpg.Connection) -> None:
+    async def test_approval_captures_it_once(self, place: Place) -> None:
         _, a, b = await place.client.open(2, balance=500)
         held = await place.held_for_review(a, b, 300)
         done = await settle(place.operator, "ApproveReview", held.id, "approval")
         assert done.transfer.kind == transfer_pb2.TRANSFER_KIND_CAPTURE
         assert done.transfer.parent_state == transfer_pb2.TRANSFER_STATE_CAPTURED
         assert done.transfer.description == "looked at"
-        assert (await figures(admin, a), await figures(admin, b)) == ((200, 0), (800, 0))
+        assert (await figures(place, a), await figures(place, b)) == ((200, 0), (800, 0))
         again = await settle(place.operator, "ApproveReview", held.id, "approval")
         assert (again.transfer, again.replayed) == (done.transfer, True)
         for name in ("ApproveReview", "RefuseReview"):
             error = await refused(settle(place.operator, name, held.id))
             assert error.reason == "HOLD_NOT_OPEN"
-        assert (await figures(admin, a), await figures(admin, b)) == ((200, 0), (800, 0))
+        assert (await figures(place, a), await figures(place, b)) == ((200, 0), (800, 0))
 
-    async def test_refusal_rolls_it_back_and_frees_the_money(
-        self, place: Place, admin: asyncpg.Connection
-    ) -> None:
+    async def test_refusal_rolls_it_back_and_frees_the_money(self, place: Place) -> None:
         _, a, b = await place.client.open(2, balance=500)
         held = await place.held_for_review(a, b, 500)
         done = await settle(place.operator, "RefuseReview", held.id)
         assert done.transfer.kind == transfer_pb2.TRANSFER_KIND_RELEASE
         assert done.transfer.parent_state == transfer_pb2.TRANSFER_STATE_ROLLED_BACK
-        assert await figures(admin, a) == (500, 0)
+        assert await figures(place, a) == (500, 0)
         place.risk.answer = servers.approve
         await place.client.submit(payment(a, b, 500))
         error = await refused(settle(place.operator, "ApproveReview", held.id))
         assert error.reason == "HOLD_NOT_OPEN"
 
-    async def test_of_approval_and_refusal_at_once_exactly_one_wins(
-        self, place: Place, admin: asyncpg.Connection
-    ) -> None:
+    async def test_of_approval_and_refusal_at_once_exactly_one_wins(self, place: Place) -> None:
         _, a, b = await place.client.open(2, balance=500)
         other = place.callers.another("operator")
         approved = 0
@@ -282,18 +309,16 @@ class TestReviews:
             for call in calls:
                 refusal = await refusal_of(call)
                 assert refusal is None or refusal.reason == "HOLD_NOT_OPEN"
-        assert await figures(admin, a) == (500 - 10 * approved, 0)
-        assert await figures(admin, b) == (500 + 10 * approved, 0)
+        assert await figures(place, a) == (500 - 10 * approved, 0)
+        assert await figures(place, b) == (500 + 10 * approved, 0)
 
-    async def test_a_withdrawal_leaves_on_approval(
-        self, place: Place, admin: asyncpg.Connection
-    ) -> None:
+    async def test_a_withdrawal_leaves_on_approval(self, place: Place) -> None:
         outside, a = await place.client.open(1, balance=500)
         place.risk.answer = lambda _: servers.REVIEW
         kind = transfer_pb2.TRANSFER_KIND_WITHDRAWAL
         held = (await place.client.submit(payment(a, outside, 200, kind=kind))).transfer
         await settle(place.operator, "ApproveReview", held.id)
-        assert await figures(admin, outside) == (-300, 0)
+        assert await figures(place, outside) == (-300, 0)
 
     async def test_nobody_settles_a_review_without_the_right(self, place: Place) -> None:
         _, a, b = await place.client.open(2, balance=500)
@@ -313,9 +338,7 @@ class TestReviews:
 
 class TestGroups:
     @pytest.mark.parametrize("answer", [servers.DECLINE, servers.REVIEW])
-    async def test_one_bad_item_declines_all(
-        self, place: Place, admin: asyncpg.Connection, answer: object
-    ) -> None:
+    async def test_one_bad_item_declines_all(self, place: Place, answer: object) -> None:
         _, a, b = await place.client.open(2, balance=500)
         place.risk.answer = by_amount(of_2=answer)
         asked = group(payment(a, b, 1), payment(a, b, 2), payment(a, b, 3))
@@ -323,7 +346,7 @@ class TestGroups:
         error = await refused(send(asked, timeout=TIMEOUT_S))
         assert error.reason == "RISK_DECLINED"
         assert error.metadata["item"] == "1"
-        assert await figures(admin, a) == (500, 0)
+        assert await figures(place, a) == (500, 0)
         assert {one.idempotency_key for one in place.risk.asked} == {asked.idempotency_key}
         questions = len(place.risk.asked)
         place.risk.answer = servers.approve
@@ -331,9 +354,7 @@ class TestGroups:
         assert again.metadata["decline_id"] == error.metadata["decline_id"]
         assert len(place.risk.asked) == questions
 
-    async def test_one_item_without_a_verdict_leaves_all_undecided(
-        self, place: Place, admin: asyncpg.Connection
-    ) -> None:
+    async def test_one_item_without_a_verdict_leaves_all_undecided(self, place: Place) -> None:
         _, a, b = await place.client.open(2, balance=500)
         place.risk.answer = by_amount(of_3=grpc.StatusCode.INTERNAL)
         asked = group(payment(a, b, 1), payment(a, b, 2), payment(a, b, 3))
@@ -341,10 +362,10 @@ class TestGroups:
         error = await refused(send(asked, timeout=TIMEOUT_S))
         assert error.reason == "RISK_UNAVAILABLE"
         assert error.metadata["item"] == "2"
-        assert await figures(admin, a) == (500, 0)
+        assert await figures(place, a) == (500, 0)
         place.risk.answer = servers.approve
         assert not (await send(asked, timeout=TIMEOUT_S)).replayed
-        assert await figures(admin, a) == (494, 0)
+        assert await figures(place, a) == (494, 0)
 
 
 class TestSilence:
@@ -368,7 +389,10 @@ class TestSilence:
         place.risk.answer = servers.approve
         assert not (await place.client.submit(asked)).replayed
 
-    async def test_a_server_that_dies_during_the_call_and_comes_back(self, place: Place) -> None:
+    async def test_a_server_that_dies_during_the_call_and_comes_back(
+        self, own_place: Place
+    ) -> None:
+        place = own_place
         _, a, b = await place.client.open(2, balance=500)
         place.risk.answer = lambda _: servers.HANG
         asked = payment(a, b, 100)
@@ -390,10 +414,11 @@ class TestSilence:
         assert refusal is not None
         assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
-    @pytest.mark.parametrize("place", [{"RISK_ON_SILENCE": "decline"}], indirect=True)
+    @pytest.mark.parametrize("own_place", [{"RISK_ON_SILENCE": "decline"}], indirect=True)
     async def test_that_declines_is_final_for_the_caller_but_not_for_the_key(
-        self, place: Place
+        self, own_place: Place
     ) -> None:
+        place = own_place
         _, a, b = await place.client.open(2, balance=500)
         place.risk.answer = lambda _: grpc.StatusCode.UNAVAILABLE
         asked = payment(a, b, 100)
@@ -403,8 +428,9 @@ class TestSilence:
         place.risk.answer = servers.approve
         assert not (await place.client.submit(asked)).replayed
 
-    @pytest.mark.parametrize("place", [{"RISK_ON_SILENCE": "review"}], indirect=True)
-    async def test_that_asks_for_review_holds_the_payment(self, place: Place) -> None:
+    @pytest.mark.parametrize("own_place", [{"RISK_ON_SILENCE": "review"}], indirect=True)
+    async def test_that_asks_for_review_holds_the_payment(self, own_place: Place) -> None:
+        place = own_place
         _, a, b = await place.client.open(2, balance=500)
         place.risk.answer = lambda _: grpc.StatusCode.UNAVAILABLE
         held = (await place.client.submit(payment(a, b, 100))).transfer

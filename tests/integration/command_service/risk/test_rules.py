@@ -258,7 +258,7 @@ class TestDailyLimit:
             asked = [question(payment(one, c, 1, key=key), at) for at, one in enumerate(payers)]
             await assessor.assess_group(asked, asked[0].posts_until_s)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(
                 *(judge((a, b) if at % 2 else (b, a), f"group-{at}") for at in range(40))
             )

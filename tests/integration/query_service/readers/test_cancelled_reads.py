@@ -58,14 +58,14 @@ async def assert_whole(world: World, snapshots: Snapshots, reader: PostgresReade
     # All connections at once, each with a snapshot of now.
     _, *accounts = await world.desk.core.open(2)
     (outcome,) = posted([await world.desk.core.one(payment(accounts[0], accounts[1], 1))])
-    async with asyncio.timeout(30), AsyncExitStack() as stack:
+    async with asyncio.timeout(90), AsyncExitStack() as stack:
         for _ in range(CONNECTIONS):
             taken = await stack.enter_async_context(snapshots.read(terms(outcome.position)))
             seen = await taken.connection.fetchval(
                 "SELECT balance FROM ledger.accounts WHERE id = $1", accounts[0]
             )
             assert seen == 999
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             rows = await world.admin.fetch(SESSIONS, world.database.name, "query-history")
             # Those of the world's own reader are among them.

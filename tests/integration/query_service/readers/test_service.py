@@ -13,11 +13,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paycore.client import PaycoreClient, StatementFilter, TransferFilter
+from paycore.client.asynchronous import DEFAULT_TIMEOUTS
 from paycore.client.errors import IndexUnavailableError, InvalidFieldError
+from paycore.client.retries import Timeouts
 from query_service.__main__ import serve
 from query_service.settings import QuerySettings
 from tests.integration.query_service.conftest import free_port, service_settings, until_serving
@@ -30,7 +33,9 @@ FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @asynccontextmanager
-async def serving(world: World, folder: Path, **changes: object) -> AsyncIterator[PaycoreClient]:
+async def serving(
+    world: World, folder: Path, timeouts: Timeouts = DEFAULT_TIMEOUTS, **changes: object
+) -> AsyncIterator[PaycoreClient]:
     key_file = folder / "page-token.key"
     key_file.write_text(secrets.token_hex(32))
     settings: QuerySettings = service_settings(world.database, key_file).model_copy(
@@ -44,7 +49,10 @@ async def serving(world: World, folder: Path, **changes: object) -> AsyncIterato
     service = asyncio.create_task(serve(settings, stop))
     await until_serving(settings)
     client = PaycoreClient(
-        "127.0.0.1:1", query_target=settings.listen, tls=world.database.endpoints.tls["analyst"]
+        "127.0.0.1:1",
+        query_target=settings.listen,
+        tls=world.database.endpoints.tls["analyst"],
+        timeouts=timeouts,
     )
     try:
         yield client
@@ -113,8 +121,8 @@ async def client(
     world: World, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[PaycoreClient]:
     """Without the index the service serves all the same, from the ledger."""
-    nowhere = {"elasticsearch_url": f"http://127.0.0.1:{free_port()}"}
-    changes = {} if request.param == "with the index" else nowhere
+    nowhere: dict[str, Any] = {"elasticsearch_url": f"http://127.0.0.1:{free_port()}"}
+    changes: dict[str, Any] = {} if request.param == "with the index" else nowhere
     async with serving(world, tmp_path, **changes) as client:
         yield client
 
@@ -173,7 +181,9 @@ async def test_a_token_of_another_statement_is_refused(world: World, client: Pay
 
 async def test_analytics_alone_need_the_index(world: World, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    async with serving(world, tmp_path, elasticsearch_url=url) as client:
+    # It is asked again until the time is up.
+    hurried = Timeouts(ordinary_s=30.0, total_s=3.0)
+    async with serving(world, tmp_path, hurried, elasticsearch_url=url) as client:
         page = await client.list_transfers_page(TransferFilter(world.accounts[1]))
         assert page.transfers
         assert page.freshness.source == "postgresql"
@@ -194,7 +204,7 @@ async def test_personal_data_is_opened_with_keys_and_else_shown_as_unavailable(
     async with serving(world, tmp_path, elasticsearch_url=url) as client:
         views = [await client.get_transfer(row["id"]) for row in rows[:20]]
         assert all(view.transfer.unreadable is None for view in views)
-    away = {"elasticsearch_url": url, "signing_target": f"127.0.0.1:{free_port()}"}
+    away: dict[str, Any] = {"elasticsearch_url": url, "signing_target": f"127.0.0.1:{free_port()}"}
     async with serving(world, tmp_path, **away) as client:
         view = await client.get_transfer(rows[0]["id"])
         assert view.transfer.unreadable == "UNAVAILABLE"

@@ -237,7 +237,7 @@ async def test_who_does_not_take_is_behind_and_goes_on_from_its_place(stage: Sta
 async def stage_has_read(stage: Stage) -> None:
     """Return once the tail has handed out all that the journal has."""
     xid = await stage.ledger.last_xid()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (position := stage.tail.position) is None or position.xid < xid:
             await asyncio.sleep(0.01)
 
@@ -282,7 +282,7 @@ async def test_the_tail_rests_while_nobody_watches(stage: Stage) -> None:
     async with steps_of(stage.watch(debit)) as steps:
         await anext(steps)
         assert rests_not(stage)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while rests_not(stage):
             await asyncio.sleep(0.01)
     assert stage.tail.age_s() == 0

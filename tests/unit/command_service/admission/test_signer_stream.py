@@ -210,7 +210,7 @@ async def test_each_waits_no_longer_than_it_may_and_says_so() -> None:
     async with asking(peer) as (stream, _):
         began_s = asyncio.get_running_loop().time()
         assert await ask_all(stream, ["a", "b"], 0.1) == ["DEADLINE_EXCEEDED"] * 2
-        assert asyncio.get_running_loop().time() - began_s < 1.0
+        assert asyncio.get_running_loop().time() - began_s < 5.0
         for question in peer.messages[0].questions:
             assert 0 < question.timeout.ToMicroseconds() <= 100_000
         assert waiting() == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import elasticsearch_distribution
 from deploy.local.elasticsearch_distribution import (
     ARTIFACT,
     GROUP,
@@ -39,13 +40,19 @@ class Mirror:
         handler = functools.partial(Handler, directory=str(folder))
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self._thread.start()
 
     def close(self) -> None:
         self.server.shutdown()
         self._thread.join()
         self.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another attempt is made at once."""
+    monkeypatch.setattr(elasticsearch_distribution, "RETRY_PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -117,7 +124,7 @@ def test_one_stack_fetches_while_another_waits_until_told_to_stop(
     assert waiter.is_alive()
     assert mirror.requests == []
     waiting.cancelled.set()
-    waiter.join(5)
+    waiter.join(30)
     os.close(lock)
 
     assert len(outcome) == 1

@@ -71,7 +71,7 @@ async def limiter_on(redis: BadRedis) -> AsyncIterator[SharedLimiter]:
 
 
 async def until_tried_again() -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while REGISTRY.get_sample_value("paycore_breaker_state", {"breaker": "redis"}) == 2:
             await asyncio.sleep(0.005)
 
