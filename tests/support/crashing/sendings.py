@@ -100,16 +100,17 @@ class Many(Sending):
 
 
 class Streamed(Many):
-    """Several commands over a stream, a few in a message."""
+    """Several commands over a stream, in three messages or more."""
 
     async def attempt(self, caller: Caller) -> None:
         began_s = time.monotonic()
         open_now = {operation.key: operation for operation in self.operations}
         stream = caller.transfers.StreamTransfers(timeout=ATTEMPT_S)
         try:
-            for at in range(0, len(self._requests), 3):
+            size = max(1, len(self._requests) // 3)
+            for at in range(0, len(self._requests), size):
                 await stream.write(
-                    pb2.StreamTransfersRequest(transfers=self._requests[at : at + 3])
+                    pb2.StreamTransfersRequest(transfers=self._requests[at : at + size])
                 )
             await stream.done_writing()
             async for reply in stream:
