@@ -46,8 +46,9 @@ class Sending(ABC):
         self._history.note(operation, reply)
 
     def _note_failure(self, began_s: float, failure: grpc.RpcError) -> None:
+        reply = heard.failed(began_s, failure)
         for operation in self.operations:
-            self._note(operation, heard.failed(began_s, failure))
+            self._note(operation, reply)
 
 
 class One(Sending):
@@ -90,8 +91,9 @@ class Many(Sending):
         except grpc.RpcError as failure:
             self._note_failure(began_s, failure)
         except asyncio.CancelledError:
+            given_up = _given_up(began_s)
             for operation in self.operations:
-                self._note(operation, _given_up(began_s))
+                self._note(operation, given_up)
             raise
         else:
             for operation, found in zip(self.operations, reply.outcomes, strict=True):
@@ -121,8 +123,9 @@ class Streamed(Many):
             # The second is what grpc.aio says where the call has ended before the write.
             pass
         finally:
+            given_up = _given_up(began_s)
             for operation in open_now.values():
-                self._note(operation, _given_up(began_s))
+                self._note(operation, given_up)
             stream.cancel()
 
 
