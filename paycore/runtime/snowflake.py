@@ -209,8 +209,10 @@ class IdSource:
             try:
                 await self._see_to_it()
                 failed = False
-            except (*DISCONNECTED, asyncpg.PostgresError, PaycoreError) as error:
-                log.warning("id lease not renewed", error=type(error).__name__, why=str(error))
+            except PaycoreError as error:
+                log.error("no id instance number", why=error.message)
+            except (*DISCONNECTED, asyncpg.PostgresError) as error:
+                log.warning("id lease not renewed", error=type(error).__name__)
             except Exception as error:
                 # Ids stop when the lease ends, and come again with the first renewal that works.
                 log.exception("id lease not renewed", error=type(error).__name__)
