@@ -21,7 +21,7 @@ from command_service.posting.store import (
 )
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.database import DISCONNECTED, is_away
 
 RESOLVE_WITHIN_S = 10.0
 """How long the outcome of a cut commit is looked for, in seconds."""
@@ -35,22 +35,6 @@ _DECIDE_ANEW = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.QueryCanceledError,
-)
-
-_AWAY_CLASSES = ("53", "57", "58")
-"""SQLSTATE classes of a server that cannot serve now: out of resources, being operated, broken."""
-
-_AWAY_STATES = frozenset(
-    {
-        "25006",  # read_only_sql_transaction: this server is no longer the primary
-        "25P03",  # idle_in_transaction_session_timeout: this process was held up
-        # A schema that this process was not made for, in the course of an upgrade: another process
-        # may serve the caller.
-        "42501",  # insufficient_privilege
-        "42703",  # undefined_column
-        "42883",  # undefined_function
-        "42P01",  # undefined_table
-    }
 )
 
 T = TypeVar("T")
@@ -75,8 +59,10 @@ class Transactions:
         try:
             async with self._pool.acquire() as connection:
                 self._epoch = await self._queries.epoch(connection)
-        except DISCONNECTED as error:
-            raise UnreachableError(type(error).__name__) from error
+        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+            if is_away(error):
+                raise UnreachableError(type(error).__name__) from error
+            raise
 
     @property
     def epoch(self) -> int:
@@ -91,8 +77,11 @@ class Transactions:
         """
         try:
             connection = await self._pool.acquire()
-        except DISCONNECTED as error:
-            raise UnreachableError(type(error).__name__) from error
+        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+            # A new connection is refused by a server that is out of disk or of memory, too.
+            if is_away(error):
+                raise UnreachableError(type(error).__name__) from error
+            raise
         xid: int | None = None
         try:
             # Takes its transaction id before any lock, so that it is never running unseen.
@@ -194,9 +183,8 @@ def _translated(error: Any) -> Exception:
         return LockTimeoutError(error.sqlstate)
     if isinstance(error, _DECIDE_ANEW):
         return ConflictError(error.sqlstate or type(error).__name__)
-    state = error.sqlstate or ""
-    if state in _AWAY_STATES or state[:2] in _AWAY_CLASSES:
-        return UnreachableError(state)
+    if is_away(error):
+        return UnreachableError(error.sqlstate or type(error).__name__)
     if isinstance(error, asyncpg.IntegrityConstraintViolationError | asyncpg.DataError):
         return RejectedError(f"{error.sqlstate} {getattr(error, 'constraint_name', None)}")
     failure: Exception = error

@@ -10,7 +10,7 @@ import asyncpg
 
 import database
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.database import DISCONNECTED, is_away
 from signing_service.acting import ACTING
 
 ACQUIRE_TIMEOUT_S = 1.0
@@ -51,9 +51,11 @@ class Transactions:
                 yield connection
         except _BUSY as error:
             raise PaycoreError(Reason.CONTENTION, "the signing database is busy") from error
-        except DISCONNECTED as error:
+        except (*DISCONNECTED, asyncpg.PostgresError) as error:
+            if not is_away(error):
+                raise
             raise PaycoreError(
-                Reason.DATABASE_UNAVAILABLE, "the signing database cannot be reached"
+                Reason.DATABASE_UNAVAILABLE, "the signing database cannot serve now"
             ) from error
 
     async def check_ready(self) -> None:

@@ -4,7 +4,7 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from deploy.local.cache import cache_folder
 from deploy.local.certificates import ensure_certificates
 from deploy.local.claim import claim
 from deploy.local.endpoints import Endpoints
-from deploy.local.errors import StackError, StartCancelledError, UnknownPartError
+from deploy.local.errors import StackError, UnknownPartError
 from deploy.local.events import LogObserver, Observer, PartState
 from deploy.local.files import private_folder
 from deploy.local.identity import ProcessIdentity
@@ -28,6 +28,7 @@ from deploy.local.runner import PartRunner
 from deploy.local.schema import prepare_database
 from deploy.local.services import Service, service_environment
 from deploy.local.settings import StackSettings
+from deploy.local.starting import run_steps
 from deploy.local.state import Secrets, StateFolder, ensure_secrets
 
 STORES = frozenset({"postgres", "redis", "elasticsearch"})
@@ -323,31 +324,7 @@ class LocalStack:
         steps = self._steps()
         for name in steps:
             self._observer.state(name, PartState.WAITING, "")
-        futures: dict[str, Future[None]] = {}
-        cancelled = threading.Event()
-
-        def run(name: str) -> None:
-            for need in NEEDS[name]:
-                if need in futures and futures[need].exception() is not None:
-                    raise StartCancelledError(f"{name} needs {need}, which did not start")
-            if cancelled.is_set():
-                raise StartCancelledError(f"{name}: the start was cancelled")
-            steps[name]()
-
-        with ThreadPoolExecutor(len(steps) or 1, thread_name_prefix="stack-start") as pool:
-            for name in steps:
-                futures[name] = pool.submit(run, name)
-            try:
-                done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            finally:
-                if not all(future.done() for future in futures.values()):
-                    cancelled.set()
-                    self._stop_runners()
-        errors = [error for future in done if (error := future.exception()) is not None]
-        # One failure cancels the others: the cause is what a person must see.
-        errors.sort(key=lambda error: isinstance(error, StartCancelledError))
-        if errors:
-            raise errors[0]
+        run_steps(steps, NEEDS, self._stop_runners)
 
     def _await_external(self, name: str) -> None:
         """Make sure that a server named in the settings answers, in a bounded number of tries."""

@@ -16,6 +16,9 @@ from paycore.client.errors import (
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0
+LEAST_ATTEMPT_S = 0.1
+LEAST_SHARE = 0.1
+"""No attempt is begun with less time than the smaller of the two: seconds, share of the total."""
 
 
 class Patience(Enum):
@@ -65,6 +68,7 @@ class Attempts:
         self._repeatable = repeatable
         self._attempt_s = timeouts.attempt_s(patience)
         self._end_s = monotonic_s() + timeouts.total_s
+        self._least_s = min(LEAST_ATTEMPT_S, timeouts.total_s * LEAST_SHARE)
         self._failures = 0
         self._unknown = False
 
@@ -93,7 +97,8 @@ class Attempts:
         if not is_retryable(failure, repeatable=self._repeatable):
             return None
         pause_s = self._jittered_s(failure)
-        if self._monotonic_s() + pause_s >= self._end_s:
+        # A sliver of time would only put its own time-out in the place of what is known.
+        if self._monotonic_s() + pause_s + self._least_s >= self._end_s:
             return None
         return pause_s
 

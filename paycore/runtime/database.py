@@ -23,6 +23,38 @@ DISCONNECTED: tuple[type[BaseException], ...] = (
 )
 """What asyncpg raises when the server, or the way to it, is gone or not ready."""
 
+_AWAY_CLASSES = ("53", "57", "58")
+"""SQLSTATE classes of a server that cannot serve now: out of resources, being operated, broken."""
+
+_AWAY_STATES = frozenset(
+    {
+        "25006",  # read_only_sql_transaction: this server is no longer the primary
+        "25P03",  # idle_in_transaction_session_timeout: this process was held up
+        # A schema that this process was not made for, in the course of an upgrade: another process
+        # may serve the caller.
+        "42501",  # insufficient_privilege
+        "42703",  # undefined_column
+        "42883",  # undefined_function
+        "42P01",  # undefined_table
+    }
+)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether `error` says that the server cannot serve now, and not that the work was wrong.
+
+    A server that is reached may still be out of disk, memory or connections, be shut down, or be no
+    primary any more. A query that was cancelled (57014) is none of these.
+    """
+    if isinstance(error, DISCONNECTED):
+        return True
+    if not isinstance(error, asyncpg.PostgresError) or isinstance(
+        error, asyncpg.QueryCanceledError
+    ):
+        return False
+    state = error.sqlstate or ""
+    return state in _AWAY_STATES or state[:2] in _AWAY_CLASSES
+
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """No reset on release: it costs a round trip, and no session state is used through pools."""

@@ -15,6 +15,7 @@ from deploy.local import LocalStack
 from deploy.local.state import StateFolder, ensure_secrets
 from tests.support.callers import Callers
 from tests.support.crashing.checker import check
+from tests.support.crashing.defects import logged_defects
 from tests.support.crashing.history import Verdict
 from tests.support.crashing.judging import AUDIT, Snapshots, writes_of
 from tests.support.crashing.linear import order_breaches
@@ -104,6 +105,8 @@ async def test_a_full_disk_loses_and_doubles_nothing(
             await load.until_acknowledged(100, WITHIN_S)
         await load.settle(WITHIN_S + ATTEMPT_S)
         await load.replay(500)
+    state = StateFolder(own_stack.endpoints.state)
+    assert logged_defects(state.log(part) for part in ("command", "signing")) == []
     tables = await read_tables(dsn)
     findings = check(load.history, tables, frozenset(row.id for row in before.transfers))
     assert findings.all == ()

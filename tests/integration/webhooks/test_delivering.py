@@ -11,6 +11,7 @@ from aiohttp import web
 
 from paycore.client.webhook_signatures import verify
 from paycore.domain.webhooks import DeliveryState, SubscriptionState
+from projector.webhooks import deliverer
 from tests.integration.projector.ledger import Payment, TestLedger
 from tests.integration.webhooks.conftest import SCHEDULE_S, Start
 from tests.integration.webhooks.desk import Desk
@@ -259,7 +260,10 @@ async def test_what_was_being_sent_by_a_projector_that_ended_is_sent_again(
         }  # fmt: skip
 
 
-async def test_what_ended_long_ago_is_removed(desk: Desk, ledger: TestLedger, start: Start) -> None:
+async def test_what_ended_long_ago_is_removed(
+    desk: Desk, ledger: TestLedger, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "PRUNE_EVERY_S", 0.1)
     async with receiver() as hook:
         which = (await desk.create(hook.url, "transfer.posted")).figures.subscription
         running = start()

@@ -13,7 +13,13 @@ from paycore.client.errors import (
     UnreachableError,
     is_retryable,
 )
-from paycore.client.retries import LONGEST_PAUSE_S, Attempts, Patience, Timeouts
+from paycore.client.retries import (
+    LEAST_ATTEMPT_S,
+    LONGEST_PAUSE_S,
+    Attempts,
+    Patience,
+    Timeouts,
+)
 from paycore.domain.errors import RETRYABLE, Reason
 
 
@@ -61,7 +67,9 @@ def test_attempts_and_pauses_fit_in_the_total(chances: list[float], asked_ms: in
     )
     for _ in chances:
         timeout_s = attempts.timeout_s()
-        assert 0 < timeout_s <= timeouts.ordinary_s
+        assert timeout_s <= timeouts.ordinary_s
+        # What is known is not replaced by the time-out of an attempt that had no chance.
+        assert timeout_s > LEAST_ATTEMPT_S - 0.001
         clock.now_s += timeout_s
         pause_s = attempts.pause_or_none_s(failure)
         if pause_s is None:
