@@ -19,7 +19,7 @@ from tests.support.callers import Callers
 from tests.support.crashing.commands import PLAIN
 from tests.support.crashing.faults import Faults
 from tests.support.crashing.judging import AUDIT, Snapshots, judge
-from tests.support.crashing.load import Load
+from tests.support.crashing.load import CROWD, Load
 from tests.support.crashing.plan import long_plan, short_plan
 from tests.support.crashing.proxied_stack import ProxiedStack, proxied_stack
 from tests.support.crashing.report import Report
@@ -75,7 +75,7 @@ async def test_nothing_is_lost_or_doubled_whatever_befalls_the_parts(
     endpoints = proxied.endpoints
     async with Callers(endpoints, proxied.command_target) as callers:
         load = Load(callers, of_load)
-        await load.prepare()
+        await load.prepare(crowd=CROWD)
         before = await read_tables(endpoints.postgres_dsn[AUDIT])
         faults = Faults(proxied, load, of_faults, LONGEST_S)
         plan = long_plan(faults.all, of_plan, ROUNDS) if ROUNDS else short_plan(faults.all, of_plan)

@@ -21,6 +21,8 @@ from tests.support.crashing.sendings import Sending, look_up
 ACCOUNTS = 24
 BALANCE = 5_000
 CROWD = 900
+"""As many as one call opens and another one funds."""
+
 CROWD_BALANCE = 1_000_000
 """In minor units: hardly anything is declined for want of money."""
 
@@ -48,15 +50,16 @@ class Load:
         self._goal = 0
         """How many transfers clients are to be told of before anything else happens."""
 
-    async def prepare(self, *, approvals: bool = True) -> None:
+    async def prepare(self, *, approvals: bool = True, crowd: int = 0) -> None:
         """Open and fund accounts, enrol payers. All is calm yet.
 
-        Without `approvals` nobody approves anything: there is no signing service to ask.
+        Without `approvals` nobody approves anything: there is no signing service to ask. `crowd` is
+        how many accounts there are for large calls.
         """
         plain = self._callers.of(PLAIN)
         _, *accounts = await plain.open(ACCOUNTS, balance=BALANCE)
-        _, *crowd = await plain.open(CROWD, balance=CROWD_BALANCE)
-        self.commands = Commands(self.history, self._rng, accounts, crowd)
+        many = (await plain.open(crowd, balance=CROWD_BALANCE))[1:] if crowd else []
+        self.commands = Commands(self.history, self._rng, accounts, many)
         self.bank = await Bank.open(plain, self.commands, self._rng)
         if approvals:
             await self._enrol()
