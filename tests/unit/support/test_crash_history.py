@@ -14,6 +14,11 @@ def posted(key: str) -> Reply:
     return found
 
 
+def newest(history: History) -> tuple[Reply | None, int]:
+    """What was told last, and how many transfers were told of."""
+    return history.newest, history.acknowledged
+
+
 def asked(history: History) -> Operation:
     return history.begin(Operation(CLIENT, "one", "SINGLE", (Leg("TRANSFER", ANN, BOB, 30),)))
 
@@ -22,16 +27,14 @@ def test_only_what_is_told_for_the_first_time_is_new() -> None:
     history, first = History(), posted("paid")
     operation = asked(history)
     history.note(operation, Reply(0.0, 1.0, Verdict.UNHEARD))
-    assert history.newest is None
+    assert newest(history) == (None, 0)
     history.note(operation, first)
     history.note(operation, replace(first, ended_s=99.0, replayed=True))
     # A replay tells of nothing new, however late it comes.
-    assert history.newest is first
-    assert history.acknowledged == 1
+    assert newest(history) == (first, 1)
     other = posted("pair")
     history.note(asked(history), other)
-    assert history.newest is other
-    assert history.acknowledged == 3
+    assert newest(history) == (other, 3)
 
 
 def test_equal_replies_are_kept_once_and_others_as_they_are() -> None:
