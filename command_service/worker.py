@@ -30,6 +30,7 @@ from command_service.personal.vault import Vault
 from command_service.policy.ledger import PolicyLedger
 from command_service.posting.engine import PostingEngine
 from command_service.posting.expiry import ExpiryJob
+from command_service.posting.id_readiness import tell_of_ids
 from command_service.posting.pacing import EngineLimits
 from command_service.posting.partition_watch import PartitionWatch
 from command_service.posting.postgres import PostgresLedger
@@ -285,16 +286,18 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         await server.start()
         expiry = in_background(ExpiryJob(engine, store, clock).run(), "hold-expiry")
         watch = in_background(PartitionWatch(pool, clock).run(), "partition-watch")
+        await server.set_serving(True)
+        readiness = in_background(tell_of_ids(ids, server.set_serving), "id-readiness")
         forgetting = in_background(
             ForgetJob(touches, lambda: limits.table().longest_window_s(), clock).run(),
             "forget-touches",
         )
-        await server.set_serving(True)
         log.info("serving", listen=settings.listen, worker=worker)
         await stop.wait()
         log.info("draining", worker=worker)
         expiry.cancel()
         watch.cancel()
+        readiness.cancel()
         forgetting.cancel()
         await _drain(server, engine, settings.shutdown_grace_s)
 

@@ -1070,12 +1070,15 @@ CREATE TABLE ledger.id_leases (
     instance smallint NOT NULL,
     holder uuid NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    issued_until_ms bigint DEFAULT 0 NOT NULL,
     CONSTRAINT id_leases_instance_check CHECK (((instance >= 0) AND (instance <= 1023)))
 );
+COMMENT ON COLUMN ledger.id_leases.issued_until_ms IS
+  'Milliseconds since 1970 up to which ids of the number may have been issued.';
 ALTER TABLE ledger.id_leases ADD CONSTRAINT id_leases_pkey PRIMARY KEY (instance);
 GRANT SELECT,INSERT ON TABLE ledger.id_leases TO paycore_command;
 GRANT SELECT ON TABLE ledger.id_leases TO paycore_audit;
-GRANT UPDATE (holder, expires_at) ON TABLE ledger.id_leases TO paycore_command;
+GRANT UPDATE (holder, expires_at, issued_until_ms) ON TABLE ledger.id_leases TO paycore_command;
 
 CREATE TABLE ledger.idempotency_keys (
     client text NOT NULL,

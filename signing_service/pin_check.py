@@ -17,7 +17,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.errors import PaycoreError, Reason, Remedy
 from paycore.domain.pin import Pin, SealedPin
 from paycore.runtime.clock import Clock
 from signing_service.attempts import Decided, Earn, Locked, MustWait, Reserved, Verdict
@@ -86,9 +86,9 @@ class PinChecker:
 
         `deadline_s` is the caller's, on the monotonic clock. Raises PaycoreError:
         AUTHORIZATION_INVALID when the proof does not open with its digest (then no PIN was
-        evaluated and no attempt is counted) or when its check was interrupted; PIN_INCORRECT and
-        PIN_LOCKED with `attempts_left` and `locked_until`; OVERLOADED, DEADLINE_EXCEEDED,
-        DATABASE_UNAVAILABLE, CONTENTION.
+        evaluated and no attempt is counted) or when its check was interrupted, which counts, with
+        the `remedy` SEAL_ANEW; PIN_INCORRECT and PIN_LOCKED with `attempts_left` and
+        `locked_until`; OVERLOADED, DEADLINE_EXCEEDED, DATABASE_UNAVAILABLE, CONTENTION.
         """
         pin = self.open(proof.sealed, proof.digest)
         decided = await self._verdict(proof, pin, prepare, deadline_s)
@@ -98,10 +98,15 @@ class PinChecker:
             case Verdict.INCORRECT:
                 raise _refused(Reason.PIN_INCORRECT, "the PIN is not correct", decided)
             case Verdict.ABANDONED:
+                # Whoever checked it did not live to say, and had one guess: it is never looked at
+                # again, though it may be right.
                 raise _refused(
                     Reason.AUTHORIZATION_INVALID,
-                    "the check of this proof was interrupted and counts as a failure: sign again",
+                    "the check of this sealed PIN was interrupted and counts as a failure: seal the"
+                    " PIN anew",
                     decided,
+                    why="interrupted",
+                    remedy=Remedy.SEAL_ANEW.value,
                 )
 
     async def _verdict(
@@ -206,8 +211,8 @@ def _may_succeed_later(error: BaseException) -> bool:
     )
 
 
-def _refused(reason: Reason, message: str, decided: Decided) -> PaycoreError:
-    metadata = {"attempts_left": str(decided.attempts_left)}
+def _refused(reason: Reason, message: str, decided: Decided, **more: str) -> PaycoreError:
+    metadata = {"attempts_left": str(decided.attempts_left), **more}
     if decided.attempts_left == 0:
         metadata["locked_until"] = _time_text(decided.locked_until_us)
     return PaycoreError(reason, message, metadata)

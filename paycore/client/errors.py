@@ -11,7 +11,14 @@ from typing import ClassVar
 
 import grpc
 
-from paycore.domain.errors import RETRYABLE, STORED_DECLINES, PaycoreError, Reason, Violation
+from paycore.domain.errors import (
+    RETRYABLE,
+    STORED_DECLINES,
+    PaycoreError,
+    Reason,
+    Remedy,
+    Violation,
+)
 
 
 class ClientError(Exception):
@@ -218,9 +225,17 @@ class StepUpRequiredError(RefusedError):
 
 
 class AuthorizationInvalidError(RefusedError):
-    """The proof is not one of this payment."""
+    """The proof is not one of this payment, or its check was interrupted; metadata: why."""
 
     reason = Reason.AUTHORIZATION_INVALID
+
+    @property
+    def seal_anew(self) -> bool:
+        """Whether the PIN may be right and this sealed proof of it can never be used: the signing
+        service was interrupted in its check. Call once more under the same key with the PIN, or
+        with a proof that is sealed now. The check counts as a failure (`attempts_left`).
+        """
+        return self.metadata.get("remedy") == Remedy.SEAL_ANEW
 
 
 class AuthorizationExpiredError(RefusedError):

@@ -88,6 +88,14 @@ RETRYABLE = frozenset(
 """Refusals that a client may try again with the same key, without asking anyone."""
 
 
+class Remedy(StrEnum):
+    """What the caller of a refused command can do about it: `remedy` in the metadata."""
+
+    SEAL_ANEW = "SEAL_ANEW"
+    """Have the PIN sealed once more, and send that under the same key: the sealed PIN that was sent
+    has its verdict for good."""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One bad field of a request: its path (`transfers[3].amount.currency`) and what is wrong."""

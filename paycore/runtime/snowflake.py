@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 import structlog
 from snowflake import SnowflakeGenerator
 
-import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
-from paycore.runtime.database import DISCONNECTED, close_pool, open_pool
+from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.id_numbers import LEASE_S, SAFETY_S, Numbers
 from paycore.runtime.untold import in_background
 
 EPOCH_MS = 1_735_689_600_000
 """2025-01-01T00:00:00Z: ids last until 2094."""
 
-LEASE_S = 30.0
-"""How long an instance number is held without renewal, by the database's clock, in seconds."""
-
-SAFETY_S = 10.0
-"""How much earlier than the lease ends its holder stops issuing ids, in seconds."""
-
 RENEW_EVERY_S = 5.0
 
-ASK_WITHIN_S = 3.0
-"""How long the database may take to give a connection, and how long to answer on it, in seconds: a
-renewal that failed by both is tried again before ids would have to stop."""
+AHEAD_MS = int(LEASE_S * 1_000)
+"""How far ids may come between two renewals: longer than a lease lasts, in milliseconds."""
 
-LEASE_TRIES = 10
-"""Tries to lease a number: each can lose its pick to another process that starts now."""
+WAITED_OUT_MS = 1_000
+"""A step back of the clock by no more than this is waited out; past it another number is leased."""
 
 MAX_WAIT_S = 2.0
-"""How long one call waits for the generator (sequence used up, clock stepped back), in seconds."""
+"""How long one call waits for ids (sequence used up, clock stepped, number leased), in seconds."""
+
+AGAIN_AFTER_S = 1.0
+"""How long after a renewal, or a look for a number, that failed the next one comes, in seconds."""
 
 log = structlog.get_logger()
 
@@ -51,47 +46,46 @@ def first_id_at(time_us: int) -> int:
     return min(max(0, time_us // 1_000 - EPOCH_MS) << 22, 2**63 - 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Term:
-    """A stretch of time in which one instance number is surely ours."""
+    """An instance number that is ours, for how long surely, and how far its ids may come."""
 
     generator: SnowflakeGenerator
     instance: int
     until_s: float
+    below: int
+    """No id from this one on may be issued: no row tells others of it."""
+    issued_ms: int
+    """How far its ids have come."""
 
 
 class IdSource:
     """Issues ids while its lease of an instance number is certain, and refuses otherwise.
 
-    It has a connection of its own: however busy the others are, the lease is renewed.
+    No id comes twice, whatever the clocks of this and other processes do, and whoever had the
+    number before: up to when ids may be issued is written down first, and a number is leased only
+    where that lies behind. A clock that steps back makes it lease another number (docs/adr/0045).
     """
 
     def __init__(self, dsn: str, clock: Clock, application: str) -> None:
         """`application` is the name under which the database's sessions show it."""
-        self._dsn = dsn
         self._clock = clock
-        self._application = application
-        self._pool: asyncpg.Pool | None = None
-        self._holder = uuid.uuid4()
-        self._queries: Any = database.load("id_leases")
+        self._numbers = Numbers(dsn, application)
         self._term: _Term | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        self._stranded: PaycoreError | None = None
 
     async def start(self) -> None:
         """Lease an instance number and keep renewing it.
 
-        Raises PaycoreError OVERLOADED when all 1,024 are leased, or what asyncpg raises.
+        Raises PaycoreError OVERLOADED when there is none for this clock, or what asyncpg raises.
         """
-        self._pool = await open_pool(
-            self._dsn,
-            size=1,
-            application=self._application,
-            command_timeout_s=ASK_WITHIN_S,
-        )
+        await self._numbers.open()
         try:
             await self._lease()
         except BaseException:
-            await self._close()
+            await self._numbers.close()
             raise
         self._renewal = in_background(self._keep_renewing(), "id-lease")
 
@@ -100,106 +94,153 @@ class IdSource:
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
-        term, self._term = self._term, None
-        if term is not None:
-            try:
-                async with self._connection() as connection:
-                    await self._queries.release(
-                        connection,
-                        instance=term.instance,
-                        holder=self._holder,
-                        rest_s=SAFETY_S,
-                    )
-            except DISCONNECTED as error:
-                log.warning("id lease left to expire", error=type(error).__name__)
-        await self._close()
+        await self._give_back()
+        await self._numbers.close()
 
     @property
     def instance(self) -> int | None:
         """The leased instance number, or None when there is none."""
         return None if self._term is None else self._term.instance
 
+    @property
+    def stranded(self) -> PaycoreError | None:
+        """Why there can be no ids before clocks or other processes have moved; None where there
+        can. A database that is away is no reason."""
+        return self._stranded
+
     async def take(self, count: int) -> list[int]:
         """`count` new ids, rising.
 
-        Waits when a millisecond's sequence is used up or the clock stepped back. Raises
-        PaycoreError DATABASE_UNAVAILABLE when the lease is lost or the wait passes MAX_WAIT_S.
+        Waits when a millisecond's sequence is used up or the clock was stepped. Raises PaycoreError
+        DATABASE_UNAVAILABLE when the lease is lost, when no number is left for this clock, or when
+        the wait passes MAX_WAIT_S.
         """
         ids: list[int] = []
+        source: SnowflakeGenerator | None = None
         give_up_s = self._clock.monotonic_s() + MAX_WAIT_S
         while True:
+            if self._stranded is not None:
+                raise _refusal(self._stranded.message)
             term = self._term
-            if term is None or self._clock.monotonic_s() >= term.until_s:
-                raise PaycoreError(
-                    Reason.DATABASE_UNAVAILABLE, "the lease of an id range could not be renewed"
-                )
-            generator = term.generator
-            while len(ids) < count:
-                # None: this millisecond's 4,096 are used up, or the clock stepped back.
-                issued = next(generator)
-                if issued is None:
-                    break
-                ids.append(issued)
+            if term is None:
+                leased = self._wanted.is_set()
             else:
-                return ids
+                leased = self._clock.monotonic_s() < term.until_s
+            if not leased:
+                raise _refusal("the lease of an id range could not be renewed")
+            if term is not None:
+                if term.generator is not source:
+                    # Of another number they might lie behind what is here already.
+                    ids, source = [], term.generator
+                if self._issue(term, count, ids):
+                    return ids
             if self._clock.monotonic_s() >= give_up_s:
-                raise PaycoreError(
-                    Reason.DATABASE_UNAVAILABLE, "the clock stepped back: no ids can be issued"
-                )
+                raise _refusal("the clock was stepped: no ids can be issued")
             await asyncio.sleep(0.0005)
 
-    def _connection(self) -> Any:
-        """The connection, as a context. Raises one of DISCONNECTED, TimeoutError among them."""
-        if self._pool is None:
-            raise RuntimeError("ids are asked for before the source was started")
-        return self._pool.acquire(timeout=ASK_WITHIN_S)
-
-    async def _close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await close_pool(pool)
+    def _issue(self, term: _Term, count: int, ids: list[int]) -> bool:
+        """Whether `ids` has `count` of them now."""
+        now_ms = self._clock.now_us() // 1_000
+        if now_ms >= created_at_ms(term.below) or term.issued_ms - now_ms > WAITED_OUT_MS:
+            # Stepped: as far ahead as nobody was told of yet, or back behind what is issued.
+            self._wanted.set()
+            return False
+        while len(ids) < count:
+            # None: this millisecond's 4,096 are used up, or the clock was stepped back a little.
+            issued = next(term.generator)
+            if issued is None:
+                break
+            if issued >= term.below:
+                # The clock was stepped just now; the generator has gone as far.
+                term.issued_ms = created_at_ms(issued)
+                break
+            ids.append(issued)
+        if ids:
+            term.issued_ms = max(term.issued_ms, created_at_ms(ids[-1]))
+        return len(ids) == count
 
     async def _lease(self) -> None:
-        for _ in range(LEASE_TRIES):
-            asked_s = self._clock.monotonic_s()
-            async with self._connection() as connection:
-                instance = await self._queries.lease(
-                    connection, holder=self._holder, lease_s=LEASE_S
-                )
-            if instance is not None:
-                break
-        else:
-            raise PaycoreError(Reason.OVERLOADED, "all 1,024 id instance numbers are leased")
-        # A former holder of the number stopped SAFETY_S before its lease ended, so as long as
-        # clocks differ by less, no id of it can come again.
+        asked_s, now_ms = self._clock.monotonic_s(), self._clock.now_us() // 1_000
+        try:
+            if now_ms <= EPOCH_MS:
+                raise PaycoreError(Reason.OVERLOADED, "the clock is at a time before 2025")
+            number = await self._numbers.lease(now_ms, now_ms + AHEAD_MS)
+        except PaycoreError as error:
+            self._stranded = error
+            raise
+        try:
+            # Of no time before the one that was told, though the clock be stepped back by now. A
+            # former holder of the number stopped SAFETY_S before its lease ended.
+            generator = SnowflakeGenerator(number, epoch=EPOCH_MS, timestamp=now_ms)
+        except ValueError:
+            await self._numbers.give_back(number, now_ms)
+            raise
         self._term = _Term(
-            SnowflakeGenerator(instance, epoch=EPOCH_MS), instance, asked_s + LEASE_S - SAFETY_S
+            generator,
+            number,
+            asked_s + LEASE_S - SAFETY_S,
+            first_id_at((now_ms + AHEAD_MS) * 1_000),
+            now_ms,
         )
-        log.info("id instance leased", instance=instance)
+        self._stranded = None
+        log.info("id instance leased", instance=number)
 
     async def _renew(self, term: _Term) -> None:
-        asked_s = self._clock.monotonic_s()
-        async with self._connection() as connection:
-            renewed = await self._queries.renew(
-                connection, instance=term.instance, holder=self._holder, lease_s=LEASE_S
-            )
-        if renewed is None:
+        asked_s, now_ms = self._clock.monotonic_s(), self._clock.now_us() // 1_000
+        until_ms = await self._numbers.renew(term.instance, now_ms + AHEAD_MS)
+        if until_ms is None:
             self._term = None
+            self._wanted.set()
             log.error("id lease lost to another process", instance=term.instance)
             await self._lease()
         else:
-            self._term = _Term(term.generator, term.instance, asked_s + LEASE_S - SAFETY_S)
+            term.until_s = asked_s + LEASE_S - SAFETY_S
+            term.below = first_id_at(until_ms * 1_000)
+
+    async def _give_back(self) -> None:
+        term, self._term = self._term, None
+        if term is not None:
+            await self._numbers.give_back(term.instance, term.issued_ms)
 
     async def _keep_renewing(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_EVERY_S)
+            await self._until_due()
+            failed = True
             try:
-                if self._term is None:
-                    await self._lease()
-                else:
-                    await self._renew(self._term)
-            except (*DISCONNECTED, asyncpg.PostgresError, PaycoreError) as error:
+                await self._see_to_it()
+                failed = False
+            except PaycoreError as error:
+                log.error("no id instance number", why=error.message)
+            except (*DISCONNECTED, asyncpg.PostgresError) as error:
                 log.warning("id lease not renewed", error=type(error).__name__)
             except Exception as error:
                 # Ids stop when the lease ends, and come again with the first renewal that works.
                 log.exception("id lease not renewed", error=type(error).__name__)
+            self._wanted.clear()
+            if failed:
+                # Whoever waits for ids does not hurry what has just failed.
+                await asyncio.sleep(min(AGAIN_AFTER_S, RENEW_EVERY_S))
+
+    async def _until_due(self) -> None:
+        if self._term is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RENEW_EVERY_S):
+                await self._wanted.wait()
+
+    async def _see_to_it(self) -> None:
+        term = self._term
+        behind_ms = 0 if term is None else term.issued_ms - self._clock.now_us() // 1_000
+        if term is not None and behind_ms <= WAITED_OUT_MS:
+            await self._renew(term)
+            return
+        # For whom waits for ids meanwhile.
+        self._wanted.set()
+        if term is not None:
+            log.error("the clock was stepped back", by_ms=behind_ms, instance=term.instance)
+            await self._give_back()
+        await self._lease()
+
+
+def _refusal(why: str) -> PaycoreError:
+    return PaycoreError(Reason.DATABASE_UNAVAILABLE, why)

@@ -56,9 +56,13 @@ async def assert_index_catches_up(endpoints: Endpoints, within_s: float = 120.0)
     )
     try:
         ledger = await _ledger(connection)
+        transfers = f"{endpoints.index_prefix}-transfers"
+        # A look at all of it takes long where there is much: none before it can be right.
+        while await _counted(client, transfers) != len(ledger) and time.monotonic() < give_up_s:
+            await asyncio.sleep(0.3)
         while True:
             try:
-                indexed = await _indexed(client, f"{endpoints.index_prefix}-transfers")
+                indexed = await _indexed(client, transfers)
             except (ApiError, TransportError):
                 indexed = []
             if indexed == ledger:
@@ -86,6 +90,15 @@ async def assert_index_catches_up(endpoints: Endpoints, within_s: float = 120.0)
 
 async def _ledger(connection: asyncpg.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await connection.fetch(ALL_TRANSFERS)]
+
+
+async def _counted(client: AsyncElasticsearch, index: str) -> int | None:
+    try:
+        found = await client.count(index=index)
+    except (ApiError, TransportError):
+        return None
+    count: int = found["count"]
+    return count
 
 
 async def _indexed(client: AsyncElasticsearch, index: str) -> list[tuple[Any, ...]]:

@@ -14,13 +14,17 @@ CHECKS = {
         SELECT id, balance FROM ledger.accounts
         WHERE kind = 'CUSTOMER' AND balance - held < -overdraft_limit""",
     "no customer ever was below the floor, nor spent what was held": """
+        WITH changed AS MATERIALIZED (
+          SELECT substr(subject, 9)::bigint AS account, created_at_us,
+                 (before ->> 'version')::bigint AS version,
+                 (before ->> 'overdraft_limit')::bigint AS then
+          FROM ledger.audit WHERE action = 'SET_OVERDRAFT_LIMIT')
         SELECT entry.transfer, entry.balance_after, entry.held_after FROM ledger.entries AS entry
         JOIN ledger.accounts AS account ON account.id = entry.account
         LEFT JOIN LATERAL (
-          SELECT (before ->> 'overdraft_limit')::bigint AS then FROM ledger.audit
-          WHERE action = 'SET_OVERDRAFT_LIMIT' AND subject = 'account/' || account.id
-            AND (before ->> 'version')::bigint >= entry.version
-          ORDER BY (before ->> 'version')::bigint, created_at_us LIMIT 1) AS limited ON true
+          SELECT changed.then FROM changed
+          WHERE changed.account = account.id AND changed.version >= entry.version
+          ORDER BY changed.version, created_at_us LIMIT 1) AS limited ON true
         WHERE account.kind = 'CUSTOMER'
           AND entry.balance_after - coalesce(entry.held_after, 0)
             < -coalesce(limited.then, account.overdraft_limit)""",

@@ -222,6 +222,7 @@ EXPECTED = {
     "generations.retire": NOTHING,
     "generations.serve": NOTHING,
     # Looks for a free number among 1,024.
+    "id_leases.count_ahead": NOTHING,
     "id_leases.lease": LEASES,
     "id_leases.release": LEASES,
     "id_leases.renew": LEASES,

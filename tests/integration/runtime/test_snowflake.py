@@ -12,7 +12,8 @@ import pytest
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime import snowflake
 from paycore.runtime.clock import Clock, SystemClock
-from paycore.runtime.snowflake import LEASE_S, SAFETY_S, IdSource, created_at_ms
+from paycore.runtime.id_numbers import LEASE_S, SAFETY_S
+from paycore.runtime.snowflake import IdSource, created_at_ms
 from tests.support.clocks import ShiftedClock
 from tests.support.databases import OwnDatabase
 
@@ -55,37 +56,6 @@ async def test_sources_never_share_a_number_nor_an_id(dsn: str) -> None:
     assert len(set(everything)) == len(everything)
     for source in sources:
         await source.stop()
-
-
-async def test_a_small_step_back_of_the_clock_is_waited_out(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = await started(dsn)
-    (before,) = await ids.take(1)
-    clock = ShiftedClock()
-    monkeypatch.setattr("snowflake.snowflake.time", lambda: clock.now_us() / 1_000_000)
-    clock.shift_s = -0.3
-    (after,) = await ids.take(1)
-    assert after > before
-    await ids.stop()
-
-
-async def test_a_large_step_back_is_refused_and_gives_no_id(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Each look at the clock costs 0.1 s, so that the bound comes soon.
-    ids = await started(dsn, ShiftedClock(per_look_s=0.1))
-    await ids.take(1)
-    late = ShiftedClock()
-    late.shift_s = -3_600
-    monkeypatch.setattr("snowflake.snowflake.time", lambda: late.now_us() / 1_000_000)
-    with pytest.raises(PaycoreError) as refusal:
-        await ids.take(1)
-    assert refusal.value.reason is Reason.DATABASE_UNAVAILABLE
-    assert "clock" in refusal.value.message
-    late.shift_s = 0
-    assert await ids.take(1)
-    await ids.stop()
 
 
 async def test_a_lease_that_was_not_renewed_in_time_issues_nothing(dsn: str) -> None:
@@ -173,6 +143,7 @@ async def test_when_all_numbers_are_leased_a_process_does_not_start(
     with pytest.raises(PaycoreError) as refusal:
         await started(dsn)
     assert refusal.value.reason is Reason.OVERLOADED
+    assert refusal.value.metadata == {"leased": "1024", "ahead": "0"}
     await admin.execute(
         "UPDATE ledger.id_leases SET expires_at = now() - interval '1 s' WHERE instance = 77"
     )

@@ -444,5 +444,11 @@ async def test_an_interrupted_proof_sent_again_asks_for_another(start: Start) ->
     for _ in range(2):
         refusal = await signer.refusal(question)
         assert refusal.reason is Reason.AUTHORIZATION_INVALID
-        assert refusal.metadata == {"attempts_left": "4"}
+        assert refusal.metadata == {
+            "attempts_left": "4",
+            "why": "interrupted",
+            "remedy": "SEAL_ANEW",
+        }
+    # The same PIN for the same payment, sealed once more.
+    assert await outcome(signer.pay("user-1", PIN, paid(question))) == "AUTHORIZED"
     assert await outcome(signer.pay("user-1", PIN)) == "AUTHORIZED"

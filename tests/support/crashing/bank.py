@@ -13,7 +13,6 @@ import grpc
 from paycore.v1 import account_service_pb2 as accounts_pb2
 from paycore.v1 import history_service_pb2 as history_pb2
 from tests.support.callers import Caller, answered
-from tests.support.crashing.chains import entries_of
 from tests.support.crashing.commands import Commands
 from tests.support.crashing.history import Reply
 from tests.support.crashing.linear import Read
@@ -161,11 +160,13 @@ def bank_breaches(
 
 def own_read_breaches(reads: Sequence[OwnRead], tables: Tables) -> Iterator[str]:
     """Where a read did not show one's own payment, or what the account never was."""
-    balances = {
-        (account, entry.version): entry.balance
-        for account, entries in entries_of(tables).items()
-        for entry in entries
-    }
+    accounts = {read.account for read in reads}
+    balances: dict[tuple[int, int | None], int | None] = {}
+    for row in tables.transfers:
+        if row.debit in accounts:
+            balances[row.debit, row.debit_version] = row.debit_balance
+        if row.credit in accounts:
+            balances[row.credit, row.credit_version] = row.credit_balance
     for read in reads:
         where = f"account {read.account}, read from the query service at version {read.version}"
         if read.version < read.due:

@@ -39,7 +39,6 @@ class Effects:
         """`before` are transfers that were there before the first request of the history."""
         self.transfers: dict[str, list[Transfer]] = defaultdict(list)
         self.declines: dict[str, list[Decline]] = defaultdict(list)
-        self.keys = {(key.client, key.key): key for key in tables.keys}
         for transfer in tables.transfers:
             if transfer.id not in before:
                 self.transfers[transfer.reference or ""].append(transfer)

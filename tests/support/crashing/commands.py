@@ -24,6 +24,7 @@ MOST = 400
 """Minor units of what needs no approval."""
 
 IN_A_CALL = 7
+IN_A_LARGE_CALL = 100
 HOLD_S = 3_600
 KEPT = 300
 """Transfers of one sort that may still be followed."""
@@ -32,17 +33,20 @@ KEPT = 300
 class Commands:
     """Makes sendings. What they bring is taken up by `learn`."""
 
-    def __init__(self, history: History, rng: random.Random, accounts: list[int]) -> None:
-        """`accounts` are PLAIN's, with money."""
+    def __init__(
+        self, history: History, rng: random.Random, accounts: list[int], crowd: list[int]
+    ) -> None:
+        """Both are accounts of PLAIN's, with money: few to be contended for, and many."""
         self._history = history
         self._rng = rng
         self._accounts = accounts
+        self._crowd = crowd
         self._holds: list[Told] = []
         self._payments: list[Told] = []
         self._run = f"{rng.getrandbits(32):08x}"
         self._number = 0
-        self.again: dict[str, Call] = {}
-        """How to send each operation again, alone, by its key."""
+        self._calls: dict[str, Call] = {}
+        """How to send those that their legs do not tell whole, by their keys."""
         self.payers: list[tuple[Payer, int]] = []
         """Who can approve, with an account of theirs that has money."""
         self.sealing: SealingKey | None = None
@@ -87,17 +91,34 @@ class Commands:
 
     def pay(self, debit: int, credit: int, amount: int, command: str = "SINGLE") -> One:
         """One payment between accounts of PLAIN."""
-        operation, _ = self._order(command, debit, credit, amount)
-        return One(self._history, operation, self.again[operation.key])
+        operation, request = self._order(command, debit, credit, amount)
+        return One(self._history, operation, _call("SubmitTransfer", request))
+
+    def large(self) -> Many:
+        """IN_A_LARGE_CALL payments between accounts of the crowd, in one call or over a stream."""
+        if self._rng.random() < 0.5:
+            return Many(self._history, *self._several("LARGE_BULK", IN_A_LARGE_CALL, self._crowd))
+        return Streamed(self._history, *self._several("LARGE_STREAM", IN_A_LARGE_CALL, self._crowd))
+
+    def again(self, operation: Operation) -> Call:
+        """How to send `operation` once more, alone."""
+        call = self._calls.get(operation.key)
+        if call is None:
+            (leg,) = operation.legs
+            assert leg.amount is not None
+            call = _call(
+                "SubmitTransfer", _request(leg.debit, leg.credit, leg.amount, operation.key)
+            )
+        return call
 
     def _single(self) -> Sending:
         return self.pay(*self._two(), self._amount())
 
     def _bulk(self) -> Sending:
-        return Many(self._history, *self._several("BULK"))
+        return Many(self._history, *self._several("BULK", IN_A_CALL, self._accounts))
 
     def _stream(self) -> Sending:
-        return Streamed(self._history, *self._several("STREAM"))
+        return Streamed(self._history, *self._several("STREAM", IN_A_CALL, self._accounts))
 
     def _group(self) -> Sending:
         key = self._key()
@@ -204,29 +225,35 @@ class Commands:
         parent: int = 0,
         client: str = PLAIN,
     ) -> One:
-        self.again[key] = call = _call(method, request)
+        self._calls[key] = call = _call(method, request)
         operation = self._history.begin(Operation(client, key, command, tuple(legs), parent))
         return One(self._history, operation, call)
 
-    def _several(self, command: str) -> tuple[list[Operation], list[pb2.SubmitTransferRequest]]:
-        orders = [self._order(command, *self._two(), self._amount()) for _ in range(IN_A_CALL)]
+    def _several(
+        self, command: str, count: int, accounts: list[int]
+    ) -> tuple[list[Operation], list[pb2.SubmitTransferRequest]]:
+        orders = [
+            self._order(command, *self._two_of(accounts), self._amount()) for _ in range(count)
+        ]
         return [operation for operation, _ in orders], [request for _, request in orders]
 
     def _order(
         self, command: str, debit: int, credit: int, amount: int
     ) -> tuple[Operation, pb2.SubmitTransferRequest]:
         key = self._key()
-        request = payment(debit, credit, amount, idempotency_key=key, reference=key)
-        self.again[key] = _call("SubmitTransfer", request)
         leg = Leg("TRANSFER", debit, credit, amount)
-        return self._history.begin(Operation(PLAIN, key, command, (leg,))), request
+        operation = self._history.begin(Operation(PLAIN, key, command, (leg,)))
+        return operation, _request(debit, credit, amount, key)
 
     def _part(self, of: Told) -> int | None:
         """Now and then more than is left: that is declined."""
         return None if self._rng.random() < 0.2 else self._rng.randint(1, max(1, of.amount))
 
     def _two(self) -> tuple[int, int]:
-        debit, credit = self._rng.sample(self._accounts, 2)
+        return self._two_of(self._accounts)
+
+    def _two_of(self, accounts: list[int]) -> tuple[int, int]:
+        debit, credit = self._rng.sample(accounts, 2)
         return debit, credit
 
     def _amount(self) -> int:
@@ -239,6 +266,10 @@ class Commands:
 
 def _call(method: str, request: Any) -> Call:
     return lambda caller: getattr(caller.transfers, method)(request, timeout=ATTEMPT_S)
+
+
+def _request(debit: int, credit: int, amount: int, key: str) -> pb2.SubmitTransferRequest:
+    return payment(debit, credit, amount, idempotency_key=key, reference=key)
 
 
 def _euros(amount: int) -> money_pb2.Money:

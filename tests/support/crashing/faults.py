@@ -26,6 +26,20 @@ BACK_WITHIN_S = 600.0
 
 POLL_S = 0.005
 
+KILLS = {
+    "command": 5,
+    "signing": 5,
+    "projector": 5,
+    "query": 4,
+    "postgres": 6,
+    "redis": 5,
+    "elasticsearch": 1,
+}
+"""How often each part is killed in a round of all."""
+
+OFF_PATH = ("projector", "query", "elasticsearch")
+"""Parts for which no payment waits."""
+
 Strike = Callable[[], Awaitable[None]]
 
 
@@ -38,6 +52,17 @@ class Fault:
     strike: Strike
     long: bool = False
     """Whether it takes too long for a short round."""
+    times: int = 1
+    """How often it strikes in a round of all."""
+    crash: bool = False
+    """Whether processes are killed."""
+    always: bool = False
+    """Whether no round goes without it, a short one either."""
+    on_path: bool = True
+    """Whether payments may have to wait for its end."""
+    judged: bool = False
+    """Whether the time is taken from its end to the next payment: nothing that payments might wait
+    for strikes together with it."""
 
 
 class Faults:
@@ -58,45 +83,54 @@ class Faults:
         self.missed: Counter[str] = Counter()
         """Fail points whose moment did not come, and links over which nothing went."""
         self.postgres_back_s: list[float] = []
-        """From the first login that PostgreSQL took to the next payment, in seconds."""
+        """Of each time that PostgreSQL was gone: from the beginning of the first login that it took
+        to when a client was told of a payment that was decided after that, in seconds."""
 
     @property
     def all(self) -> list[Fault]:
         """In an order that is always the same."""
-        stores = ("postgres", "redis", "elasticsearch")
-        services = ("command", "signing", "projector", "query")
         found = [
-            Fault("killed", "a command worker", self._kill_worker),
-            Fault("killed", "postgres, stopped immediately", self._postgres_immediate),
-            *(
-                Fault("killed", part, self._kills(part), part == "elasticsearch")
-                for part in (*services, *stores)
-            ),
+            _killed("a command worker", self._kill_worker, 8),
+            _killed("postgres, stopped immediately", self._postgres_immediate, 4, judged=True),
+            *(_killed(part, self._kills(part), times) for part, times in KILLS.items()),
             Fault("paused", "a command worker", self._pause_worker),
-            *(Fault("paused", part, self._pauses(part)) for part in (*services[1:], *stores)),
             *(
-                Fault("away", part, self._stops(part), part == "elasticsearch")
-                for part in ("signing", *stores)
+                Fault("paused", part, self._pauses(part), on_path=part not in OFF_PATH)
+                for part in KILLS
+                if part != "command"
             ),
+            Fault("away", "signing", self._stops("signing")),
+            Fault("away", "postgres", self._stops("postgres"), judged=True),
+            Fault("away", "redis", self._stops("redis")),
             Fault("away", "redis, three times as long", self._stops("redis", 3.0), long=True),
+            Fault("away", "elasticsearch", self._stops("elasticsearch"), long=True, on_path=False),
         ]
         for link, proxy in self._links.all.items():
+            on_path = link.partition("-")[0] not in OFF_PATH
             found += [
-                Fault("late", link, self._slows(proxy, latency_s=0.15)),
-                Fault("narrow", link, self._slows(proxy, bytes_per_s=64_000)),
-                Fault("reset", link, self._resets(proxy)),
-                Fault("half-open", link, self._vanishes(link, proxy)),
-                Fault("torn", link, self._tears(link, proxy)),
+                Fault(kind, link, strike, on_path=on_path)
+                for kind, strike in {
+                    "late": self._slows(proxy, latency_s=0.15),
+                    "narrow": self._slows(proxy, bytes_per_s=64_000),
+                    "reset": self._resets(proxy),
+                    "half-open": self._vanishes(link, proxy),
+                    "torn": self._tears(link, proxy),
+                }.items()
             ]
         return [
             *found,
-            Fault("fail point", "before commit", self._at_commit(Cut.BEFORE, kill=False)),
-            Fault("fail point", "before commit, killed", self._at_commit(Cut.BEFORE, kill=True)),
-            Fault("fail point", "after commit", self._at_commit(Cut.AFTER, kill=False)),
-            Fault("fail point", "after commit, killed", self._at_commit(Cut.AFTER, kill=True)),
-            Fault("fail point", "between sinks", self._between_sinks),
-            Fault("fail point", "before a PIN's verdict", self._before_verdict),
+            _moment("before commit", self._at_commit(Cut.BEFORE, kill=False)),
+            _moment("before commit, killed", self._at_commit(Cut.BEFORE, kill=True), 4),
+            _moment("after commit", self._at_commit(Cut.AFTER, kill=False)),
+            _moment("after commit, killed", self._at_commit(Cut.AFTER, kill=True), 4),
+            _moment("between sinks", self._between_sinks, 2),
+            _moment("before a PIN's verdict", self._before_verdict, 2),
         ]
+
+    @property
+    def crashes(self) -> int:
+        """How often processes were killed."""
+        return sum(self.struck[fault.kind, fault.name] for fault in self.all if fault.crash)
 
     async def strike(self, fault: Fault) -> None:
         """Have `fault` happen, and count it where its moment came."""
@@ -151,17 +185,23 @@ class Faults:
         await self._ready("postgres")
 
     async def _first_payment(self) -> None:
-        """Wait for PostgreSQL to let somebody in, and from then on for a payment."""
-        back_s = await self._postgres_back()
-        async with asyncio.timeout(BACK_WITHIN_S):
-            while self._load.acknowledged_at_s < back_s:
-                await asyncio.sleep(0.01)
-        self.postgres_back_s.append(self._load.acknowledged_at_s - back_s)
+        """Wait for PostgreSQL to let somebody in, and from then on for a payment.
 
-    async def _postgres_back(self) -> float:
-        """When it was that one could log in again."""
+        It counts where it was decided after that: an answer to an older one may have been late.
+        """
+        back_s, back_us = await self._postgres_back()
+        history = self._load.history
+        async with asyncio.timeout(BACK_WITHIN_S):
+            while (told := history.newest) is None or told.transfers[0].created_at_us < back_us:
+                await asyncio.sleep(POLL_S)
+        self.postgres_back_s.append(told.ended_s - back_s)
+
+    async def _postgres_back(self) -> tuple[float, int]:
+        """When the login began that was the first to work: monotonic seconds, and microseconds
+        since 1970."""
         async with asyncio.timeout(BACK_WITHIN_S):
             while True:
+                began = time.monotonic(), time.time_ns() // 1_000
                 try:
                     connection = await asyncpg.connect(
                         self._proxied.endpoints.postgres_admin_dsn, timeout=5
@@ -170,7 +210,7 @@ class Faults:
                     await asyncio.sleep(POLL_S)
                 else:
                     connection.terminate()
-                    return time.monotonic()
+                    return began
 
     async def _pause_worker(self) -> None:
         await self._pause([self._rng.choice(self._proxied.workers())])
@@ -298,6 +338,32 @@ class Faults:
         finally:
             await connection.close()
         return True
+
+
+def _killed(part: str, strike: Strike, times: int, *, judged: bool = False) -> Fault:
+    return Fault(
+        "killed",
+        part,
+        strike,
+        long=part == "elasticsearch",
+        times=times,
+        crash=True,
+        always=part == "postgres",
+        on_path=part not in OFF_PATH,
+        judged=judged or part == "postgres",
+    )
+
+
+def _moment(name: str, strike: Strike, times: int = 1) -> Fault:
+    """A fail point; all but those that only cut a connection kill."""
+    return Fault(
+        "fail point",
+        name,
+        strike,
+        times=times,
+        crash=name not in ("before commit", "after commit"),
+        on_path=name != "between sinks",
+    )
 
 
 def _signal(pids: Collection[int], number: signal.Signals) -> None:

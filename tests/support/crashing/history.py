@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -128,6 +128,8 @@ class History:
         self.operations = list(operations)
         self.acknowledged = 0
         """Transfers that clients were told of, each once."""
+        self.newest: Reply | None = None
+        """The last reply that told a client of transfers it had not been told of."""
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)
@@ -139,6 +141,12 @@ class History:
 
     def note(self, operation: Operation, reply: Reply) -> None:
         """Note what an attempt of `operation` brought."""
-        if reply.verdict is Verdict.POSTED and operation.posted is None:
-            self.acknowledged += len(reply.transfers)
+        if reply.verdict is Verdict.POSTED:
+            first = operation.posted
+            if first is None:
+                self.acknowledged += len(reply.transfers)
+                self.newest = reply
+            elif (first.body, first.transfers) == (reply.body, reply.transfers):
+                # What is equal is kept once: a long run has hundreds of thousands.
+                reply = replace(reply, body=first.body, transfers=first.transfers)
         operation.replies.append(reply)

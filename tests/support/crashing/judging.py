@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,12 +40,15 @@ class Judgement:
     operations: int
     unheard: int
     """Commands of which no client was told what became of them."""
+    looked_up: int
     replayed: int
     reads: int
     own_reads: int
     past_reads: int
     snapshots: int
     stream_entries: int
+    took_s: float
+    """How long it took to wait, ask, read and compare."""
 
 
 @dataclass
@@ -103,6 +107,7 @@ async def judge(
     rng: random.Random,
 ) -> Judgement:
     """Ask, replay and compare everything; `before` is the ledger before the first command."""
+    began_s = time.monotonic()
     last = load.bank.transfer()
     while last.operations[0].posted is None:
         last = load.bank.transfer()
@@ -111,13 +116,13 @@ async def judge(
     if unheard:
         # A request whose connection broke may still be carried out until its own deadline.
         await asyncio.sleep(ATTEMPT_S)
-    await load.settle(WITHIN_S)
+    looked_up = await load.settle(WITHIN_S)
     replayed = await load.replay(MOST_REPLAYS)
     tables = await read_tables(endpoints.postgres_dsn[AUDIT])
     there = frozenset(row.id for row in before.transfers)
     findings = check(load.history, tables, there)
     past = await _past_reads(load, caller, tables, last.operations[0].key, rng)
-    writes = writes_of(load.history, tables)
+    writes = writes_of(load.history, tables, load.bank.accounts)
     due = due_entries(tables)
     kept = await caught_up(endpoints.stream_url, due, WITHIN_S)
     bank = load.bank
@@ -136,20 +141,28 @@ async def judge(
         declines=len(tables.declines),
         operations=len(load.history.operations),
         unheard=unheard,
+        looked_up=looked_up,
         replayed=replayed,
         reads=len(bank.reads),
         own_reads=len(bank.own_reads),
         past_reads=len(past),
         snapshots=len(snapshots.bank),
         stream_entries=len(kept),
+        took_s=time.monotonic() - began_s,
     )
 
 
-def writes_of(history: History, tables: Tables) -> list[Write]:
-    """Each transfer of the tables, with when it was asked for and when its client heard of it."""
-    asked = {operation.key: operation for operation in history}
+def writes_of(history: History, tables: Tables, accounts: Iterable[int]) -> list[Write]:
+    """Each transfer of `accounts`, with when it was asked for and when its client heard of it.
+
+    Transfers of others cannot be out of order with what is read of these, as long as nobody else
+    pays them or is paid by them but whoever funded them.
+    """
+    asked, wanted = {operation.key: operation for operation in history}, set(accounts)
     found = []
     for row in tables.transfers:
+        if row.debit not in wanted and row.credit not in wanted:
+            continue
         operation = asked.get(row.reference or "")
         if operation is None:
             found.append(Write(ALWAYS_S, NEVER_S, _marks(row)))

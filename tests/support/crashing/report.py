@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ SECTION = "crash"
 WIDE = 120
 
 
+def _peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 @dataclass(frozen=True)
 class Report:
     """All that was done and found."""
@@ -30,12 +35,15 @@ class Report:
     history: History
     judgement: Judgement
     struck: Mapping[tuple[str, str], int]
+    crashes: int
     missed: Mapping[str, int]
     postgres_back_s: Sequence[float]
     rounds: int
     longest_s: float
     """Of a pause, or of what was away or slow."""
     took_s: float
+    payments: int
+    """How many of them were asked for at least."""
 
     def show(self) -> None:
         """Print it."""
@@ -45,14 +53,26 @@ class Report:
         """Put it into DOCUMENT."""
         machine = await describe(endpoints, ALL_PARTS)
         seed = os.environ.get(SEED_VARIABLE, "")
-        command = f"make crash ROUNDS={self.rounds} SEED={seed} LONGEST={self.longest_s:g}"
+        command = (
+            f"make crash ROUNDS={self.rounds} LONGEST={self.longest_s:g} PAYMENTS={self.payments}"
+            f" SEED={seed}"
+        )
         text = as_markdown(command, machine, self._lines(), self._tables())
         save_section(DOCUMENT, text, SECTION)
 
     def _tables(self) -> Iterator[tuple[str, Rows]]:
+        yield "kinds of faults", self._kinds()
         yield "faults", self._faults()
         yield "commands", self._commands()
         yield "attempts without an outcome", self._reasons()
+
+    def _kinds(self) -> Rows:
+        yield ("kind", "times")
+        kinds: Counter[str] = Counter()
+        for (kind, _), times in self.struck.items():
+            kinds[kind] += times
+        for kind, times in kinds.most_common():
+            yield (kind, f"{times:,}")
 
     def _faults(self) -> Rows:
         yield ("kind", "part or link", "times")
@@ -65,15 +85,16 @@ class Report:
             by = counted[operation.command]
             by["asked"] += 1
             by["attempts"] += len(operation.replies)
-            if operation.posted:
+            if (posted := operation.posted) is not None:
                 by["posted"] += 1
+                by["payments"] += len(posted.transfers)
             elif operation.declined:
                 by["declined"] += 1
             elif operation.unheard:
                 by["unheard"] += 1
             else:
                 by["refused"] += 1
-        columns = ("asked", "attempts", "posted", "declined", "refused", "unheard")
+        columns = ("asked", "attempts", "posted", "payments", "declined", "refused", "unheard")
         yield ("command", *columns)
         for name, by in sorted(counted.items()):
             yield (name, *(f"{by[column]:,}" if by[column] else "." for column in columns))
@@ -91,7 +112,10 @@ class Report:
 
     def _lines(self) -> Iterator[str]:
         judgement, findings = self.judgement, self.judgement.findings
-        yield f"faults: {sum(self.struck.values()):,} in {self.took_s:,.0f} s"
+        faults = sum(self.struck.values())
+        yield f"crashes, where processes were killed: {self.crashes:,}"
+        yield f"other faults (paused, away, slow, cut): {faults - self.crashes:,}"
+        yield f"under load: {self.took_s:,.0f} s"
         yield f"acknowledged payments: {self.history.acknowledged:,}"
         yield f"lost: {len(findings.lost)}"
         yield f"doubled: {len(findings.doubled)}"
@@ -100,7 +124,10 @@ class Report:
             f"in the ledger: {judgement.transfers:,} transfers and {judgement.declines:,} declines"
             f" of {judgement.operations:,} commands"
         )
-        yield f"commands of which no client was told what became of them: {judgement.unheard:,}"
+        yield (
+            f"commands of which no client was told what became of them: {judgement.unheard:,}, all"
+            f" looked up, with {judgement.looked_up - judgement.unheard:,} others"
+        )
         yield f"answers asked for once more, all of them equal: {judgement.replayed:,}"
         yield (
             f"the bank: {judgement.reads:,} reads of accounts, {judgement.own_reads:,} of one's own"
@@ -111,8 +138,13 @@ class Report:
         if self.postgres_back_s:
             back = sorted(self.postgres_back_s)
             yield (
-                "from PostgreSQL's return to the first acknowledged payment, seconds: median"
-                f" {back[len(back) // 2]:.2f}, longest {back[-1]:.2f}, of {len(back)}"
+                "from the first login that PostgreSQL took to the first payment decided after it,"
+                f" seconds: median {back[len(back) // 2]:.2f}, longest {back[-1]:.2f}, of"
+                f" {len(back)}"
             )
+        yield (
+            f"waiting, asking, reading and comparing took {judgement.took_s:,.0f} s; the test's"
+            f" process had {_peak_gib():.1f} GiB at most"
+        )
         for name, times in (+Counter(self.missed)).items():
             yield f"{name}: its moment did not come, or nothing went there: {times} times"

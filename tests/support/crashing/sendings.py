@@ -46,8 +46,9 @@ class Sending(ABC):
         self._history.note(operation, reply)
 
     def _note_failure(self, began_s: float, failure: grpc.RpcError) -> None:
+        reply = heard.failed(began_s, failure)
         for operation in self.operations:
-            self._note(operation, heard.failed(began_s, failure))
+            self._note(operation, reply)
 
 
 class One(Sending):
@@ -90,8 +91,9 @@ class Many(Sending):
         except grpc.RpcError as failure:
             self._note_failure(began_s, failure)
         except asyncio.CancelledError:
+            given_up = _given_up(began_s)
             for operation in self.operations:
-                self._note(operation, _given_up(began_s))
+                self._note(operation, given_up)
             raise
         else:
             for operation, found in zip(self.operations, reply.outcomes, strict=True):
@@ -100,16 +102,17 @@ class Many(Sending):
 
 
 class Streamed(Many):
-    """Several commands over a stream, a few in a message."""
+    """Several commands over a stream, in three messages or more."""
 
     async def attempt(self, caller: Caller) -> None:
         began_s = time.monotonic()
         open_now = {operation.key: operation for operation in self.operations}
         stream = caller.transfers.StreamTransfers(timeout=ATTEMPT_S)
         try:
-            for at in range(0, len(self._requests), 3):
+            size = max(1, len(self._requests) // 3)
+            for at in range(0, len(self._requests), size):
                 await stream.write(
-                    pb2.StreamTransfersRequest(transfers=self._requests[at : at + 3])
+                    pb2.StreamTransfersRequest(transfers=self._requests[at : at + size])
                 )
             await stream.done_writing()
             async for reply in stream:
@@ -120,8 +123,9 @@ class Streamed(Many):
             # The second is what grpc.aio says where the call has ended before the write.
             pass
         finally:
+            given_up = _given_up(began_s)
             for operation in open_now.values():
-                self._note(operation, _given_up(began_s))
+                self._note(operation, given_up)
             stream.cancel()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.asyncio as redis
 
@@ -22,11 +22,26 @@ NAMED = (
 """The fields that are compared: all but those that no row of `Tables` tells."""
 
 
-def due_entries(tables: Tables) -> list[Entry]:
+class Due(NamedTuple):
+    """An entry that the journal wants. Its fields are spelt out when they are compared: there may
+    be many more of them than the stream keeps."""
+
+    name: str
+    row: Transfer | Decline
+    previous: str
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """All of NAMED."""
+        told = _transfer(self.row) if isinstance(self.row, Transfer) else _decline(self.row)
+        return {**told, "previous": self.previous}
+
+
+def due_entries(tables: Tables) -> list[Due]:
     """What a stream that was never trimmed would hold."""
     transfers = {row.id: row for row in tables.transfers}
     declines = {row.id: row for row in tables.declines}
-    found: list[Entry] = []
+    found: list[Due] = []
     previous, xid, number = "0-0", 0, 0
     for row in tables.journal:
         if row.xid != xid:
@@ -34,21 +49,21 @@ def due_entries(tables: Tables) -> list[Entry]:
         for one in (*row.transfers, *row.declines):
             number += 1
             name = f"{xid}-{number}"
-            fields = _transfer(transfers[one]) if one in transfers else _decline(declines[one])
-            found.append((name, {**fields, "previous": previous}))
+            found.append(Due(name, transfers[one] if one in transfers else declines[one], previous))
             previous = name
     return found
 
 
-def tail_breaches(kept: Sequence[Entry], due: Sequence[Entry]) -> Iterator[str]:
+def tail_breaches(kept: Sequence[Entry], due: Sequence[Due]) -> Iterator[str]:
     """What is wrong with `kept`, which must be the end of `due`."""
     if not kept and due:
         yield "the stream is empty"
         return
-    for (name, fields), (due_name, due_fields) in zip(reversed(kept), reversed(due), strict=False):
-        if name != due_name:
-            yield f"the stream has entry {name} where {due_name} is due"
+    for (name, fields), wanted in zip(reversed(kept), reversed(due), strict=False):
+        if name != wanted.name:
+            yield f"the stream has entry {name} where {wanted.name} is due"
             return
+        due_fields = wanted.fields
         for field in NAMED:
             if fields.get(field) != due_fields[field]:
                 yield f"entry {name} says {field} {fields.get(field)}, not {due_fields[field]}"
@@ -64,12 +79,12 @@ async def kept_entries(url: str) -> list[Entry]:
     return [(name, fields) for name, fields in found]
 
 
-async def caught_up(url: str, due: Sequence[Entry], within_s: float) -> list[Entry]:
+async def caught_up(url: str, due: Sequence[Due], within_s: float) -> list[Entry]:
     """What the stream holds once it ends where the journal does, or when the time is up."""
     give_up_s = time.monotonic() + within_s
     while True:
         kept = await kept_entries(url)
-        if (kept and due and kept[-1][0] == due[-1][0]) or time.monotonic() > give_up_s:
+        if (kept and due and kept[-1][0] == due[-1].name) or time.monotonic() > give_up_s:
             return kept
         await asyncio.sleep(0.3)
 
