@@ -16,7 +16,7 @@ from command_service.admission.velocity import Velocity
 from paycore.domain.accounts import Account, AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction
-from paycore.domain.rules import PAYER_INITIATED, Rules
+from paycore.domain.rules import GUARDED, PAYER_INITIATED, Rules
 from paycore.domain.step_up_policy import StepUpRule
 from paycore.domain.transfers import Command, GroupCommand, Refused, StepUpBasis, TransferCommand
 
@@ -176,6 +176,6 @@ class Admission:
 
     def _early(self, command: TransferCommand, payer: Account) -> StepUpBasis | StepUpRule | None:
         """What policy says of it before the payer's past is known, which the plan reads."""
-        if command.kind not in PAYER_INITIATED:
+        if command.kind not in GUARDED:
             return StepUpBasis.NOT_APPLICABLE
-        return self._rules().step_up(command.client, command.amount, command.currency, payer)
+        return self._rules().step_up_of(command.client, command, payer)

@@ -7,7 +7,7 @@ from paycore.domain.draft import Draft, Working
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.past import Part, part_of, parts_of, settled
 from paycore.domain.plan import AuthorizationRow
-from paycore.domain.rules import PAYER_INITIATED
+from paycore.domain.rules import GUARDED
 from paycore.domain.step_up import Authorization, GroupIntent, GroupLeg, group_digest
 from paycore.domain.step_up_policy import StepUpRule
 from paycore.domain.transfers import GroupCommand, StepUpBasis, TransferCommand
@@ -24,10 +24,9 @@ def basis_of(
     if command.authorization is not None:
         check_authorization(command.authorization, payer, draft.now_us)
         return StepUpBasis.AUTHORIZED
-    if command.kind not in PAYER_INITIATED:
+    if command.kind not in GUARDED:
         return StepUpBasis.NOT_APPLICABLE
-    rules = draft.rules
-    found = rules.step_up(client, command.amount, command.currency, payer)
+    found = draft.rules.step_up_of(client, command, payer)
     if found is None:
         found = _by_past(draft, part_of(command), draft.entry_time_us(debit, credit))
     if isinstance(found, StepUpBasis):
@@ -57,7 +56,7 @@ class GroupApprovals:
 
     def basis_of(self, item: TransferCommand, debit: Working, credit: Working) -> StepUpBasis:
         """Why `item` may be posted. Raises as for a single payment."""
-        if item.kind not in PAYER_INITIATED:
+        if item.kind not in GUARDED:
             return StepUpBasis.NOT_APPLICABLE
         payer = debit.account
         key = (payer.id, item.currency)

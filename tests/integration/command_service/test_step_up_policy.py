@@ -175,6 +175,24 @@ async def test_holds_count_once_and_what_was_approved_or_exempt_not_at_all(
     assert await payers.rules_of(payers.pay(0, 1, 100), payers.pay(0, 1, 1)) == [BELOW, DAILY]
 
 
+async def test_what_a_client_takes_counts_towards_the_day_that_does_not_ask_for_it(
+    payers: Payers,
+) -> None:
+    await payers.policy(100, daily=250)
+
+    def fee(amount: int) -> Any:
+        return payers.pay(0, 1, amount, kind=TransferKind.FEE)
+
+    assert await payers.rules_of(fee(101)) == ["THRESHOLD"]
+    for amount in (100, 100, 50):
+        assert await payers.rules_of(fee(amount)) == [BELOW]
+    # As read, and within one batch.
+    assert await payers.rules_of(payers.pay(0, 1, 1), fee(100)) == [DAILY, BELOW]
+    assert await payers.rules_of(payers.pay(1, 0, 100), payers.pay(0, 1, 1)) == [BELOW, DAILY]
+    both = (payers.pay(2, 1, 100), payers.pay(2, 1, 100, kind=TransferKind.FEE))
+    assert await payers.rules_of(*both, payers.pay(2, 1, 51)) == [BELOW, BELOW, DAILY]
+
+
 async def test_a_day_of_many_debits_is_counted_whole(payers: Payers) -> None:
     await payers.policy(10_000, daily=None)
     many = PAGES[0] + PAGES[1] + 5

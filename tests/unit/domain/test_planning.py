@@ -356,14 +356,14 @@ class TestStepUp:
         assert refused(planned.outcomes[0]).reason is Reason.STEP_UP_REQUIRED
 
     @pytest.mark.parametrize("kind", list(ENDPOINTS))
-    def test_only_what_the_payer_sets_in_motion_needs_it(self, kind: TransferKind) -> None:
+    def test_whatever_takes_money_of_a_customer_needs_it(self, kind: TransferKind) -> None:
         payer, payee = {
             TransferKind.TRANSFER: (account(1), account(2)),
             TransferKind.DEPOSIT: (external(1), account(2)),
             TransferKind.WITHDRAWAL: (account(1), external(2)),
         }.get(kind, (account(1), account(2)))
         planned = plan([payer, payee], [command(1, 2, 1, kind=kind)], rules(thresholds={}))
-        if kind in (TransferKind.DEPOSIT, TransferKind.FEE, TransferKind.NET_SETTLEMENT):
+        if kind is TransferKind.DEPOSIT:
             transfer = posted(planned.outcomes[0]).transfer
             assert transfer.step_up is StepUpBasis.NOT_APPLICABLE
         else:
