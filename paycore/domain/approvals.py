@@ -8,7 +8,14 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.past import Part, part_of, parts_of, settled
 from paycore.domain.plan import AuthorizationRow
 from paycore.domain.rules import GUARDED
-from paycore.domain.step_up import Authorization, GroupIntent, GroupLeg, group_digest
+from paycore.domain.step_up import (
+    Authorization,
+    GroupIntent,
+    GroupLeg,
+    PaymentIntent,
+    group_digest,
+    payment_digest,
+)
 from paycore.domain.step_up_policy import StepUpRule
 from paycore.domain.transfers import GroupCommand, StepUpBasis, TransferCommand
 
@@ -23,6 +30,7 @@ def basis_of(
     payer = debit.account
     if command.authorization is not None:
         check_authorization(command.authorization, payer, draft.now_us)
+        _check_digest(command, command.authorization)
         return StepUpBasis.AUTHORIZED
     if command.kind not in GUARDED:
         return StepUpBasis.NOT_APPLICABLE
@@ -112,6 +120,20 @@ class GroupApprovals:
             )
 
 
+def payment_intent(command: TransferCommand, signed_at_us: int) -> PaymentIntent:
+    """What the payer approves of a single payment."""
+    return PaymentIntent(
+        command.kind.value,
+        command.debit_account,
+        command.credit_account,
+        command.amount,
+        command.currency,
+        command.client,
+        command.key,
+        signed_at_us,
+    )
+
+
 def group_intent(group: GroupCommand, payer: AccountId, signed_at_us: int) -> GroupIntent:
     """What `payer` approves of `group`."""
     return GroupIntent(
@@ -164,6 +186,15 @@ def step_up_required(
         "the owner of the debited account must approve this payment",
         figures,
     )
+
+
+def _check_digest(command: TransferCommand, authorization: Authorization) -> None:
+    if payment_digest(payment_intent(command, authorization.signed_at_us)) != authorization.digest:
+        raise PaycoreError(
+            Reason.AUTHORIZATION_INVALID,
+            "the authorization is not for this payment",
+            {"account": str(command.debit_account), "why": "other payment"},
+        )
 
 
 def _by_past(draft: Draft, part: Part, at_us: int) -> StepUpBasis | StepUpRule:

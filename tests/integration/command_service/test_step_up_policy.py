@@ -36,7 +36,7 @@ from tests.support.command_core import CommandCore, command_core, opening, payme
 from tests.support.command_process import command_process
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import violations
-from tests.support.samples import authorization
+from tests.support.samples import approved_payment
 
 APP = "app"
 """May do everything with its own accounts, and is not exempt."""
@@ -162,8 +162,8 @@ async def test_holds_count_once_and_what_was_approved_or_exempt_not_at_all(
         APP, "c", b"c", TransferKind.CAPTURE, held.transfer.id, payer, payee, hold.currency
     )
     assert await payers.rules_of(capture) == ["NOT_APPLICABLE"]
-    proof = authorization("owner-0", expires_at_us=payers.clock.now_us() + 60_000_000)
-    approved = payers.pay(0, 1, 5_000, authorization=proof)
+    asked = payers.pay(0, 1, 5_000)
+    approved = approved_payment(asked, "owner-0", expires_at_us=payers.clock.now_us() + 60_000_000)
     assert await payers.rules_of(approved) == ["AUTHORIZED"]
     await payers.admin.execute(
         "INSERT INTO ledger.grants (client, action, scope) VALUES"

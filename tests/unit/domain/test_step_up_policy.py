@@ -29,7 +29,16 @@ from paycore.domain.transfers import (
     StepUpBasis,
     TransferKind,
 )
-from tests.support.samples import CLIENT, NOW_US, account, authorization, command, external, rules
+from tests.support.samples import (
+    CLIENT,
+    NOW_US,
+    account,
+    approved_payment,
+    authorization,
+    command,
+    external,
+    rules,
+)
 
 TODAY = NOW_US // DAY_US
 EXEMPT = (CLIENT, GrantAction.STEP_UP_EXEMPT, GrantScope.OWN, "")
@@ -168,7 +177,7 @@ class TestDailyTotal:
 
     def test_what_was_approved_or_declined_does_not_count(self) -> None:
         commands = [
-            command(1, 2, 90, authorization=authorization("owner-1")),
+            approved_payment(command(1, 2, 90), "owner-1"),
             command(1, 9, 90),
             command(1, 2, 100),
         ]
@@ -367,7 +376,7 @@ class TestWhatIsRead:
         by = under(self.ALL, ("payroll", *EXEMPT[1:2], GrantScope.ALL, ""))
         commands: list[Command] = [
             command(1, 2, 101),
-            command(1, 2, 50, authorization=authorization("owner-1")),
+            approved_payment(command(1, 2, 50), "owner-1"),
             command(1, 2, 50, client="payroll"),
             command(1, 2, 50, kind=TransferKind.FEE),
             command(1, 2, 50, currency="USD"),
@@ -412,7 +421,7 @@ class TestTaken:
         exempt = decided([taken], under(self.ALL, EXEMPT)).outcomes[0]
         assert isinstance(exempt, Posted)
         assert exempt.transfer.step_up is StepUpBasis.CLIENT_EXEMPT
-        allowed = taken._replace(authorization=authorization("owner-1"))
+        allowed = approved_payment(taken, "owner-1")
         (outcome,) = decided([allowed], under(self.ALL)).outcomes
         assert isinstance(outcome, Posted)
         assert outcome.transfer.step_up is StepUpBasis.AUTHORIZED
