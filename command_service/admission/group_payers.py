@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId
 from paycore.domain.past import parts_of, settled
-from paycore.domain.rules import PAYER_INITIATED, Rules
+from paycore.domain.rules import GUARDED, Rules
 from paycore.domain.step_up_policy import StepUpRule
 from paycore.domain.transfers import GroupCommand, StepUpBasis
 
@@ -29,7 +29,7 @@ def early_of_group(
     accounts: dict[AccountId, Account] = {}
     barred: set[AccountId] = set()
     for place, item in enumerate(group.items):
-        if item.kind in PAYER_INITIATED:
+        if item.kind in GUARDED:
             if place in payers:
                 accounts[item.debit_account] = payers[place]
             else:

@@ -9,11 +9,11 @@ from typing import Protocol
 from command_service.admission.few_at_once import few_at_once
 from command_service.admission.proof import Proof
 from paycore.domain.accounts import Account, AccountId
-from paycore.domain.approvals import group_intent
+from paycore.domain.approvals import group_intent, payment_intent
 from paycore.domain.device_key import DeviceSignature
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import SealedPin
-from paycore.domain.step_up import Authorization, Intent, PaymentIntent
+from paycore.domain.step_up import Authorization, Intent
 from paycore.domain.transfers import Details, GroupCommand, TransferCommand
 from paycore.runtime.security_events import Event, Kind, SecurityEvents, person_of
 
@@ -58,16 +58,7 @@ class StepUpAdmission:
 
         Raises PaycoreError as the authorizer does.
         """
-        intent = PaymentIntent(
-            kind=command.kind.value,
-            debit_account=command.debit_account,
-            credit_account=command.credit_account,
-            amount=command.amount,
-            currency=command.currency,
-            client=command.client,
-            idempotency_key=command.key,
-            signed_at_us=proof.signed_at_us,
-        )
+        intent = payment_intent(command, proof.signed_at_us)
         try:
             authorization = await self._authorizer.authorize(
                 payer.owner, intent, proof.approval, deadline_s

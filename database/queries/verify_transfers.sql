@@ -227,14 +227,14 @@ SELECT 'erasures' AS finding,
        (SELECT to_jsonb(bad) FROM bad) AS first_violation
 
 -- name: check_authorizations(low, high)
--- What payers set in motion says why it was let through, and nothing else does. What was authorized has
--- its authorization, of the transfer itself or of the payer's part of its group, by the owner of the
+-- What payers set in motion says why it was let through; fees and settlements may, as those of earlier
+-- releases do not; nothing else does. What was authorized has its authorization, of the transfer itself or of the payer's part of its group, by the owner of the
 -- account that paid and for the key that it was posted under; and no authorization stands alone.
 -- What was posted as a hold for a review may be of any kind.
 WITH guarded AS (
   SELECT id, kind, step_up, authorization_id, client, debit_account, group_id,
          kind IN ('TRANSFER', 'WITHDRAWAL') OR kind = 'HOLD' AND review IS NULL AS needs,
-         kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD') AS may
+         kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD', 'FEE', 'NET_SETTLEMENT') AS may
   FROM ledger.transfers
   WHERE id >= :low::bigint AND id < :high::bigint
     AND (kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD') OR step_up <> 'NOT_APPLICABLE'

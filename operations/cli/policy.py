@@ -16,7 +16,7 @@ from operations.errors import UsageError
 from operations.money import format_money
 from paycore.client import PaycoreClient
 from paycore.client.policy_model import Grant, PolicyReceipt, StepUpPolicy
-from paycore.domain.grants import GrantAction, GrantScope
+from paycore.domain.grants import CONCERNS_NO_ACCOUNT, GrantAction, GrantScope
 
 policies = typer.Typer(help="Set above which amounts payers must approve.", no_args_is_help=True)
 grants = typer.Typer(help="Set what clients may do.", no_args_is_help=True)
@@ -138,10 +138,11 @@ def give(
     as_json: options.AsJson = False,
 ) -> None:
     """Let a client do something."""
+    grant = _grant(client_name, right, scope, institution)
+    if grant.action in CONCERNS_NO_ACCOUNT and grant.scope is not GrantScope.ALL:
+        raise UsageError(f"{grant.action} concerns no account: give it with --scope all")
     change_policy(
-        lambda client: client.give_grant(
-            _grant(client_name, right, scope, institution), reason, idempotency_key=key
-        ),
+        lambda client: client.give_grant(grant, reason, idempotency_key=key),
         state,
         identity,
         as_json=as_json,

@@ -7,8 +7,15 @@ from paycore.domain.draft import Draft, Working
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.past import Part, part_of, parts_of, settled
 from paycore.domain.plan import AuthorizationRow
-from paycore.domain.rules import PAYER_INITIATED
-from paycore.domain.step_up import Authorization, GroupIntent, GroupLeg, group_digest
+from paycore.domain.rules import GUARDED
+from paycore.domain.step_up import (
+    Authorization,
+    GroupIntent,
+    GroupLeg,
+    PaymentIntent,
+    group_digest,
+    payment_digest,
+)
 from paycore.domain.step_up_policy import StepUpRule
 from paycore.domain.transfers import GroupCommand, StepUpBasis, TransferCommand
 
@@ -23,11 +30,11 @@ def basis_of(
     payer = debit.account
     if command.authorization is not None:
         check_authorization(command.authorization, payer, draft.now_us)
+        _check_digest(command, command.authorization)
         return StepUpBasis.AUTHORIZED
-    if command.kind not in PAYER_INITIATED:
+    if command.kind not in GUARDED:
         return StepUpBasis.NOT_APPLICABLE
-    rules = draft.rules
-    found = rules.step_up(client, command.amount, command.currency, payer)
+    found = draft.rules.step_up_of(client, command, payer)
     if found is None:
         found = _by_past(draft, part_of(command), draft.entry_time_us(debit, credit))
     if isinstance(found, StepUpBasis):
@@ -57,7 +64,7 @@ class GroupApprovals:
 
     def basis_of(self, item: TransferCommand, debit: Working, credit: Working) -> StepUpBasis:
         """Why `item` may be posted. Raises as for a single payment."""
-        if item.kind not in PAYER_INITIATED:
+        if item.kind not in GUARDED:
             return StepUpBasis.NOT_APPLICABLE
         payer = debit.account
         key = (payer.id, item.currency)
@@ -113,6 +120,20 @@ class GroupApprovals:
             )
 
 
+def payment_intent(command: TransferCommand, signed_at_us: int) -> PaymentIntent:
+    """What the payer approves of a single payment."""
+    return PaymentIntent(
+        command.kind.value,
+        command.debit_account,
+        command.credit_account,
+        command.amount,
+        command.currency,
+        command.client,
+        command.key,
+        signed_at_us,
+    )
+
+
 def group_intent(group: GroupCommand, payer: AccountId, signed_at_us: int) -> GroupIntent:
     """What `payer` approves of `group`."""
     return GroupIntent(
@@ -165,6 +186,15 @@ def step_up_required(
         "the owner of the debited account must approve this payment",
         figures,
     )
+
+
+def _check_digest(command: TransferCommand, authorization: Authorization) -> None:
+    if payment_digest(payment_intent(command, authorization.signed_at_us)) != authorization.digest:
+        raise PaycoreError(
+            Reason.AUTHORIZATION_INVALID,
+            "the authorization is not for this payment",
+            {"account": str(command.debit_account), "why": "other payment"},
+        )
 
 
 def _by_past(draft: Draft, part: Part, at_us: int) -> StepUpBasis | StepUpRule:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from paycore.domain.accounts import Account, AccountId
-from paycore.domain.rules import PAYER_INITIATED, Rules
+from paycore.domain.rules import GUARDED, PAYER_INITIATED, Rules
 from paycore.domain.step_up_policy import StepUpPolicy, StepUpRule, day_of
 from paycore.domain.transfers import (
     Command,
@@ -67,6 +67,8 @@ class Part(NamedTuple):
     currency: str
     total: int
     payees: Mapping[AccountId, int]
+    """What each gets by what the payer sets in motion: nothing by a fee or a settlement, which is
+    in the total alone."""
 
     @property
     def largest(self) -> int:
@@ -75,15 +77,17 @@ class Part(NamedTuple):
 
 
 def parts_of(items: Iterable[TransferCommand]) -> dict[tuple[AccountId, str], Part]:
-    """By payer and currency, what each payer sets in motion by the items of a group."""
+    """By payer and currency, what each pays by those items of a group that are GUARDED."""
     found: dict[tuple[AccountId, str], dict[AccountId, int]] = {}
+    totals: dict[tuple[AccountId, str], int] = {}
     for item in items:
-        if item.kind in PAYER_INITIATED:
-            payees = found.setdefault((item.debit_account, item.currency), {})
-            payees[item.credit_account] = payees.get(item.credit_account, 0) + item.amount
-    return {
-        key: Part(key[0], key[1], sum(payees.values()), payees) for key, payees in found.items()
-    }
+        if item.kind in GUARDED:
+            key = (item.debit_account, item.currency)
+            totals[key] = totals.get(key, 0) + item.amount
+            payees = found.setdefault(key, {})
+            by_payer = item.amount if item.kind in PAYER_INITIATED else 0
+            payees[item.credit_account] = payees.get(item.credit_account, 0) + by_payer
+    return {key: Part(key[0], key[1], totals[key], payees) for key, payees in found.items()}
 
 
 def part_of(command: TransferCommand) -> Part:

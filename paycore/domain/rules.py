@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from paycore.domain.accounts import Account, AccountKind
 from paycore.domain.grants import GrantAction, Grants, Reach
 from paycore.domain.step_up_policy import StepUpPolicy, StepUpRule
-from paycore.domain.transfers import StepUpBasis, TransferKind, TransferState, Visibility
+from paycore.domain.transfers import (
+    StepUpBasis,
+    TransferCommand,
+    TransferKind,
+    TransferState,
+    Visibility,
+)
 
 ENDPOINTS: Mapping[TransferKind, tuple[AccountKind, AccountKind | None]] = {
     TransferKind.TRANSFER: (AccountKind.CUSTOMER, AccountKind.CUSTOMER),
@@ -44,6 +50,10 @@ OPEN_HOLD_STATES = frozenset({TransferState.HELD, TransferState.PARTIALLY_CAPTUR
 PAYER_INITIATED = frozenset({TransferKind.TRANSFER, TransferKind.WITHDRAWAL, TransferKind.HOLD})
 """Kinds that the payer sets in motion, and that step-up therefore guards (PSD2 RTS article 4)."""
 
+GUARDED = PAYER_INITIATED | {TransferKind.FEE, TransferKind.NET_SETTLEMENT}
+"""Kinds that take money of a customer and follow no other transfer. What a client takes by itself
+is held to the threshold too: without it a client could empty its customers in the name of a fee."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -64,13 +74,22 @@ class Rules:
         """Whether `client` may give names of `scheme`, to accounts where its grants let it."""
         return (client, scheme) in self.schemes
 
-    def step_up(
-        self, client: str, amount: int, currency: str, payer: Account, to_one: int | None = None
+    def step_up_of(
+        self, client: str, command: TransferCommand, payer: Account
     ) -> StepUpBasis | StepUpRule | None:
-        """Why what a payer sets in motion needs no approval, or the rule that asks for it.
+        """`step_up` of a single payment of a kind that is GUARDED."""
+        amount = command.amount
+        to_one = amount if command.kind in PAYER_INITIATED else 0
+        return self.step_up(client, amount, command.currency, payer, to_one)
 
-        None where that hangs on what the payer did before. `amount` is in minor units; of a group
-        it is the payer's total, and `to_one` the most that one payee gets.
+    def step_up(
+        self, client: str, amount: int, currency: str, payer: Account, to_one: int
+    ) -> StepUpBasis | StepUpRule | None:
+        """Why what a payer pays needs no approval, or the rule that asks for it.
+
+        None where that hangs on what the payer did before. `amount`, in minor units, is all that
+        the payer pays by one command; `to_one` the most that one payee gets by what the payer sets
+        in motion, 0 where that is nothing: then no rule hangs on the past.
         """
         policy = self.policies.get(currency)
         rule: StepUpRule | None = None
@@ -78,9 +97,7 @@ class Rules:
             rule = StepUpRule.NO_POLICY
         elif amount > policy.threshold:
             rule = StepUpRule.THRESHOLD
-        elif policy.daily_total is None and not policy.asks_for_payee(
-            amount if to_one is None else to_one
-        ):
+        elif policy.daily_total is None and not policy.asks_for_payee(to_one):
             return StepUpBasis.BELOW_THRESHOLD
         # Before the past is asked for: what is exempt does not hang on it.
         if self.grants.allows(
@@ -90,6 +107,8 @@ class Rules:
             institution=payer.institution,
         ):
             return StepUpBasis.CLIENT_EXEMPT
+        if rule is None and not to_one:
+            return StepUpBasis.BELOW_THRESHOLD
         return rule
 
 

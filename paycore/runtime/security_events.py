@@ -7,8 +7,9 @@ noting one never waits: a database that is away costs rows, which are counted, a
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as CountOf
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -25,8 +26,16 @@ from paycore.runtime.database import DISCONNECTED
 from paycore.runtime.traces import Person
 from paycore.runtime.untold import in_background
 
-MOST_KINDS = 1_000
-"""Events of different kinds that one window holds; more are counted and not written."""
+MOST_KINDS = 200
+"""Kinds of one event that a window tells apart. Each event has room of its own: a flood of
+one, with devices or users that an attacker makes up, takes nothing from the others."""
+
+MOST_FOLDED = 100
+"""Kinds without users, devices and addresses that it holds beyond those: with all others that
+differ from them in nothing else."""
+
+MOST_CLIENTS = 50
+"""Clients of whom it still counts an event beyond those. Of all others it is one row."""
 
 MOST_WAITING = 5_000
 """Rows that wait for the database; of more, the oldest go."""
@@ -44,10 +53,14 @@ takes no memory."""
 NOTED = Counter("paycore_security_events_total", "Security events, by event.", ["event"])
 LOST = Counter(
     "paycore_security_events_lost_total",
-    "Security events that no row tells of, by why: KINDS (too many different ones in a window),"
-    " WAITING (the database was away for too long), ENDED (the process ended meanwhile),"
-    " REFUSED (by the table).",
+    "Security events that no row tells of, by why: WAITING (the database was away for too long),"
+    " ENDED (the process ended meanwhile), REFUSED (by the table).",
     ["why"],
+)
+FOLDED = Counter(
+    "paycore_security_events_folded_total",
+    "Security events whose row does not tell all of them: their window had too many kinds.",
+    ["event"],
 )
 WAITING = Gauge("paycore_security_event_rows_waiting", "Rows that wait for the database.")
 
@@ -98,6 +111,19 @@ class Kind(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Kind({self.event}, {self.client}, {self.method}, {self.reason}, ***)"
+
+
+FOLDED_REASON = "FOLDED"
+"""The reason of a row that stands for events which differ in more than whom they are about."""
+
+
+def _folds(kind: Kind) -> Iterator[tuple[Kind, int]]:
+    """`kind`, and what it is folded into where there is no room for it; each with its room. What an
+    attacker chooses goes first."""
+    yield kind, MOST_KINDS
+    yield Kind(kind.event, kind.client, kind.method, kind.reason), MOST_FOLDED
+    yield Kind(kind.event, kind.client, None, FOLDED_REASON), MOST_CLIENTS
+    yield Kind(kind.event, None, None, FOLDED_REASON), 1
 
 
 class Row(NamedTuple):
@@ -155,6 +181,8 @@ class SecurityEvents:
         self._clock = clock
         self._window_s = window_s
         self._open: dict[Kind, Row] = {}
+        self._taken: CountOf[tuple[str, int]] = CountOf()
+        """Rows of this window by event and by how far they are folded."""
         self._waiting: deque[Row] = deque()
         self._counted: dict[str, Counter] = {}
         self._ending = asyncio.Event()
@@ -179,14 +207,30 @@ class SecurityEvents:
         counted.inc()
         now_us = self._clock.now_us()
         row = self._open.get(kind)
+        if row is None:
+            held = self._with_room(kind)
+            if held is not kind:
+                FOLDED.labels(kind.event).inc()
+                # It stands for several: the first of them is not whom it is about.
+                kind, person = held, None
+                row = self._open.get(kind)
         if row is not None:
             # A clock that is set back does not end an event before it began.
             last_us = max(row.last_us, now_us)
             self._open[kind] = row._replace(last_us=last_us, times=row.times + 1)
-        elif len(self._open) < MOST_KINDS:
-            self._open[kind] = Row(kind, ip_address, request_id, now_us, now_us, 1, person)
         else:
-            LOST.labels("KINDS").inc()
+            self._open[kind] = Row(kind, ip_address, request_id, now_us, now_us, 1, person)
+
+    def _with_room(self, kind: Kind) -> Kind:
+        """`kind` if the window has room for it, else what it is folded into."""
+        folded = kind
+        for step, (folded, room) in enumerate(_folds(kind)):
+            if folded in self._open:
+                break
+            if self._taken[kind.event, step] < room:
+                self._taken[kind.event, step] += 1
+                break
+        return folded
 
     def refused(
         self,
@@ -235,6 +279,7 @@ class SecurityEvents:
         """End the window and write what waits; returns whether nothing waits any more."""
         self._waiting.extend(self._open.values())
         self._open.clear()
+        self._taken.clear()
         while len(self._waiting) > MOST_WAITING:
             LOST.labels("WAITING").inc(self._waiting.popleft().times)
         try:

@@ -47,9 +47,11 @@ class _TransferKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transfer
     TRANSFER_KIND_REVERSAL: _TransferKind.ValueType  # 8
     """Undoes a transfer, whole, by its opposite."""
     TRANSFER_KIND_FEE: _TransferKind.ValueType  # 9
-    """Between two customer accounts, not set in motion by the payer."""
+    """Between two customer accounts, not set in motion by the payer. Above the currency's threshold the
+    payer must approve it all the same, unless the client is exempt.
+    """
     TRANSFER_KIND_NET_SETTLEMENT: _TransferKind.ValueType  # 10
-    """Between the accounts of two institutions, for many transfers at once."""
+    """Between the accounts of two institutions, for many transfers at once. Approved as a fee is."""
 
 class TransferKind(_TransferKind, metaclass=_TransferKindEnumTypeWrapper):
     """Why money moves."""
@@ -72,9 +74,11 @@ TRANSFER_KIND_REFUND: TransferKind.ValueType  # 7
 TRANSFER_KIND_REVERSAL: TransferKind.ValueType  # 8
 """Undoes a transfer, whole, by its opposite."""
 TRANSFER_KIND_FEE: TransferKind.ValueType  # 9
-"""Between two customer accounts, not set in motion by the payer."""
+"""Between two customer accounts, not set in motion by the payer. Above the currency's threshold the
+payer must approve it all the same, unless the client is exempt.
+"""
 TRANSFER_KIND_NET_SETTLEMENT: TransferKind.ValueType  # 10
-"""Between the accounts of two institutions, for many transfers at once."""
+"""Between the accounts of two institutions, for many transfers at once. Approved as a fee is."""
 Global___TransferKind: _TypeAlias = TransferKind  # noqa: Y015
 
 class _TransferState:
@@ -141,7 +145,9 @@ class _StepUpBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepUpBas
     STEP_UP_BASIS_CLIENT_EXEMPT: _StepUpBasis.ValueType  # 3
     """The client holds a grant that exempts it."""
     STEP_UP_BASIS_NOT_APPLICABLE: _StepUpBasis.ValueType  # 4
-    """The kind is not set in motion by a payer."""
+    """The kind takes nothing of a customer, or follows another transfer. So were fees and settlements
+    posted by earlier releases.
+    """
 
 class StepUpBasis(_StepUpBasis, metaclass=_StepUpBasisEnumTypeWrapper):
     """On what ground the transfer was let through without, or with, step-up."""
@@ -154,7 +160,9 @@ STEP_UP_BASIS_BELOW_THRESHOLD: StepUpBasis.ValueType  # 2
 STEP_UP_BASIS_CLIENT_EXEMPT: StepUpBasis.ValueType  # 3
 """The client holds a grant that exempts it."""
 STEP_UP_BASIS_NOT_APPLICABLE: StepUpBasis.ValueType  # 4
-"""The kind is not set in motion by a payer."""
+"""The kind takes nothing of a customer, or follows another transfer. So were fees and settlements
+posted by earlier releases.
+"""
 Global___StepUpBasis: _TypeAlias = StepUpBasis  # noqa: Y015
 
 class _DetailsState:

@@ -88,14 +88,14 @@ def main() -> None:
     """Print a line for each figure."""
     persons = [
         actor_pb2.Actor(user_id=f"u-{n}", device_id=f"d-{n}", ip_address="192.0.2.1")
-        for n in range(5 * MOST_KINDS)
+        for n in range(25 * MOST_KINDS)
     ]
     for what, figure in (
         ("refusal that is no event", refusing(OTHER, [None])),
         ("denied call", refusing(DENIED, [None])),
         ("denied call that names somebody", refusing(DENIED, persons[:1])),
         ("limit of one device", refusing(LIMITED, persons[:1])),
-        ("limits of 5,000 devices, 1,000 kept", refusing(LIMITED, persons)),
+        ("limits of 5,000 devices, 200 kept", refusing(LIMITED, persons)),
         ("row sealed, one subject", sealing(1)),
         ("row sealed, two subjects", sealing(2)),
     ):

@@ -1,5 +1,5 @@
-"""A service that an attacker has taken over: what its credentials, its certificate and its memory
-do not give."""
+"""A service, or a client, that an attacker has taken over: what its credentials, its certificate
+and its memory do not give."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from deploy.local import LocalStack
 from deploy.local.endpoints import DATABASE, with_place
 from operations.verify import verify_ledger
 from operations.verify.rules import RULES
+from paycore.client import Money, StepUpBasis, TransferKind, TransferOrder
 from paycore.client.sealing import SealingKey
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin
@@ -36,10 +37,13 @@ from paycore.runtime.clock import SystemClock
 from paycore.runtime.errors import from_rpc_error
 from paycore.signing.v1 import signing_service_pb2 as pb
 from paycore.signing.v1 import signing_service_pb2_grpc as pb_grpc
-from paycore.v1 import step_up_pb2
-from tests.support.callers import TIMEOUT_S, raw
+from paycore.v1 import money_pb2, step_up_pb2, transfer_pb2
+from paycore.v1 import transfer_service_pb2 as transfers_pb
+from tests.support import callers as calls
+from tests.support.callers import TIMEOUT_S, Caller, raw, refusal_of
 from tests.support.command_core import command_core, payment
 from tests.support.databases import OwnDatabase
+from tests.support.load import patient_client
 
 TAKEN_OVER = ("command", "projector", "query")
 ROLES = ("owner", "command", "signing", "projector", "query", "audit")
@@ -314,6 +318,59 @@ def forged(user: str, key_id: str, approved: PaymentIntent) -> Authorization:
     )
     signature = Ed25519PrivateKey.generate().sign(signed_bytes(unsigned))
     return unsigned._replace(signature=signature)
+
+
+THRESHOLD = 100_000
+"""Of the local stack, in EUR."""
+
+
+def fees(
+    payer: int, payee: int, amount: int, count: int
+) -> transfers_pb.SubmitTransferGroupRequest:
+    """A group of `count` fees of `amount` each."""
+    fee = transfers_pb.GroupedTransfer(
+        kind=transfer_pb2.TRANSFER_KIND_FEE,
+        debit_account_id=payer,
+        credit_account_id=payee,
+        amount=money_pb2.Money(minor_units=amount, currency="EUR"),
+    )
+    return transfers_pb.SubmitTransferGroupRequest(
+        idempotency_key=secrets.token_hex(12), transfers=[fee] * count
+    )
+
+
+async def test_a_client_takes_no_more_than_the_threshold_by_a_fee_that_nobody_approved(
+    services: LocalStack, app: Caller
+) -> None:
+    user, pin = f"user-{secrets.token_hex(6)}", Pin("508263")
+    outside, victim, own = await app.open(2, owner=user)
+    await app.fund(outside, [victim], 20 * THRESHOLD, "EUR")
+    fee, settlement = transfer_pb2.TRANSFER_KIND_FEE, transfer_pb2.TRANSFER_KIND_NET_SETTLEMENT
+
+    def taking(amount: int, kind: transfer_pb2.TransferKind.ValueType) -> Any:
+        return app.submit(calls.payment(victim, own, amount, kind=kind))
+
+    attempts = {
+        "at once": (taking(10 * THRESHOLD, fee), "STEP_UP_REQUIRED"),
+        "a little above": (taking(THRESHOLD + 1, fee), "STEP_UP_REQUIRED"),
+        "in pieces": (
+            app.transfers.SubmitTransferGroup(fees(victim, own, THRESHOLD, 10), timeout=TIMEOUT_S),
+            "STEP_UP_REQUIRED",
+        ),
+        "settled": (taking(THRESHOLD + 1, settlement), "NOT_PERMITTED"),
+    }
+    for name, (attempt, reason) in attempts.items():
+        refused = await refusal_of(attempt)
+        assert refused is not None, name
+        assert refused.reason == reason, name
+    taken = await taking(THRESHOLD, fee)
+    assert taken.transfer.step_up_basis == transfer_pb2.STEP_UP_BASIS_BELOW_THRESHOLD
+    assert taken.transfer.debit_balance_after == 19 * THRESHOLD
+    async with patient_client(services.endpoints, "app") as client:
+        await client.enroll_pin(user, pin)
+        order = TransferOrder(victim, own, Money(10 * THRESHOLD, "EUR"), TransferKind.FEE)
+        receipt = await client.submit_transfer(order, pin=pin)
+    assert receipt.transfer.step_up_basis is StepUpBasis.AUTHORIZED
 
 
 async def published(channel: grpc.aio.Channel) -> dict[str, bytes]:

@@ -121,7 +121,7 @@ legs AS (
   SELECT $1::bigint + draft.n * {stride}, debit, credit, amount, payer.version, payee.version,
          payer.balance, payee.balance, payer.held, $2::bigint + draft.n,
          kind::ledger.transfer_kind,
-         (CASE WHEN kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD')
+         (CASE WHEN kind IN ('TRANSFER', 'WITHDRAWAL', 'HOLD', 'FEE')
           THEN 'BELOW_THRESHOLD' ELSE 'NOT_APPLICABLE' END)::ledger.step_up_basis,
          'EUR', 'bulk', parent,
          sequence, remaining, state::ledger.transfer_state, released,

@@ -7,12 +7,13 @@ from itertools import count
 from typing import Any
 
 from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
+from paycore.domain.approvals import payment_intent
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.money import Currency, Minor
 from paycore.domain.plan import BatchState, Key, ParentState, Plan, StoredOutcome
 from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
-from paycore.domain.step_up import Authorization, AuthorizationMethod
+from paycore.domain.step_up import Authorization, AuthorizationMethod, payment_digest
 from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.domain.transfers import (
     ChildCommand,
@@ -89,6 +90,13 @@ def authorization(user_id: str, **changes: Any) -> Authorization:
         "signed_at_us": NOW_US - 2_000_000,
     }
     return Authorization(**{**values, **changes})
+
+
+def approved_payment(asked: TransferCommand, user_id: str, **changes: Any) -> TransferCommand:
+    """`asked` with the approval of `user_id`, made for it but for `changes`."""
+    given = authorization(user_id)
+    digest = payment_digest(payment_intent(asked, given.signed_at_us))
+    return asked._replace(authorization=given._replace(**{"digest": digest, **changes}))
 
 
 def rules(

@@ -36,7 +36,7 @@ from tests.support.command_core import CommandCore, command_core, opening, payme
 from tests.support.command_process import command_process
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import violations
-from tests.support.samples import authorization
+from tests.support.samples import approved_payment
 
 APP = "app"
 """May do everything with its own accounts, and is not exempt."""
@@ -162,8 +162,8 @@ async def test_holds_count_once_and_what_was_approved_or_exempt_not_at_all(
         APP, "c", b"c", TransferKind.CAPTURE, held.transfer.id, payer, payee, hold.currency
     )
     assert await payers.rules_of(capture) == ["NOT_APPLICABLE"]
-    proof = authorization("owner-0", expires_at_us=payers.clock.now_us() + 60_000_000)
-    approved = payers.pay(0, 1, 5_000, authorization=proof)
+    asked = payers.pay(0, 1, 5_000)
+    approved = approved_payment(asked, "owner-0", expires_at_us=payers.clock.now_us() + 60_000_000)
     assert await payers.rules_of(approved) == ["AUTHORIZED"]
     await payers.admin.execute(
         "INSERT INTO ledger.grants (client, action, scope) VALUES"
@@ -173,6 +173,24 @@ async def test_holds_count_once_and_what_was_approved_or_exempt_not_at_all(
     exempt = payers.pay(0, 1, 90, client="loadtest")
     assert await payers.rules_of(exempt) == ["CLIENT_EXEMPT"]
     assert await payers.rules_of(payers.pay(0, 1, 100), payers.pay(0, 1, 1)) == [BELOW, DAILY]
+
+
+async def test_what_a_client_takes_counts_towards_the_day_that_does_not_ask_for_it(
+    payers: Payers,
+) -> None:
+    await payers.policy(100, daily=250)
+
+    def fee(amount: int) -> Any:
+        return payers.pay(0, 1, amount, kind=TransferKind.FEE)
+
+    assert await payers.rules_of(fee(101)) == ["THRESHOLD"]
+    for amount in (100, 100, 50):
+        assert await payers.rules_of(fee(amount)) == [BELOW]
+    # As read, and within one batch.
+    assert await payers.rules_of(payers.pay(0, 1, 1), fee(100)) == [DAILY, BELOW]
+    assert await payers.rules_of(payers.pay(1, 0, 100), payers.pay(0, 1, 1)) == [BELOW, DAILY]
+    both = (payers.pay(2, 1, 100), payers.pay(2, 1, 100, kind=TransferKind.FEE))
+    assert await payers.rules_of(*both, payers.pay(2, 1, 51)) == [BELOW, BELOW, DAILY]
 
 
 async def test_a_day_of_many_debits_is_counted_whole(payers: Payers) -> None:

@@ -300,4 +300,5 @@ class SmallLedger:
 
 def _basis(kind: str) -> str:
     """Why a transfer of that kind was let through without approval."""
-    return "BELOW_THRESHOLD" if kind in ("TRANSFER", "WITHDRAWAL", "HOLD") else "NOT_APPLICABLE"
+    guarded = ("TRANSFER", "WITHDRAWAL", "HOLD", "FEE")
+    return "BELOW_THRESHOLD" if kind in guarded else "NOT_APPLICABLE"

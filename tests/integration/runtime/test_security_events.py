@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.limits import Limit
 from paycore.runtime import security_events
 from paycore.runtime.event_sinks import ServicesSink, SigningSink
 from paycore.runtime.security_events import (
+    FOLDED,
     LOST,
     Event,
     Kind,
@@ -20,11 +22,13 @@ from paycore.runtime.security_events import (
     Sink,
     address_of,
 )
+from paycore.runtime.traces import Person
 from tests.support.clocks import ManualClock
 from tests.support.databases import OwnDatabase
 
 METHOD = "paycore.v1.TransferService/SubmitTransfer"
 DENIED = PaycoreError(Reason.NOT_PERMITTED, "no", {"grant": "REVERSE"})
+LIMITED = PaycoreError(Reason.RATE_LIMITED, "no", {"limit": Limit.USER.value})
 FOR_EVER_S = 3_600.0
 
 
@@ -44,6 +48,19 @@ def sink(database: OwnDatabase, role: str) -> Sink:
 def lost(why: str) -> float:
     value: float = LOST.labels(why)._value.get()
     return value
+
+
+def folded(event: Event) -> float:
+    value: float = FOLDED.labels(event)._value.get()
+    return value
+
+
+class Named(NamedTuple):
+    """An actor, as a message would name one."""
+
+    user_id: str
+    device_id: str
+    ip_address: str
 
 
 async def rows(admin: asyncpg.Connection, table: str = "audit.events") -> list[Any]:
@@ -104,17 +121,67 @@ async def test_what_is_no_security_event_leaves_nothing(
     assert await rows(admin) == []
 
 
-async def test_too_many_kinds_are_counted_and_not_written(
-    database: OwnDatabase, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+async def test_a_flood_of_made_up_devices_hides_no_other_event_and_no_other_client(
+    database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    monkeypatch.setattr(security_events, "MOST_KINDS", 10)
-    before = lost("KINDS")
+    before = folded(Event.STEP_UP_REFUSED)
     events = SecurityEvents(sink(database, "command"), ManualClock(), FOR_EVER_S)
-    for number in range(15):
-        events.note(Kind(Event.STEP_UP_REFUSED, "app", None, "PIN_INCORRECT", f"user-{number}"))
+
+    def refused(client: str, number: int) -> None:
+        device, person = f"device-{number}", Person(f"user-{number}", f"device-{number}", None)
+        kind = Kind(Event.STEP_UP_REFUSED, client, None, "DEVICE", person.user_id, device)
+        events.note(kind, person=person)
+
+    for number in range(5_000):
+        refused("app", number)
+    refused("other", 1)
+    refused("app", 7)
+    events.refused(DENIED, "stranger", METHOD)
+    events.refused(LIMITED, "app", METHOD, actor=Named("victim", "phone", "192.0.2.1"))
     await events.stop()
-    assert len(await rows(admin)) == 10
-    assert lost("KINDS") - before == 5
+    found = await rows(admin)
+    flood = [row for row in found if row["event"] == Event.STEP_UP_REFUSED]
+    apart = [row for row in flood if row["user_id"] is not None]
+    assert len(apart) == security_events.MOST_KINDS
+    assert {row["user_id"]: row["count"] for row in apart}["user-7"] == 2
+    together = [
+        (row["client"], row["reason"], row["count"]) for row in flood if row["user_id"] is None
+    ]
+    assert together == [
+        ("app", "DEVICE", 5_000 - security_events.MOST_KINDS),
+        ("other", "DEVICE", 1),
+    ]
+    assert folded(Event.STEP_UP_REFUSED) - before == 5_000 - security_events.MOST_KINDS + 1
+    assert [(row["event"], row["client"], row["user_id"]) for row in found[len(flood) :]] == [
+        ("CALL_DENIED", "stranger", None),
+        ("LIMIT_TRIPPED", "app", "victim"),
+    ]
+
+
+async def test_a_window_is_bounded_whatever_an_attacker_makes_up(
+    database: OwnDatabase, admin: asyncpg.Connection
+) -> None:
+    events = SecurityEvents(sink(database, "command"), ManualClock(), FOR_EVER_S)
+    for number in range(1_000):
+        events.refused(DENIED, "app", f"made.Up/Method{number}")
+    for number in range(100):
+        events.refused(DENIED, f"client-{number}", METHOD)
+    assert await events.write()
+    one, folds = security_events.MOST_KINDS, security_events.MOST_FOLDED
+    clients = security_events.MOST_CLIENTS
+    found = await rows(admin)
+    assert len(found) == one + folds + clients + 1
+    assert sum(row["count"] for row in found) == 1_100
+    by_client = [row for row in found if row["reason"] == security_events.FOLDED_REASON]
+    assert [(row["client"], row["method"], row["count"]) for row in by_client] == [
+        ("app", None, 1_000 - one - folds),
+        *((f"client-{number}", None, 1) for number in range(clients - 1)),
+        (None, None, 100 - clients + 1),
+    ]
+    # The next window has room again.
+    events.refused(DENIED, "client-99", METHOD)
+    await events.stop()
+    assert (await rows(admin))[-1]["client"] == "client-99"
 
 
 async def test_rows_wait_while_the_database_takes_none_and_the_oldest_go(

@@ -16,7 +16,10 @@ OUTSIDE = {
 """Whether the payer and the payee of each kind stand for the world outside."""
 
 BY_THE_PAYER = ("TRANSFER", "WITHDRAWAL", "HOLD")
-"""What a payer sets in motion, and so must approve above the threshold."""
+"""What a payer sets in motion."""
+
+APPROVED = (*BY_THE_PAYER, "FEE", "NET_SETTLEMENT")
+"""What a payer must approve above the threshold."""
 
 LONGEST_HOLD_US = 366 * 24 * 3600 * 1_000_000
 
@@ -185,21 +188,22 @@ def _basis(
     books: Books, asked: Payment, now_us: int, group: int | None, together: tuple[Payment, ...]
 ) -> str:
     """Why the payer need not approve; what they pay by one group counts as one payment."""
-    if asked.kind not in BY_THE_PAYER:
+    if asked.kind not in APPROVED:
         return "NOT_APPLICABLE"
     own = [
         one
         for one in together
-        if one.kind in BY_THE_PAYER and (one.debit, one.currency) == (asked.debit, asked.currency)
+        if one.kind in APPROVED and (one.debit, one.currency) == (asked.debit, asked.currency)
     ]
     total = sum(one.amount for one in own)
     payees: dict[int, int] = {}
     for one in own:
-        payees[one.credit] = payees.get(one.credit, 0) + one.amount
+        if one.kind in BY_THE_PAYER:
+            payees[one.credit] = payees.get(one.credit, 0) + one.amount
     above = books.thresholds.get(asked.currency, -1)
     first_above = books.first_thresholds.get(asked.currency)
     daily = books.daily_totals.get(asked.currency)
-    large = first_above is not None and max(payees.values()) > first_above
+    large = first_above is not None and max(payees.values(), default=0) > first_above
     if total <= above and not large and daily is None:
         return "BELOW_THRESHOLD"
     if books.allows(asked.client, "STEP_UP_EXEMPT", asked.debit):
@@ -208,6 +212,9 @@ def _basis(
         raise NoError("STEP_UP_REQUIRED", rule="NO_POLICY")
     if total > above:
         raise NoError("STEP_UP_REQUIRED", rule="THRESHOLD", threshold=above)
+    if not payees:
+        # The past asks nothing of what the payer does not set in motion.
+        return "BELOW_THRESHOLD"
     for payee, amount in payees.items():
         new = not books.has_paid(asked.debit, payee, but=group)
         if first_above is not None and amount > first_above and new:

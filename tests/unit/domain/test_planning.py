@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from paycore.domain.accounts import Account, AccountKind, AccountStatus
+from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStatus
 from paycore.domain.errors import STORED_DECLINES, PaycoreError, Reason
 from paycore.domain.grants import GrantAction, GrantScope
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Minor
@@ -32,7 +32,7 @@ from tests.support.samples import (
     NOW_US,
     THRESHOLD,
     account,
-    authorization,
+    approved_payment,
     command,
     external,
     plan,
@@ -316,8 +316,7 @@ class TestKeys:
         assert refused(planned.outcomes[0]).reason is Reason.IDEMPOTENCY_KEY_REUSED
 
     def test_a_replay_needs_no_proof_any_more(self) -> None:
-        proof = authorization("owner-1")
-        asked = command(1, 2, 10, authorization=proof)
+        asked = approved_payment(command(1, 2, 10), "owner-1")
         first = posted(plan([account(1), account(2)], [asked]).outcomes[0])
         stored = {
             (CLIENT, asked.key): StoredOutcome(asked.request_hash, first.transfer, None, PLACE)
@@ -356,14 +355,14 @@ class TestStepUp:
         assert refused(planned.outcomes[0]).reason is Reason.STEP_UP_REQUIRED
 
     @pytest.mark.parametrize("kind", list(ENDPOINTS))
-    def test_only_what_the_payer_sets_in_motion_needs_it(self, kind: TransferKind) -> None:
+    def test_whatever_takes_money_of_a_customer_needs_it(self, kind: TransferKind) -> None:
         payer, payee = {
             TransferKind.TRANSFER: (account(1), account(2)),
             TransferKind.DEPOSIT: (external(1), account(2)),
             TransferKind.WITHDRAWAL: (account(1), external(2)),
         }.get(kind, (account(1), account(2)))
         planned = plan([payer, payee], [command(1, 2, 1, kind=kind)], rules(thresholds={}))
-        if kind in (TransferKind.DEPOSIT, TransferKind.FEE, TransferKind.NET_SETTLEMENT):
+        if kind is TransferKind.DEPOSIT:
             transfer = posted(planned.outcomes[0]).transfer
             assert transfer.step_up is StepUpBasis.NOT_APPLICABLE
         else:
@@ -382,8 +381,9 @@ class TestStepUp:
         assert refused(planned.outcomes[0]).reason is Reason.STEP_UP_REQUIRED
 
     def test_an_authorization_is_stored_with_its_transfer(self) -> None:
-        proof = authorization("owner-1")
-        asked = command(1, 2, 10, authorization=proof)
+        asked = approved_payment(command(1, 2, 10), "owner-1")
+        proof = asked.authorization
+        assert proof is not None
         planned = plan([account(1), account(2)], [asked], rules(thresholds={}))
         transfer = posted(planned.outcomes[0]).transfer
         assert (transfer.step_up, transfer.authorization_id) == (StepUpBasis.AUTHORIZED, 77)
@@ -391,15 +391,40 @@ class TestStepUp:
 
     def test_an_authorization_ends_at_its_expiry(self) -> None:
         def outcome(expires_at_us: int) -> object:
-            proof = authorization("owner-1", expires_at_us=expires_at_us)
-            asked = command(1, 2, 10, authorization=proof)
+            asked = approved_payment(command(1, 2, 10), "owner-1", expires_at_us=expires_at_us)
             return plan([account(1), account(2)], [asked], rules(thresholds={})).outcomes[0]
 
         posted(outcome(NOW_US + 1))
         assert refused(outcome(NOW_US)).reason is Reason.AUTHORIZATION_EXPIRED
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"kind": TransferKind.FEE},
+            {"debit_account": AccountId(3)},
+            {"credit_account": AccountId(3)},
+            {"amount": Minor(11)},
+            {"currency": "USD"},
+            {"client": "rival"},
+            {"key": "another"},
+        ],
+    )
+    def test_an_authorization_is_for_no_other_payment(self, changes: dict[str, Any]) -> None:
+        given = approved_payment(command(1, 2, 10), "owner-1").authorization
+        other = command(1, 2, 10)._replace(**{**changes, "authorization": given})
+        currency = other.currency
+        on = [account(one, currency=currency, owner="owner-1") for one in (1, 2, 3)]
+        rival = ("rival", GrantAction.TRANSFER, GrantScope.ALL, "")
+        planned = plan(on, [other], rules(rival, thresholds={}))
+        error = refused(planned.outcomes[0])
+        assert (error.reason, error.metadata["why"]) == (
+            Reason.AUTHORIZATION_INVALID,
+            "other payment",
+        )
+        assert planned.authorizations == []
+
     def test_a_decline_stores_no_authorization(self) -> None:
-        asked = command(1, 2, 5_000, authorization=authorization("owner-1"))
+        asked = approved_payment(command(1, 2, 5_000), "owner-1")
         planned = plan([account(1), account(2)], [asked], rules(thresholds={}))
         declined(planned.outcomes[0])
         assert planned.authorizations == []
@@ -519,8 +544,8 @@ class Scene:
     payer: Account = field(default_factory=lambda: account(1))
     payee: Account = field(default_factory=lambda: account(2))
     asked: TransferCommand = field(
-        default_factory=lambda: command(
-            1, 2, authorization=authorization("owner-1"), key="k", request_hash=b"same"
+        default_factory=lambda: approved_payment(
+            command(1, 2, key="k", request_hash=b"same"), "owner-1"
         )
     )
     stored: bool = False

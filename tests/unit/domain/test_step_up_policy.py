@@ -29,7 +29,16 @@ from paycore.domain.transfers import (
     StepUpBasis,
     TransferKind,
 )
-from tests.support.samples import CLIENT, NOW_US, account, authorization, command, external, rules
+from tests.support.samples import (
+    CLIENT,
+    NOW_US,
+    account,
+    approved_payment,
+    authorization,
+    command,
+    external,
+    rules,
+)
 
 TODAY = NOW_US // DAY_US
 EXEMPT = (CLIENT, GrantAction.STEP_UP_EXEMPT, GrantScope.OWN, "")
@@ -168,7 +177,7 @@ class TestDailyTotal:
 
     def test_what_was_approved_or_declined_does_not_count(self) -> None:
         commands = [
-            command(1, 2, 90, authorization=authorization("owner-1")),
+            approved_payment(command(1, 2, 90), "owner-1"),
             command(1, 9, 90),
             command(1, 2, 100),
         ]
@@ -349,9 +358,10 @@ class TestGroups:
         assert not planned.authorizations
 
     def test_an_approval_of_nothing_sensitive_is_not_stored(self) -> None:
-        legs = (command(1, 2, 500, kind=TransferKind.FEE, key="", request_hash=b""),)
-        asked = approved(GroupCommand(CLIENT, "g", b"h", legs), 1)
-        planned = decided([asked], under(StepUpPolicy(100)))
+        legs = (command(5, 1, 500, kind=TransferKind.DEPOSIT, key="", request_hash=b""),)
+        asked = approved(GroupCommand(CLIENT, "g", b"h", legs), 5)
+        on = {**accounts(), AccountId(5): external(5)}
+        planned = decided([asked], under(StepUpPolicy(100)), on=on)
         assert bases(planned.outcomes[0]) == [StepUpBasis.NOT_APPLICABLE]
         assert not planned.authorizations
 
@@ -366,7 +376,7 @@ class TestWhatIsRead:
         by = under(self.ALL, ("payroll", *EXEMPT[1:2], GrantScope.ALL, ""))
         commands: list[Command] = [
             command(1, 2, 101),
-            command(1, 2, 50, authorization=authorization("owner-1")),
+            approved_payment(command(1, 2, 50), "owner-1"),
             command(1, 2, 50, client="payroll"),
             command(1, 2, 50, kind=TransferKind.FEE),
             command(1, 2, 50, currency="USD"),
@@ -387,6 +397,76 @@ class TestWhatIsRead:
         assert wanted.pairs == {(2, 3), (3, 1)}
         first_only = under(StepUpPolicy(100, first_payment_threshold=30))
         assert wanted_past(commands, first_only, accounts()).payers == set()
+
+
+class TestTaken:
+    """Fees and settlements: a client takes them, no payer sets them in motion."""
+
+    KINDS = pytest.mark.parametrize("kind", [TransferKind.FEE, TransferKind.NET_SETTLEMENT])
+    ALL = StepUpPolicy(100, first_payment_threshold=30, daily_total=250)
+
+    @KINDS
+    def test_above_the_threshold_the_payer_must_approve(self, kind: TransferKind) -> None:
+        commands = [command(1, 2, amount, kind=kind) for amount in (100, 101)]
+        planned = decided(commands, under(self.ALL))
+        assert list(map(asked_by, planned.outcomes)) == [None, StepUpRule.THRESHOLD]
+        without = decided(commands[:1], rules(policies={})).outcomes[0]
+        assert asked_by(without) is StepUpRule.NO_POLICY
+
+    @KINDS
+    def test_with_the_owners_approval_or_by_an_exempt_client_it_is_posted(
+        self, kind: TransferKind
+    ) -> None:
+        taken = command(1, 2, 101, kind=kind)
+        exempt = decided([taken], under(self.ALL, EXEMPT)).outcomes[0]
+        assert isinstance(exempt, Posted)
+        assert exempt.transfer.step_up is StepUpBasis.CLIENT_EXEMPT
+        allowed = approved_payment(taken, "owner-1")
+        (outcome,) = decided([allowed], under(self.ALL)).outcomes
+        assert isinstance(outcome, Posted)
+        assert outcome.transfer.step_up is StepUpBasis.AUTHORIZED
+
+    @KINDS
+    def test_the_past_does_not_ask_for_it_but_it_counts(self, kind: TransferKind) -> None:
+        taken = command(1, 2, 100, kind=kind)
+        commands = [taken, command(1, 3, 1), taken._replace(key="again"), command(1, 3, 1)]
+        outcomes = decided(commands, under(self.ALL), PastRead(spent(149))).outcomes
+        assert list(map(asked_by, outcomes)) == [None, None, None, StepUpRule.DAILY_TOTAL]
+
+    @KINDS
+    def test_it_makes_nobody_known(self, kind: TransferKind) -> None:
+        commands = [command(1, 2, 100, kind=kind), command(1, 2, 31)]
+        outcomes = decided(commands, under(self.ALL), PastRead(spent(0))).outcomes
+        assert list(map(asked_by, outcomes)) == [None, StepUpRule.FIRST_PAYMENT]
+
+    @KINDS
+    def test_a_payer_pays_a_groups_payments_and_fees_together(self, kind: TransferKind) -> None:
+        def mixed(paid: int, taken: int) -> GroupCommand:
+            legs = group((1, 2, paid), (1, 3, taken)).items
+            return GroupCommand(CLIENT, "g", b"h", (legs[0], legs[1]._replace(kind=kind)))
+
+        past = PastRead(spent(150), frozenset({(AccountId(1), AccountId(2))}))
+        below = decided([mixed(40, 60)], under(self.ALL), past).outcomes[0]
+        assert bases(below) == [StepUpBasis.BELOW_THRESHOLD] * 2
+        above = decided([mixed(40, 61)], under(self.ALL), past).outcomes[0]
+        assert asked_by(above) is StepUpRule.THRESHOLD
+        # What the payer sets in motion is held to the day's total with all that goes with it.
+        late = decided([mixed(40, 60)], under(self.ALL), PastRead(spent(151), past.paid)).outcomes
+        assert asked_by(late[0]) is StepUpRule.DAILY_TOTAL
+
+    @KINDS
+    def test_a_group_of_fees_is_one(self, kind: TransferKind) -> None:
+        def taken(*items: tuple[int, int, int]) -> GroupCommand:
+            asked = group(*items)
+            return asked._replace(items=tuple(one._replace(kind=kind) for one in asked.items))
+
+        past = PastRead(spent(250))
+        below = decided([taken((1, 2, 50), (1, 3, 50))], under(self.ALL), past).outcomes[0]
+        assert bases(below) == [StepUpBasis.BELOW_THRESHOLD] * 2
+        cut = taken((1, 2, 50), (1, 3, 51))
+        assert asked_by(decided([cut], under(self.ALL), past).outcomes[0]) is StepUpRule.THRESHOLD
+        (outcome,) = decided([approved(cut, 1)], under(self.ALL), past).outcomes
+        assert bases(outcome) == [StepUpBasis.AUTHORIZED] * 2
 
 
 def test_withdrawals_count_like_transfers() -> None:
