@@ -13,6 +13,7 @@ from operations.cli.output import Output, run
 from operations.deployment import find_deployment
 from operations.errors import UsageError
 from operations.projection import INDEX, Letters, RequestView, open_desk
+from operations.views.as_is import as_is
 
 letters = typer.Typer(
     help="Look at what a sink refused for good, and have it taken again.", no_args_is_help=True
@@ -137,7 +138,7 @@ def _table(found: Letters) -> Table:
             one.kind,
             str(one.document_id),
             str(one.version),
-            f"{one.error_type}: {one.reason}",
+            as_is(f"{one.error_type}: {one.reason}"),
             f"{one.failures} times",
             f"{one.last_failed_at:%Y-%m-%d %H:%M:%S}",
         )

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from operations.desk import ShortReversal, WaitingReview
 from operations.money import format_money
+from operations.views.as_is import as_is
 
 
 def _table(*columns: str) -> Table:
@@ -26,11 +27,11 @@ def reviews_table(reviews: Sequence[WaitingReview]) -> Table:
         table.add_row(
             f"{one.since:%m-%d %H:%M:%S}",
             str(one.transfer),
-            one.rule.replace("[", r"\["),
+            as_is(one.rule),
             str(one.debit_account),
             str(one.credit_account),
             format_money(one.amount.minor_units, one.amount.currency),
-            one.client,
+            as_is(one.client),
         )
     return table
 
@@ -47,6 +48,6 @@ def reversals_table(reversals: Sequence[ShortReversal]) -> Table:
             str(one.debit_account),
             f"[green]{has}[/]" if enough else f"[red]{has}[/]",
             format_money(one.amount.minor_units, one.amount.currency),
-            one.client,
+            as_is(one.client),
         )
     return table

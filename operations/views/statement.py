@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.money import format_amount
+from operations.views.as_is import as_is
 from paycore.client import StatementEntry, StatementPage
 
 
@@ -45,6 +46,5 @@ def _row(entry: StatementEntry, currency: str) -> tuple[str | Text, ...]:
         str(entry.counterparty),
         f"[{style}]{sign}{amount}[/]",
         format_amount(entry.balance_after, currency),
-        # As it is: what others wrote is no markup.
-        Text(note),
+        as_is(note),
     )
