@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +16,18 @@ from elasticsearch import NotFoundError
 import database
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
+from paycore.runtime.database import is_away
 from paycore.runtime.untold import tell_of_fault
 from projector.batch import Document, DocumentKind
 from projector.details import Opener
 from projector.documents import account_document
-from projector.errors import IndexUnequalError, SinkLostError
+from projector.errors import (
+    DeadLettersFullError,
+    IndexUnequalError,
+    LedgerIncompleteError,
+    SinkLostError,
+    SinkRefusedError,
+)
 from projector.generations import Generation, Generations
 from projector.loader import Loader
 from projector.metrics import DRIFT, DRIFT_CHECKED, DRIFT_REPAIRED
@@ -45,6 +52,9 @@ RETRY_S = 5.0
 
 ATTEMPTS = 3
 """How often a fresh index may differ from the ledger, and be mended, before it is given up."""
+
+FAILED = "failed"
+"""How the outcome begins of a replay or a discard that could not be done."""
 
 LETTERS = 500
 _POLL_S = 0.02
@@ -135,9 +145,9 @@ class Upkeep:
                 return
             match request["action"]:
                 case "REPLAY":
-                    outcome = await self._replay(request, position)
+                    outcome = await self._or_fault(self._replay(request, position))
                 case "DISCARD":
-                    outcome = await self._discard(request)
+                    outcome = await self._or_fault(self._discard(request))
                 case "REBUILD":
                     self._request_id = request["id"]
                     begin = partial(
@@ -302,6 +312,28 @@ class Upkeep:
             await database.load("rewrites").request_rewrites(
                 connection, sink=self._sink.name, keys=list(keys)
             )
+
+    async def _or_fault(self, work: Awaitable[str]) -> str:
+        """What came of a request, or why it failed: one that is left open would be taken up again
+        by every later session, before all that was asked after it.
+
+        Raises what says that the database or the index is away: then it is not the request's fault.
+        """
+        try:
+            return await work
+        except (
+            DeadLettersFullError,
+            LedgerIncompleteError,
+            SinkRefusedError,
+            asyncpg.PostgresError,
+        ) as error:
+            if is_away(error):
+                raise
+            cause = type(error).__name__
+            log.error("what was asked failed", sink=self._sink.name, cause=cause)
+            # The text of a database's error may quote a row.
+            told = "" if isinstance(error, asyncpg.PostgresError) else f": {error}"
+            return f"{FAILED}: {cause}{told}"
 
     async def _replay(self, request: Any, position: Position) -> str:
         """Take refused documents again, as they stand now; those that are taken are no letters."""
