@@ -41,6 +41,11 @@ class DeadLetters:
         self._limit = limit
         self._queries: Any = database.load("projector")
 
+    @property
+    def limit(self) -> int:
+        """How many there may be."""
+        return self._limit
+
     async def save(self, rejections: Sequence[Rejection], position: Position) -> None:
         """Keep `rejections` of the batch that ends at `position`.
 
