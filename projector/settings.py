@@ -59,9 +59,14 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     webhook_attempt_s: float = Field(default=10.0, ge=0.1, le=60)
     """Longest that one attempt takes."""
     webhook_at_once: int = Field(default=64, ge=1, le=1_000)
-    """Attempts at the same time."""
+    """Attempts at the same time; at most half of them to subscriptions whose last one failed."""
     webhook_at_once_each: int = Field(default=4, ge=1, le=100)
     """Attempts at the same time for one subscription; for one whose last failed, one."""
+    webhook_at_once_client: int = Field(default=32, ge=1, le=1_000)
+    """Attempts at the same time for all subscriptions of one client."""
+    webhook_waiting_most: int = Field(default=100_000, ge=1, le=100_000_000)
+    """Deliveries of one subscription that may wait, of those written since it was last enabled;
+    with more it is disabled."""
     webhook_schedule_s: tuple[float, ...] = SCHEDULE_S
     """Waits after the first failed attempt, the second and so on, in seconds, as a JSON list."""
     webhook_days_kept: float = Field(default=30.0, gt=0, le=3_650)
