@@ -179,11 +179,15 @@ WHERE told.state = 'ENABLED' AND EXISTS (
 
 -- name: prune(kept_us, most)$
 -- How many were too old: ended so long ago, or due so long ago, of a subscription that is disabled.
+-- What waits of one that is enabled is sent, however late.
 WITH old AS (
   DELETE FROM webhooks.deliveries
   WHERE id = ANY (ARRAY(
-    SELECT id FROM webhooks.deliveries
+    SELECT delivery.id
+    FROM webhooks.deliveries AS delivery
+    JOIN webhooks.subscriptions AS told ON told.id = delivery.subscription
     WHERE coalesce(ended_at_us, due_at_us) < (SELECT webhooks.now_us()) - :kept_us::bigint
+      AND (ended_at_us IS NOT NULL OR told.state <> 'ENABLED')
     ORDER BY coalesce(ended_at_us, due_at_us)
     LIMIT :most::int
   ))

@@ -82,3 +82,17 @@ async def test_no_client_takes_it_all(store: DeliveryStore) -> None:
     """Not before it is known that its endpoints fail, either."""
     leased = await taken(store, Shares(at_once=8, client=6, each=4), failing=())
     assert Counter(one.client for one in leased) == {"shop": 6, "bank": 2}
+
+
+async def test_only_what_nobody_waits_for_is_removed(
+    store: DeliveryStore, ledger: TestLedger
+) -> None:
+    await ledger.execute("DELETE FROM webhooks.deliveries WHERE subscription = ANY ($1)", FAILING)
+    await ledger.execute(
+        "UPDATE webhooks.deliveries SET state = 'DEAD', due_at_us = NULL, ended_at_us = 1"
+        " WHERE journal_id = 1"
+    )
+    await ledger.execute("UPDATE webhooks.subscriptions SET state = 'DISABLED' WHERE id = $1", SHOP)
+    assert await store.prune(60.0, 100) == DUE + 1
+    left = await ledger.rows("SELECT subscription, state FROM webhooks.deliveries")
+    assert left == [{"subscription": BANK, "state": "PENDING"}] * (DUE - 1)
