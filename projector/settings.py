@@ -53,6 +53,9 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     webhook_networks: str = ""
     """Networks with commas between, such as `10.1.0.0/16`, to which webhooks may go besides the
     public internet."""
+    webhook_refused_networks: str = ""
+    """Further networks to which none goes, such as one's own public addresses; also where they are
+    a part of `webhook_networks`."""
     webhook_public: bool = True
     """Whether webhooks may go to the public internet; else only to `webhook_networks`, and no name
     but localhost is looked up."""
@@ -83,7 +86,7 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     stream_entries: int = Field(default=100_000, ge=1_000, le=10_000_000)
     """About how many of the newest events the stream keeps, at about 200 bytes each."""
 
-    @field_validator("webhook_networks")
+    @field_validator("webhook_networks", "webhook_refused_networks")
     @classmethod
     def _networks_are_some(cls, networks: str) -> str:
         AddressRules(networks)

@@ -101,6 +101,7 @@ def webhook_settings(settings: ProjectorSettings) -> WebhookSettings:
             kept_s=settings.webhook_days_kept * 86_400.0,
         ),
         networks=settings.webhook_networks,
+        refused_networks=settings.webhook_refused_networks,
         public=settings.webhook_public,
         http=settings.webhook_http,
     )
