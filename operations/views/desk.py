@@ -25,7 +25,7 @@ def reviews_table(reviews: Sequence[WaitingReview]) -> Table:
     table = _table("since (UTC)", "payment", "rule", "from", "to", "amount", "asked by")
     for one in reviews:
         table.add_row(
-            f"{one.since:%m-%d %H:%M:%S}",
+            f"{one.since:%Y-%m-%d %H:%M:%S}",
             str(one.transfer),
             as_is(one.rule),
             str(one.debit_account),
@@ -43,7 +43,7 @@ def reversals_table(reversals: Sequence[ShortReversal]) -> Table:
         enough = one.available >= one.amount.minor_units
         has = format_money(one.available, one.amount.currency)
         table.add_row(
-            f"{one.since:%m-%d %H:%M:%S}",
+            f"{one.since:%Y-%m-%d %H:%M:%S}",
             str(one.transfer),
             str(one.debit_account),
             f"[green]{has}[/]" if enough else f"[red]{has}[/]",

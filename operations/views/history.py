@@ -50,7 +50,7 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
     elif not transfer.credit_version:
         style, sign = "dim", ""
     return (
-        f"{transfer.created_at:%m-%d %H:%M:%S}",
+        f"{transfer.created_at:%Y-%m-%d %H:%M:%S}",
         str(entry) if entry else "",
         words(transfer.kind.value),
         words(transfer.state.value),

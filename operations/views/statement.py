@@ -40,7 +40,7 @@ def _row(entry: StatementEntry, currency: str) -> tuple[str | Text, ...]:
     follows = f"follows {entry.parent_id}" if entry.parent_id else ""
     note = ", ".join(part for part in (follows, entry.reference or entry.description) if part)
     return (
-        f"{entry.created_at:%m-%d %H:%M:%S}",
+        f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
         str(entry.version),
         entry.kind.value.lower().replace("_", " "),
         str(entry.counterparty),

@@ -43,7 +43,7 @@ def _table(entries: Sequence[TrailEntry]) -> Table:
     for entry in entries:
         colour = "red" if entry.event.endswith(_GRAVE) else "default"
         table.add_row(
-            f"{entry.time:%m-%d %H:%M:%S}",
+            f"{entry.time:%Y-%m-%d %H:%M:%S}",
             f"[{colour}]{in_markup(entry.event)}[/]",
             str(entry.count),
             in_markup(entry.client or "nobody"),

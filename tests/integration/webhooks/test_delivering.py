@@ -206,7 +206,7 @@ async def test_a_subscription_of_which_too_much_waits_is_disabled_and_can_go_on(
     async with receiver(always(500)) as hook, receiver() as other:
         which = (await desk.create(hook.url, "transfer.posted")).figures.subscription
         few = (await desk.create(other.url, "account.opened")).figures.subscription
-        start(webhook_waiting_most=5, webhook_schedule_s=(0.5,) * 100)
+        start(webhook_waiting_most=5, webhook_schedule_s=(0.5,) * 50)
         accounts = await ledger.open_pair()
         await ledger.post([Payment(*accounts, amount) for amount in range(1, 6)])
         await hook.until(5)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -29,7 +28,6 @@ from paycore.client import (
     Account,
     AccountKind,
     AccountStatus,
-    Freshness,
     GroupReceipt,
     InstitutionFlow,
     InstitutionPosition,
@@ -45,9 +43,8 @@ from paycore.client import (
 from paycore.client.webhook_model import Attempt, Delivery, Subscription
 from paycore.domain.position import Position
 from paycore.domain.webhooks import DeliveryState, SubscriptionState
-from tests.unit.operations.test_views import START, transfer
+from tests.unit.operations.test_views import FRESH, START, transfer
 
-FRESH = Freshness("", "postgresql", timedelta(0))
 MONEY = Money(125, "EUR")
 
 HOSTILE = (
