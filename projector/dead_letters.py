@@ -41,22 +41,34 @@ class DeadLetters:
         self._limit = limit
         self._queries: Any = database.load("projector")
 
+    @property
+    def limit(self) -> int:
+        """How many there may be."""
+        return self._limit
+
     async def save(self, rejections: Sequence[Rejection], position: Position) -> None:
         """Keep `rejections` of the batch that ends at `position`.
 
-        Raises DeadLettersFullError, having kept none, when there would be more than the limit.
+        What is refused again takes its own place. Raises DeadLettersFullError, having kept none,
+        when there would be more than the limit.
         """
-        held: int = await self._queries.count_dead_letters(self._connection, sink=self._sink)
-        if held + len(rejections) > self._limit:
+        kinds = [str(rejection.kind) for rejection in rejections]
+        document_ids = [rejection.id for rejection in rejections]
+        count = await self._queries.count_dead_letters(
+            self._connection, sink=self._sink, kinds=kinds, document_ids=document_ids
+        )
+        held = count["held"]
+        fresh = len(set(zip(kinds, document_ids, strict=True))) - count["again"]
+        if fresh and held + fresh > self._limit:
             raise DeadLettersFullError(
-                f"sink {self._sink} refused {len(rejections)} documents, and {held} of at most"
+                f"sink {self._sink} refused {fresh} documents more, and {held} of at most"
                 f" {self._limit} dead letters are there already"
             )
         await self._queries.save_dead_letters(
             self._connection,
             sink=self._sink,
-            kinds=[str(rejection.kind) for rejection in rejections],
-            document_ids=[rejection.id for rejection in rejections],
+            kinds=kinds,
+            document_ids=document_ids,
             versions=[rejection.version for rejection in rejections],
             error_types=[rejection.error_type[:_TYPE_LENGTH] for rejection in rejections],
             reasons=[rejection.reason[:_REASON_LENGTH] for rejection in rejections],

@@ -53,15 +53,23 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     webhook_networks: str = ""
     """Networks with commas between, such as `10.1.0.0/16`, to which webhooks may go besides the
     public internet."""
+    webhook_refused_networks: str = ""
+    """Further networks to which none goes, such as one's own public addresses; also where they are
+    a part of `webhook_networks`."""
     webhook_public: bool = True
     """Whether webhooks may go to the public internet; else only to `webhook_networks`, and no name
     but localhost is looked up."""
     webhook_attempt_s: float = Field(default=10.0, ge=0.1, le=60)
     """Longest that one attempt takes."""
     webhook_at_once: int = Field(default=64, ge=1, le=1_000)
-    """Attempts at the same time."""
+    """Attempts at the same time; at most half of them to subscriptions whose last one failed."""
     webhook_at_once_each: int = Field(default=4, ge=1, le=100)
     """Attempts at the same time for one subscription; for one whose last failed, one."""
+    webhook_at_once_client: int = Field(default=32, ge=1, le=1_000)
+    """Attempts at the same time for all subscriptions of one client."""
+    webhook_waiting_most: int = Field(default=100_000, ge=1, le=100_000_000)
+    """Deliveries of one subscription that may wait, of those written since it was last enabled;
+    with more it is disabled."""
     webhook_schedule_s: tuple[float, ...] = SCHEDULE_S
     """Waits after the first failed attempt, the second and so on, in seconds, as a JSON list."""
     webhook_days_kept: float = Field(default=30.0, gt=0, le=3_650)
@@ -78,7 +86,7 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     stream_entries: int = Field(default=100_000, ge=1_000, le=10_000_000)
     """About how many of the newest events the stream keeps, at about 200 bytes each."""
 
-    @field_validator("webhook_networks")
+    @field_validator("webhook_networks", "webhook_refused_networks")
     @classmethod
     def _networks_are_some(cls, networks: str) -> str:
         AddressRules(networks)

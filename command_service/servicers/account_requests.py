@@ -60,7 +60,7 @@ class AccountRequests:
         fields.key(request.idempotency_key)
         fields.text("owner", request.owner, MAX_NAME, required=True)
         fields.text("institution", request.institution, MAX_INSTITUTION, required=True)
-        fields.currency("currency", request.currency)
+        fields.currency_in_force("currency", request.currency)
         kind = _KINDS.get(request.kind)
         limit = request.overdraft_limit_minor_units
         if kind is None:

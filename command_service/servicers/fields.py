@@ -11,7 +11,7 @@ from paycore.domain.errors import PaycoreError, Violation, invalid_fields
 from paycore.domain.identifiers import MAX_SCHEME, MAX_VALUE, is_scheme, is_value
 from paycore.runtime.account_names import Named
 from paycore.runtime.addresses import packed
-from paycore.runtime.currencies import is_known
+from paycore.runtime.currencies import is_in_force, is_known
 from paycore.v1 import account_pb2, actor_pb2, money_pb2
 
 MAX_AMOUNT = 2**62
@@ -100,6 +100,12 @@ class Fields:
         """An ISO 4217 code in upper case."""
         if not is_known(code):
             self.violate(field, "an ISO 4217 currency code in upper case")
+
+    def currency_in_force(self, field: str, code: str) -> None:
+        """The same, of a currency that ISO has not withdrawn."""
+        self.currency(field, code)
+        if is_known(code) and not is_in_force(code):
+            self.violate(field, "a currency in force: ISO 4217 has withdrawn this one")
 
     def money(self, field: str, money: money_pb2.Money) -> None:
         """A positive amount, in range, of a known currency."""

@@ -99,8 +99,13 @@ ON CONFLICT (sink) DO UPDATE
   SET epoch = excluded.epoch, xid = excluded.xid, journal_id = excluded.journal_id,
       updated_at = now();
 
--- name: count_dead_letters(sink)$
-SELECT count(*) FROM projection.dead_letters WHERE sink = :sink;
+-- name: count_dead_letters(sink, kinds, document_ids)^
+-- How many there are, and how many of the ones named are among them.
+SELECT count(*) AS held,
+       count(*) FILTER (WHERE (kind, document_id) IN (
+         SELECT * FROM unnest(:kinds::text[], :document_ids::bigint[]))) AS again
+FROM projection.dead_letters
+WHERE sink = :sink;
 
 -- name: save_dead_letters(sink, kinds, document_ids, versions, error_types, reasons, xid, journal_id)!
 INSERT INTO projection.dead_letters AS letter

@@ -39,9 +39,11 @@ WITH added AS (
 )
 SELECT count(*) FROM added
 
--- name: lease(most, each, busy, free, lease_us)
+-- name: lease(most, most_failing, kept, each, busy, free, client, client_failing, client_kept, clients, clients_free, clients_failing, clients_kept, failing, lease_us)
 -- The next that are due, of each subscription no more than `each`, or what `free` says of those that
--- are `busy`. They are this process's until the lease ends.
+-- are `busy`. Of subscriptions that are `failing` there are `most_failing`, after the others but for
+-- `kept` of them. Of each client likewise, but for the `clients` of whom something is under way.
+-- They are this process's until the lease ends.
 WITH RECURSIVE waiting AS (
   (SELECT subscription FROM webhooks.deliveries WHERE due_at_us IS NOT NULL
    ORDER BY subscription LIMIT 1)
@@ -55,8 +57,8 @@ WITH RECURSIVE waiting AS (
   ) AS next
 ), clock AS MATERIALIZED (
   SELECT webhooks.now_us() AS now_us
-), due AS (
-  SELECT first.id
+), first AS (
+  SELECT first.id, first.due_at_us, told.client, told.id = ANY (:failing::bigint[]) AS fails
   FROM waiting
   CROSS JOIN clock
   JOIN webhooks.subscriptions AS told ON told.id = waiting.subscription AND told.state = 'ENABLED'
@@ -70,7 +72,32 @@ WITH RECURSIVE waiting AS (
     LIMIT greatest(0, coalesce(under_way.free, :each::int))
     FOR UPDATE SKIP LOCKED
   ) AS first
-  ORDER BY first.due_at_us, first.id
+), of_clients AS (
+  SELECT first.*,
+         coalesce(under_way.free, :client::int) AS free,
+         coalesce(under_way.failing, :client_failing::int) AS failing,
+         coalesce(under_way.kept, :client_kept::int) AS kept,
+         row_number() OVER (PARTITION BY first.client, fails ORDER BY due_at_us, id) AS of_kind
+  FROM first
+  LEFT JOIN unnest(:clients::text[], :clients_free::int[], :clients_failing::int[],
+                   :clients_kept::int[])
+    AS under_way (client, free, failing, kept) ON under_way.client = first.client
+), by_clients AS (
+  SELECT of_clients.*,
+         row_number() OVER (
+           PARTITION BY client ORDER BY fails AND of_kind > kept, due_at_us, id) AS place
+  FROM of_clients
+  WHERE NOT fails OR of_kind <= failing
+), in_all AS (
+  SELECT by_clients.*,
+         row_number() OVER (PARTITION BY fails ORDER BY due_at_us, id) AS place_in_all
+  FROM by_clients
+  WHERE place <= free
+), due AS (
+  SELECT id
+  FROM in_all
+  WHERE NOT fails OR place_in_all <= :most_failing::int
+  ORDER BY fails AND place_in_all > :kept::int, due_at_us, id
   LIMIT :most::int
 ), leased AS (
   UPDATE webhooks.deliveries AS delivery
@@ -81,7 +108,7 @@ WITH RECURSIVE waiting AS (
   RETURNING delivery.id, delivery.subscription, delivery.event, delivery.body, delivery.attempts,
             delivery.tried, delivery.created_at_us
 )
-SELECT leased.*, told.url, secrets.ids AS secret_ids, secrets.data_keys, secrets.sealed
+SELECT leased.*, told.client, told.url, secrets.ids AS secret_ids, secrets.data_keys, secrets.sealed
 FROM leased
 JOIN webhooks.subscriptions AS told ON told.id = leased.subscription
 CROSS JOIN LATERAL (
@@ -130,18 +157,37 @@ SELECT pg_advisory_xact_lock(hashtextextended('paycore.webhooks', 0))
 -- Of the audit row of this transaction.
 SELECT set_config('paycore.reason', :reason, true)
 
--- name: give_up(ids)!
+-- name: give_up(ids, state)!
 UPDATE webhooks.subscriptions
-SET state = 'GONE', revision = nextval('webhooks.revision')
+SET state = :state, revision = nextval('webhooks.revision')
 WHERE id = ANY (:ids::bigint[]) AND state = 'ENABLED'
+
+-- name: overfull(most)
+-- Subscriptions of which more than so many wait that were written since they were last enabled: what
+-- waited before has its time. First what an index alone can tell.
+SELECT told.id
+FROM webhooks.subscriptions AS told
+WHERE told.state = 'ENABLED' AND EXISTS (
+  SELECT FROM webhooks.deliveries
+  WHERE subscription = told.id AND due_at_us IS NOT NULL
+  OFFSET :most::int LIMIT 1
+) AND EXISTS (
+  SELECT FROM webhooks.deliveries
+  WHERE subscription = told.id AND due_at_us IS NOT NULL AND journal_id > told.from_journal_id
+  OFFSET :most::int LIMIT 1
+)
 
 -- name: prune(kept_us, most)$
 -- How many were too old: ended so long ago, or due so long ago, of a subscription that is disabled.
+-- What waits of one that is enabled is sent, however late.
 WITH old AS (
   DELETE FROM webhooks.deliveries
   WHERE id = ANY (ARRAY(
-    SELECT id FROM webhooks.deliveries
+    SELECT delivery.id
+    FROM webhooks.deliveries AS delivery
+    JOIN webhooks.subscriptions AS told ON told.id = delivery.subscription
     WHERE coalesce(ended_at_us, due_at_us) < (SELECT webhooks.now_us()) - :kept_us::bigint
+      AND (ended_at_us IS NOT NULL OR told.state <> 'ENABLED')
     ORDER BY coalesce(ended_at_us, due_at_us)
     LIMIT :most::int
   ))

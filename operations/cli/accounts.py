@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from operations.cli import options
 from operations.cli.names import account_name, identifier, metadata
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
 from operations.errors import UsageError
-from operations.money import format_money, parse_amount
+from operations.money import parse_amount
+from operations.views.accounts import account_table
 from paycore.client import Account, AccountKind, AccountReceipt, NewAccount
 
 app = typer.Typer(help="Open, look at, name and limit accounts.", no_args_is_help=True)
@@ -65,7 +64,7 @@ def create(
             )
 
     receipt = run(output, work)
-    output.show(_table(receipt.account), receipt)
+    output.show(account_table(receipt.account), receipt)
 
 
 @app.command(epilog="Example: paycore account show 7041")
@@ -83,7 +82,7 @@ def show(
             return await client.get_account(account_name(account))
 
     found = run(output, work)
-    output.show(_table(found), found)
+    output.show(account_table(found), found)
 
 
 @app.command(epilog="Example: paycore account set-limit 7041 250.00 'agreed today' --as operator")
@@ -107,7 +106,7 @@ def set_limit(
             )
 
     receipt = run(output, work)
-    output.show(_table(receipt.account), receipt)
+    output.show(account_table(receipt.account), receipt)
 
 
 @app.command(epilog="Example: paycore account link 7041 stripe:cus_42")
@@ -127,7 +126,7 @@ def link(
             return await client.link_identifier(account, identifier(name), idempotency_key=key)
 
     receipt = run(output, work)
-    output.show(_table(receipt.account), receipt)
+    output.show(account_table(receipt.account), receipt)
 
 
 @app.command(epilog="Example: paycore account resolve stripe:cus_42")
@@ -154,24 +153,3 @@ def amount(text: str, currency: str) -> int:
         return parse_amount(text, currency)
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-def _table(account: Account) -> Table:
-    def money(minor_units: int) -> str:
-        return format_money(minor_units, account.currency)
-
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("account", f"[bold]{account.id}[/]")
-    table.add_row("owner", account.owner)
-    table.add_row("institution", account.institution)
-    table.add_row("kind", f"{account.kind}, {account.status}")
-    table.add_row("balance", f"[bold]{money(account.balance)}[/]")
-    if account.kind is AccountKind.CUSTOMER:
-        table.add_row("available", money(account.available))
-        table.add_row("held", money(account.held))
-        table.add_row("overdraft limit", money(account.overdraft_limit))
-    table.add_row("entries", str(account.version))
-    for name, value in sorted(account.metadata.items()):
-        table.add_row(name, Text(value))
-    table.add_row("opened", f"{account.created_at:%Y-%m-%d %H:%M:%S} UTC by {account.opened_by}")
-    return table

@@ -9,10 +9,14 @@ from rich.table import Table
 
 from operations.cli import options
 from operations.cli.index import OPERATOR, Wait, show_outcome
-from operations.cli.output import Output, run
+from operations.cli.output import EXIT_FAILED, Output, run
 from operations.deployment import find_deployment
 from operations.errors import UsageError
 from operations.projection import INDEX, Letters, RequestView, open_desk
+from operations.views.as_is import as_is
+
+FAILED = "failed"
+"""How the outcome begins of what could not be done."""
 
 letters = typer.Typer(
     help="Look at what a sink refused for good, and have it taken again.", no_args_is_help=True
@@ -125,7 +129,10 @@ def _ask(
             asked = await desk.ask(action, reason, sink, kind, document_id)
             return await desk.outcome(asked, wait_s, lambda done, total: None)
 
-    show_outcome(output, run(output, work), wait_s)
+    request = run(output, work)
+    show_outcome(output, request, wait_s)
+    if (request.outcome or "").startswith(FAILED):
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _table(found: Letters) -> Table:
@@ -137,7 +144,7 @@ def _table(found: Letters) -> Table:
             one.kind,
             str(one.document_id),
             str(one.version),
-            f"{one.error_type}: {one.reason}",
+            as_is(f"{one.error_type}: {one.reason}"),
             f"{one.failures} times",
             f"{one.last_failed_at:%Y-%m-%d %H:%M:%S}",
         )

@@ -9,6 +9,7 @@ import typer
 from operations.cli import options
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
+from operations.views.as_is import in_markup
 from paycore.client import Erasure
 
 
@@ -31,7 +32,8 @@ def erase(
 
     erasure = run(output, work)
     output.show(
-        f"[green]✓[/] {subject} is erased since {erasure.erased_at:%Y-%m-%d %H:%M:%S} UTC: "
+        f"[green]✓[/] {in_markup(subject)} is erased since "
+        f"{erasure.erased_at:%Y-%m-%d %H:%M:%S} UTC: "
         f"{erasure.destroyed_keys} keys destroyed, {erasure.cleared_accounts} accounts cleared; "
         "the index follows within seconds",
         erasure,

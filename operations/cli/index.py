@@ -11,6 +11,7 @@ from operations.cli import options
 from operations.cli.output import EXIT_FAILED, EXIT_UNAVAILABLE, Output, run
 from operations.deployment import find_deployment
 from operations.projection import INDEX, GenerationView, RequestView, open_desk
+from operations.views.as_is import as_is
 from operations.views.progress import progress_bar
 
 OPERATOR = "operator"
@@ -106,7 +107,7 @@ def _ask(
 def show_outcome(output: Output, request: RequestView, wait_s: float) -> None:
     """Print what came of a request; ends with 3 where nothing did in time."""
     if request.ended_at is not None:
-        output.show(request.outcome or "", request)
+        output.show(as_is(request.outcome or ""), request)
         return
     output.show(f"request {request.id} is not done yet: see `paycore index show`", request)
     if wait_s > 0:
@@ -125,7 +126,7 @@ def _table(generations: list[GenerationView]) -> Table:
             one.state,
             str(one.epoch),
             months,
-            one.reason,
+            as_is(one.reason),
             building if one.state == "BUILDING" else "",
         )
     return table

@@ -12,6 +12,7 @@ from operations.cli.output import Output, run
 from operations.cli.policy_change import OPERATOR, Reason, Revision, change_policy
 from operations.deployment import find_deployment
 from operations.errors import UsageError
+from operations.views.as_is import as_is
 from paycore.client.policy_model import PolicyReceipt, StandingLimit
 from paycore.domain.limits import Limit, Place, RateLimit, Setting, VelocityLimit
 
@@ -155,8 +156,8 @@ def _table(found: list[StandingLimit]) -> Table:
     for one in found:
         place = one.place
         table.add_row(
-            place.client or "(all others)",
-            place.method or "(all)",
+            as_is(place.client or "(all others)"),
+            as_is(place.method or "(all)"),
             place.limit.value,
             _text(one.setting),
             one.source.value.lower(),

@@ -17,11 +17,13 @@ import typer
 import uvloop
 from pydantic import ValidationError
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from deploy.local import StackError
 from operations.deployment import UnknownIdentityError
 from operations.errors import UnavailableError, UsageError
 from operations.money import format_money
+from operations.views.as_is import as_is
 from paycore.client import model, search, statements, statistics, stream_events
 from paycore.client.errors import (
     ClientError,
@@ -57,8 +59,8 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False)
-        self._errors = Console(stderr=True, highlight=False)
+        self.console = Console(highlight=False, emoji=False)
+        self._errors = Console(stderr=True, highlight=False, emoji=False)
 
     def show(self, text: RenderableType, value: object) -> None:
         """Print `text`, or `value` as JSON."""
@@ -67,7 +69,7 @@ class Output:
         else:
             self.console.print(text)
 
-    def line(self, text: str, value: object) -> None:
+    def line(self, text: str | Text, value: object) -> None:
         """Print one of many as it comes: `text`, or `value` as JSON, each on a line."""
         if self.as_json:
             typer.echo(json.dumps(plain(value)))
@@ -79,9 +81,10 @@ class Output:
         if self.as_json:
             typer.echo(json.dumps({"error": _error_fields(error)}, indent=2))
         else:
-            self._errors.print(f"[bold red]{_heading(error)}[/]", soft_wrap=True)
+            for line in _heading(error).splitlines():
+                self._errors.print(as_is(line, "bold red"), soft_wrap=True)
             for line in _advice(error):
-                self._errors.print(f"  {line}", style="dim", markup=False, soft_wrap=True)
+                self._errors.print(as_is(f"  {line}", "dim"), soft_wrap=True)
         raise typer.Exit(exit_code(error)) from error
 
 
@@ -121,7 +124,7 @@ def exit_code(error: Exception) -> int:
 def _heading(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
-    return str(error).replace("[", r"\[")
+    return str(error)
 
 
 def _advice(error: Exception) -> list[str]:

@@ -11,6 +11,7 @@ from operations.cli import options
 from operations.cli.output import Output, run
 from operations.cli.pins import read_pin
 from operations.deployment import find_deployment
+from operations.views.as_is import in_markup
 
 app = typer.Typer(help="PINs, with which payers approve payments.", no_args_is_help=True)
 
@@ -39,7 +40,7 @@ def enroll(
 
     at = run(output, work)
     output.show(
-        f"[green]✓[/] {user} has a PIN since {at:%Y-%m-%d %H:%M:%S} UTC",
+        f"[green]✓[/] {in_markup(user)} has a PIN since {at:%Y-%m-%d %H:%M:%S} UTC",
         {"user": user, "enrolled_at": at},
     )
 
@@ -68,7 +69,7 @@ def reset(
     revoked = run(output, work)
     devices = "the devices stay" if keep_devices else f"{len(revoked)} devices were revoked"
     output.show(
-        f"[green]✓[/] {user} has no PIN in force; {devices}",
+        f"[green]✓[/] {in_markup(user)} has no PIN in force; {devices}",
         {"user": user, "revoked_devices": revoked},
     )
 
@@ -89,4 +90,4 @@ def unlock(
             await client.unlock_pin(user, reason)
 
     run(output, work)
-    output.show(f"[green]✓[/] {user} is not locked", {"user": user})
+    output.show(f"[green]✓[/] {in_markup(user)} is not locked", {"user": user})

@@ -14,6 +14,7 @@ from operations.cli.policy_change import OPERATOR, Currency, Reason, Revision, c
 from operations.deployment import find_deployment
 from operations.errors import UsageError
 from operations.money import format_money
+from operations.views.as_is import as_is
 from paycore.client import PaycoreClient
 from paycore.client.policy_model import Grant, PolicyReceipt, StepUpPolicy
 from paycore.domain.grants import CONCERNS_NO_ACCOUNT, GrantAction, GrantScope
@@ -203,5 +204,5 @@ def _grants(found: list[Grant]) -> Table:
     for one in found:
         may = f"link {one.scheme}:" if one.scheme else str(one.action)
         where = "" if one.scope is None else str(one.scope)
-        table.add_row(one.client, may, f"{where} {one.institution}".strip())
+        table.add_row(as_is(one.client), may, as_is(f"{where} {one.institution}".strip()))
     return table

@@ -17,6 +17,7 @@ from operations.cli.output import EXIT_FAILED, HANDLED, Output, run
 from operations.deployment import find_deployment
 from operations.errors import UsageError
 from operations.health import PartHealth, System, examine
+from operations.views.as_is import as_is, in_markup
 
 
 def up(
@@ -81,7 +82,7 @@ def _table(parts: tuple[PartHealth, ...]) -> Table:
             part.address,
             f"{part.answered_in_ms:.0f} ms" if part.up else "",
             "" if part.restarts is None else str(part.restarts),
-            f"[red]{part.problem}[/]" if part.problem else "",
+            as_is(part.problem or "", "red"),
         )
     return table
 
@@ -91,7 +92,8 @@ def _lines(system: System, state: Path | None) -> list[str]:
     if system.projection_lag_s is not None:
         lines.append(f"the index is {system.projection_lag_s * 1000:,.0f} ms behind the ledger")
     elif system.projection_problem:
-        lines.append(f"[red]how far the index is behind is unknown: {system.projection_problem}[/]")
+        why = in_markup(system.projection_problem)
+        lines.append(f"[red]how far the index is behind is unknown: {why}[/]")
     if system.state is not None:
         lines.append(f"[dim]state folder {system.state}[/]")
     return lines

@@ -7,12 +7,14 @@ from contextlib import aclosing
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from operations.cli import options
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
 from operations.errors import UnavailableError, UsageError
 from operations.money import format_money
+from operations.views.as_is import as_is
 from paycore.client.stream import EARLIEST, LATEST, TransferStream
 from paycore.client.stream_errors import StreamUnknownError, StreamUnreachableError
 from paycore.client.stream_events import StreamEvent
@@ -81,9 +83,9 @@ async def _tail(
         raise UnavailableError(f"the stream cannot be read: {error}") from error
 
 
-def _line(event: StreamEvent) -> str:
+def _line(event: StreamEvent) -> Text:
     what = event.reason if event.declined else event.state.value
-    return (
+    return as_is(
         f"{event.entry}  {event.kind.value.lower():<14} {event.id}"
         f"  {event.debit_account} > {event.credit_account}"
         f"  {format_money(event.amount, event.currency)}  {what.lower().replace('_', ' ')}"

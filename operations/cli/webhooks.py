@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
-from itertools import islice
 from typing import Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
 from operations.cli import options
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
 from operations.errors import UsageError
+from operations.views.webhooks import deliveries_table, subscriptions_table
 from paycore.client import PaycoreClient
 from paycore.client.webhook_model import (
     Delivery,
@@ -79,18 +78,9 @@ def list_subscriptions(
         return [one async for one in client.list_subscriptions(client_name)]
 
     output, found = _asked(work, state, identity, as_json=as_json)
-    table = Table("id", "client", "state", "events", "accounts", "url")
-    table.columns[5].overflow = "fold"
-    for one in found:
-        table.add_row(
-            str(one.id),
-            one.client,
-            one.state.value.lower(),
-            ", ".join(one.events),
-            ", ".join(map(str, one.accounts)) or "(all it may read)",
-            one.url,
-        )
-    output.show(table if found else "no subscriptions", [asdict(one) for one in found])
+    output.show(
+        subscriptions_table(found) if found else "no subscriptions", [asdict(one) for one in found]
+    )
 
 
 @app.command("disable", epilog="Example: paycore webhooks disable 7041 --reason 'moved'")
@@ -183,18 +173,9 @@ def deliveries(
         return found
 
     output, found = _asked(work, state, identity, as_json=as_json)
-    table = Table("id", "event", "event id", "state", "attempts", "next")
-    for one in found:
-        last = [_answer(attempt.status, attempt.failure) for attempt in one.attempts]
-        table.add_row(
-            str(one.id),
-            one.event,
-            one.event_id,
-            one.state.value.lower(),
-            " ".join(islice(last, max(0, len(last) - 5), None)) or "-",
-            "-" if one.next_attempt_at is None else f"{one.next_attempt_at:%Y-%m-%d %H:%M:%S}",
-        )
-    output.show(table if found else "no deliveries", [asdict(one) for one in found])
+    output.show(
+        deliveries_table(found) if found else "no deliveries", [asdict(one) for one in found]
+    )
 
 
 @app.command(
@@ -250,7 +231,3 @@ def _asked(
 
 def _plain(receipt: SubscriptionReceipt | SecretReceipt) -> dict[str, object]:
     return {name: value for name, value in asdict(receipt).items() if name != "secret"}
-
-
-def _answer(status: int | None, failure: str | None) -> str:
-    return str(status) if failure is None else failure

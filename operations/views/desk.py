@@ -8,6 +8,7 @@ from rich.table import Table
 
 from operations.desk import ShortReversal, WaitingReview
 from operations.money import format_money
+from operations.views.as_is import as_is
 
 
 def _table(*columns: str) -> Table:
@@ -24,13 +25,13 @@ def reviews_table(reviews: Sequence[WaitingReview]) -> Table:
     table = _table("since (UTC)", "payment", "rule", "from", "to", "amount", "asked by")
     for one in reviews:
         table.add_row(
-            f"{one.since:%m-%d %H:%M:%S}",
+            f"{one.since:%Y-%m-%d %H:%M:%S}",
             str(one.transfer),
-            one.rule.replace("[", r"\["),
+            as_is(one.rule),
             str(one.debit_account),
             str(one.credit_account),
             format_money(one.amount.minor_units, one.amount.currency),
-            one.client,
+            as_is(one.client),
         )
     return table
 
@@ -42,11 +43,11 @@ def reversals_table(reversals: Sequence[ShortReversal]) -> Table:
         enough = one.available >= one.amount.minor_units
         has = format_money(one.available, one.amount.currency)
         table.add_row(
-            f"{one.since:%m-%d %H:%M:%S}",
+            f"{one.since:%Y-%m-%d %H:%M:%S}",
             str(one.transfer),
             str(one.debit_account),
             f"[green]{has}[/]" if enough else f"[red]{has}[/]",
             format_money(one.amount.minor_units, one.amount.currency),
-            one.client,
+            as_is(one.client),
         )
     return table

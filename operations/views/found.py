@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from operations.money import format_amount
+from operations.views.as_is import as_is
 from operations.views.history import words
 from paycore.client import TotalCount, Transfer
 
@@ -27,7 +28,7 @@ def found_table(transfers: list[Transfer]) -> Table:
             str(transfer.debit_account),
             str(transfer.credit_account),
             f"{amount} {transfer.amount.currency}",
-            ", ".join(part for part in said if part),
+            as_is(", ".join(part for part in said if part)),
         )
     return table
 

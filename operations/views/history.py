@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from operations.money import format_amount
+from operations.views.as_is import as_is, in_markup
 from paycore.client import Freshness, Transfer
 
 
@@ -29,12 +29,13 @@ def history_table(account: int, transfers: list[Transfer], *, with_notes: bool =
     if with_notes:
         table.add_column("note", min_width=8)
     for transfer in transfers:
-        row = _row(account, transfer)
-        table.add_row(*(row if with_notes else row[:-1]))
+        *row, note = _row(account, transfer)
+        table.add_row(*row, *([as_is(note)] if with_notes else []))
     return table
 
 
 def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
+    """Cells with markup, and last the note, which is as others wrote it."""
     pays = transfer.debit_account == account
     currency = transfer.amount.currency
     amount = format_amount(transfer.amount.minor_units, currency)
@@ -49,7 +50,7 @@ def _row(account: int, transfer: Transfer) -> tuple[str, ...]:
     elif not transfer.credit_version:
         style, sign = "dim", ""
     return (
-        f"{transfer.created_at:%m-%d %H:%M:%S}",
+        f"{transfer.created_at:%Y-%m-%d %H:%M:%S}",
         str(entry) if entry else "",
         words(transfer.kind.value),
         words(transfer.state.value),
@@ -75,7 +76,7 @@ def history_line(account: int, transfer: Transfer) -> str:
     time, entry, kind, state, other, amount, balance, note = _row(account, transfer)
     where = f"[dim]#{entry}[/]" if entry else "[dim]-[/]"
     after = f"  = {balance}" if balance else ""
-    said = f"  [dim]{escape(note)}[/]" if note else ""
+    said = f"  [dim]{in_markup(note)}[/]" if note else ""
     amount = f"{amount} {transfer.amount.currency}"
     return f"{time}  {where}  {kind}, {state}  with {other}  {amount}{after}{said}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Group
 
 from operations.money import format_money
+from operations.views.as_is import in_markup
 from paycore.client import GroupReceipt, TransferReceipt
 
 REPLAYED = "  [yellow](answered from the first request with this key)[/]"
@@ -25,7 +26,7 @@ def receipt_text(receipt: TransferReceipt) -> Group:
     ):
         if balance is not None:
             lines.append(f"  {side} now has {format_money(balance, done.amount.currency)}")
-    lines.append(f"  [dim]key {receipt.idempotency_key}[/]")
+    lines.append(f"  [dim]key {in_markup(receipt.idempotency_key)}[/]")
     return Group(*lines)
 
 
@@ -39,5 +40,5 @@ def group_text(receipt: GroupReceipt) -> Group:
         f"[green]✓[/] [bold]{len(receipt.transfers):,} transfers[/], {total}"
         + (REPLAYED if receipt.replayed else ""),
         f"  group {receipt.group}",
-        f"  [dim]key {receipt.idempotency_key}[/]",
+        f"  [dim]key {in_markup(receipt.idempotency_key)}[/]",
     )

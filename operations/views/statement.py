@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.money import format_amount
+from operations.views.as_is import as_is
 from paycore.client import StatementEntry, StatementPage
 
 
@@ -39,12 +40,11 @@ def _row(entry: StatementEntry, currency: str) -> tuple[str | Text, ...]:
     follows = f"follows {entry.parent_id}" if entry.parent_id else ""
     note = ", ".join(part for part in (follows, entry.reference or entry.description) if part)
     return (
-        f"{entry.created_at:%m-%d %H:%M:%S}",
+        f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
         str(entry.version),
         entry.kind.value.lower().replace("_", " "),
         str(entry.counterparty),
         f"[{style}]{sign}{amount}[/]",
         format_amount(entry.balance_after, currency),
-        # As it is: what others wrote is no markup.
-        Text(note),
+        as_is(note),
     )

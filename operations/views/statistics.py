@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.money import format_amount, format_money
+from operations.views.as_is import as_is
 from operations.views.volume import KIND_STYLES
 from paycore.client import (
     AccountActivity,
@@ -53,7 +54,7 @@ def positions_table(found: InstitutionPositions) -> RenderableType:
     for one in found.positions:
         style = "red" if one.net < 0 else "green"
         table.add_row(
-            one.institution,
+            as_is(one.institution),
             format_amount(one.paid, one.currency),
             format_amount(one.received, one.currency),
             Text(format_money(one.net, one.currency), style=style),
@@ -67,8 +68,8 @@ def flows_table(found: InstitutionPositions) -> RenderableType:
     table = _table("from", "to", "sum>", "transfers>")
     for flow in found.flows:
         table.add_row(
-            flow.from_institution,
-            flow.to_institution,
+            as_is(flow.from_institution),
+            as_is(flow.to_institution),
             format_money(flow.total, flow.currency),
             f"{flow.count:,}",
         )

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from operations.traces import Traced
 from operations.trail import TrailEntry, TrailPage
+from operations.views.as_is import in_markup
 
 UNSEARCHED = (
     "sealed devices and addresses were not searched: that takes the trail's key,"
@@ -42,14 +43,14 @@ def _table(entries: Sequence[TrailEntry]) -> Table:
     for entry in entries:
         colour = "red" if entry.event.endswith(_GRAVE) else "default"
         table.add_row(
-            f"{entry.time:%m-%d %H:%M:%S}",
-            f"[{colour}]{_plain(entry.event)}[/]",
+            f"{entry.time:%Y-%m-%d %H:%M:%S}",
+            f"[{colour}]{in_markup(entry.event)}[/]",
             str(entry.count),
-            _plain(entry.client or "nobody"),
-            _plain(entry.user),
+            in_markup(entry.client or "nobody"),
+            in_markup(entry.user or ""),
             _traced(entry, entry.device, entry.device_hint),
             _traced(entry, entry.address, entry.address_hint),
-            _plain(_what(entry)),
+            in_markup(_what(entry)),
         )
     return table
 
@@ -58,11 +59,11 @@ def _traced(entry: TrailEntry, known: str | None, hint: str | None) -> str:
     """A device or an address of a person: as it is, or what is left to show of it."""
     match entry.traced:
         case Traced.ERASED:
-            return _plain(known) or "[dim]erased[/]"
+            return in_markup(known or "") or "[dim]erased[/]"
         case Traced.SEALED | Traced.HINTED | Traced.BROKEN if hint is not None:
-            return f"[dim]#{hint}[/]"
+            return f"[dim]#{in_markup(hint)}[/]"
         case _:
-            return _plain(known)
+            return in_markup(known or "")
 
 
 def _what(entry: TrailEntry) -> str:
@@ -76,9 +77,3 @@ def _what(entry: TrailEntry) -> str:
         )
     method = None if entry.method is None else entry.method.rpartition(".")[2]
     return "; ".join(part for part in (entry.subject, method, changed, entry.reason) if part)
-
-
-def _plain(text: str | None) -> str:
-    """`text` as it is: what callers named is neither markup nor control of the terminal."""
-    shown = "".join(mark if mark.isprintable() else "�" for mark in text or "")
-    return shown.replace("[", r"\[")

@@ -10,6 +10,7 @@ from rich.table import Table
 from operations.money import format_money
 from operations.verify import Check, Report
 from operations.verify.chain import ChainReport
+from operations.views.as_is import as_is
 
 
 def report_text(report: Report, took_s: float) -> RenderableType:
@@ -61,7 +62,7 @@ def _rules(checks: Sequence[Check]) -> Table:
         mark = "[green]✓[/]" if check.held else "[bold red]✗[/]"
         table.add_row(mark, check.rule, f"{check.examined:,}", check.unit)
         if not check.held:
-            table.add_row("", f"[red]{_breach(check)}[/]", "", "")
+            table.add_row("", as_is(_breach(check), "red"), "", "")
     return table
 
 

@@ -60,7 +60,7 @@ class CreateAccountRequest(_message.Message):
     institution: _builtins.str
     """1-64 printable characters."""
     currency: _builtins.str
-    """ISO 4217 code, upper case."""
+    """ISO 4217 code, upper case, of a currency that has not been withdrawn."""
     kind: _account_pb2.AccountKind.ValueType
     overdraft_limit_minor_units: _builtins.int
     """How far below zero the balance may go, in minor units. Zero for EXTERNAL accounts."""

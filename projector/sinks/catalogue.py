@@ -25,6 +25,7 @@ from projector.sinks.stream import StreamSettings, StreamSink
 from projector.sinks.webhooks import NAME as WEBHOOKS
 from projector.sinks.webhooks import WebhookSettings, WebhookSink
 from projector.webhooks.deliverer import DelivererSettings
+from projector.webhooks.room import Shares
 from projector.webhooks.secrets import KeysById
 
 MakeSink: TypeAlias = Callable[[Readiness], Sink[Any]]
@@ -90,12 +91,17 @@ def webhook_settings(settings: ProjectorSettings) -> WebhookSettings:
     return WebhookSettings(
         DelivererSettings(
             attempt_s=settings.webhook_attempt_s,
-            at_once=settings.webhook_at_once,
-            at_once_each=settings.webhook_at_once_each,
+            shares=Shares(
+                settings.webhook_at_once,
+                settings.webhook_at_once_client,
+                settings.webhook_at_once_each,
+            ),
+            waiting_most=settings.webhook_waiting_most,
             schedule_s=settings.webhook_schedule_s,
             kept_s=settings.webhook_days_kept * 86_400.0,
         ),
         networks=settings.webhook_networks,
+        refused_networks=settings.webhook_refused_networks,
         public=settings.webhook_public,
         http=settings.webhook_http,
     )

@@ -19,16 +19,17 @@ from paycore.runtime.clock import Clock
 from paycore.runtime.untold import tell_of_fault
 from projector.batch import Document, DocumentKind
 from projector.details import Opener
-from projector.documents import account_document
-from projector.errors import IndexUnequalError, SinkLostError
+from projector.errors import DeadLettersFullError, IndexUnequalError, SinkLostError
 from projector.generations import Generation, Generations
 from projector.loader import Loader
 from projector.metrics import DRIFT, DRIFT_CHECKED, DRIFT_REPAIRED
-from projector.sinks import Session
+from projector.sinks import Rejection, Session
 from projector.sinks.elastic_build import Filling
 from projector.sinks.elastic_bulk import VersionType
 from projector.sinks.elastic_drift import Comparison, Difference, Report
+from projector.sinks.elastic_gaps import Gaps, told
 from projector.sinks.elastic_layout import Layout, month_start_us
+from projector.sinks.elastic_letters import LetterDesk
 from projector.sinks.elastic_requests import AnswerIncompleteError
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ RETRY_S = 5.0
 ATTEMPTS = 3
 """How often a fresh index may differ from the ledger, and be mended, before it is given up."""
 
-LETTERS = 500
 _POLL_S = 0.02
 _QUICK = ["REPLAY", "DISCARD"]
 _ALL = [*_QUICK, "REBUILD", "CHECK", "REPAIR"]
@@ -84,8 +84,10 @@ class Upkeep:
         self._settings = settings
         self._clock = clock
         self._queries: Any = database.load("generations")
-        self._letters: Any = database.load("dead_letters")
+        self._letters = LetterDesk(session, sink, opener)
         self._task: asyncio.Task[str] | None = None
+        self._gaps: Sequence[Rejection] = ()
+        """What the build that ended lacks."""
         self._request_id = 0
         self._look_at_s = 0.0
         self._tend_at_s = clock.monotonic_s() + TEND_EVERY_S
@@ -99,7 +101,7 @@ class Upkeep:
             return
         self._look_at_s = now_s + LOOK_EVERY_S
         if self._task is not None and self._task.done():
-            await self._end(self._task)
+            await self._end(self._task, position)
             self._task = None
         if now_s >= self._tend_at_s:
             self._tend_at_s = now_s + TEND_EVERY_S
@@ -135,9 +137,9 @@ class Upkeep:
                 return
             match request["action"]:
                 case "REPLAY":
-                    outcome = await self._replay(request, position)
+                    outcome = await self._letters.replay(request, position)
                 case "DISCARD":
-                    outcome = await self._discard(request)
+                    outcome = await self._letters.discard(request)
                 case "REBUILD":
                     self._request_id = request["id"]
                     begin = partial(
@@ -158,18 +160,16 @@ class Upkeep:
         elif self._settings.check_every_s and now_s >= self._check_at_s:
             self._task = asyncio.create_task(self._check(repair=self._settings.check_repairs))
 
-    async def _end(self, task: asyncio.Task[str]) -> None:
+    async def _end(self, task: asyncio.Task[str], position: Position) -> None:
         building = self._sink.roster.building
         self._check_at_s = self._clock.monotonic_s() + self._settings.check_every_s
         error = task.exception()
         if error is None:
             outcome = task.result()
             if building is not None:
-                await self._sink.serve_build()
+                outcome = await self._serve(outcome, position)
         elif isinstance(error, IndexUnequalError):
-            outcome = str(error)
-            roster = self._sink.roster
-            await self._sink.persistence.request("build", lambda: roster.give_up(outcome))
+            outcome = await self._give_up(error)
         elif isinstance(error, SinkLostError):
             raise error
         else:
@@ -180,6 +180,21 @@ class Upkeep:
         await self._answer(self._request_id, outcome)
         self._request_id = 0
 
+    async def _serve(self, outcome: str, position: Position) -> str:
+        try:
+            # Before it serves: what it lacks must be known, and there must be room to know it.
+            if self._gaps:
+                await self._session.dead_letters.save(self._gaps, position)
+        except DeadLettersFullError as error:
+            return await self._give_up(error)
+        await self._sink.serve_build()
+        return outcome
+
+    async def _give_up(self, why: Exception) -> str:
+        outcome, roster = str(why), self._sink.roster
+        await self._sink.persistence.request("build", lambda: roster.give_up(outcome))
+        return outcome
+
     async def _answer(self, request_id: int, outcome: str) -> None:
         if request_id:
             await self._queries.end_request(
@@ -188,6 +203,8 @@ class Upkeep:
 
     async def _build(self, building: Generation) -> str:
         layout = self._sink.roster.layout(building)
+        gaps = Gaps(self._session.dead_letters.limit)
+        self._gaps = ()
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._session.connect())
             loader = Loader(connection, self._opener)
@@ -201,7 +218,7 @@ class Upkeep:
             )
 
             async def write(documents: Sequence[Document]) -> None:
-                await self._write(layout, documents, generations)
+                gaps.note(await self._write(layout, documents, generations))
 
             async def later(keys: frozenset[int]) -> None:
                 await self._rewrite_later(connection, keys)
@@ -212,7 +229,10 @@ class Upkeep:
                 differences = await self._comparison(connection, loader, layout).run(report)
                 if report.clean:
                     return f"generation {building.number} serves; {report}"
-                await self._mend(layout, differences, generations)
+                if gaps.explain(differences):
+                    self._gaps = gaps.among(differences)
+                    return f"generation {building.number} serves; equal but for {told(self._gaps)}"
+                gaps.note(await self._mend(layout, differences, generations))
         raise IndexUnequalError(f"the fresh index is not as the ledger: {report}")
 
     async def _check(self, *, repair: bool) -> str:
@@ -268,28 +288,28 @@ class Upkeep:
 
     async def _write(
         self, layout: Layout, documents: Sequence[Document], generations: Generations
-    ) -> None:
+    ) -> Sequence[Rejection]:
         kept = self._sink.roster.kept(documents)
         roster = self._sink.roster
         await self._sink.persistence.request(
             "build index", lambda: roster.make_room(layout, kept, generations)
         )
-        # What it refuses is refused by the feed too, or found by the check.
-        await self._sink.writer.write(layout, kept)
+        return await self._sink.writer.write(layout, kept)
 
     async def _mend(
         self, layout: Layout, differences: Sequence[Difference], generations: Generations
-    ) -> None:
-        """Write what is missing or different, delete what is extra."""
+    ) -> Sequence[Rejection]:
+        """Write what is missing or different, delete what is extra; returns what is refused."""
         due = [one.document for one in differences if one.document is not None]
         await self._sink.persistence.request(
             "build index", lambda: self._sink.roster.make_room(layout, due, generations)
         )
-        await self._sink.writer.write(layout, due, VersionType.SAME_OR_NEWER)
+        rejections = await self._sink.writer.write(layout, due, VersionType.SAME_OR_NEWER)
         extra = [one for one in differences if one.document is None]
         for one in extra:
             await self._sink.persistence.request("mend", partial(self._delete, one))
         await self._refresh(layout)
+        return rejections
 
     async def _delete(self, extra: Difference) -> None:
         try:
@@ -302,51 +322,3 @@ class Upkeep:
             await database.load("rewrites").request_rewrites(
                 connection, sink=self._sink.name, keys=list(keys)
             )
-
-    async def _replay(self, request: Any, position: Position) -> str:
-        """Take refused documents again, as they stand now; those that are taken are no letters."""
-        connection = self._session.connection
-        taken = refused = 0
-        for kind in DocumentKind:
-            if request["kind"] not in (None, kind.value):
-                continue
-            after_id: int | None = -(2**63)
-            while after_id is not None:
-                letters = await self._letters.next_letters(
-                    connection,
-                    sink=self._sink.name,
-                    kind=kind.value,
-                    document_id=request["document_id"],
-                    after_id=after_id,
-                    most=LETTERS,
-                )
-                ids = [letter["document_id"] for letter in letters]
-                after_id = ids[-1] if len(ids) == LETTERS else None
-                if not ids:
-                    continue
-                rejections = await self._sink.rewrite(await self._documents(kind, ids))
-                if rejections:
-                    await self._session.dead_letters.save(rejections, position)
-                still = {rejection.id for rejection in rejections}
-                gone = [key for key in ids if key not in still]
-                await self._letters.discard_letters(
-                    connection, sink=self._sink.name, kind=kind.value, document_ids=gone
-                )
-                taken, refused = taken + len(gone), refused + len(still)
-        return f"taken {taken}, refused again {refused}"
-
-    async def _discard(self, request: Any) -> str:
-        gone = await self._letters.discard_asked(
-            self._session.connection,
-            sink=self._sink.name,
-            kind=request["kind"],
-            document_id=request["document_id"],
-        )
-        return f"discarded {len(gone)}"
-
-    async def _documents(self, kind: DocumentKind, ids: Sequence[int]) -> Sequence[Document]:
-        connection = self._session.connection
-        if kind is DocumentKind.ACCOUNT:
-            rows = await database.load("projector").load_accounts(connection, ids=list(ids))
-            return [account_document(row) for row in rows]
-        return (await Loader(connection, self._opener).transfers_and_declines(ids)).items

@@ -44,6 +44,7 @@ class WebhookSettings:
 
     deliverer: DelivererSettings
     networks: str
+    refused_networks: str
     public: bool
     http: bool
     look: Look = system_look
@@ -82,7 +83,9 @@ class WebhookSink:
     ) -> None:
         """Raises ValueError for networks that are none."""
         self._settings = settings
-        self._rules = AddressRules(settings.networks, public=settings.public)
+        self._rules = AddressRules(
+            settings.networks, refused=settings.refused_networks, public=settings.public
+        )
         self._secrets = Secrets(keys)
         self._clock = clock
         self._persistence = Persistence(readiness, chance)

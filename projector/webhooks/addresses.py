@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import (
     IPv4Address,
+    IPv4Network,
     IPv6Address,
     IPv6Network,
     ip_address,
@@ -16,6 +17,7 @@ from ipaddress import (
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 Look = Callable[[str, int], Awaitable[Sequence[str]]]
 """Finds the addresses of a host, for a port, as text. Raises OSError."""
 
@@ -27,19 +29,28 @@ _TRANSLATED = (
 )
 """Addresses of IPv6 that stand for one of IPv4, behind which anything may be."""
 
+_NO_INTERNET = (
+    ip_network("fec0::/10"),
+    ip_network("3fff::/20"),
+    ip_network("168.63.129.16/32"),
+)
+"""What the registries do not mark as private, or not long enough for every Python to know:
+site-local (RFC 3879), documentation (RFC 9637), and where Azure serves its machines."""
+
 
 class AddressRefusedError(OSError):
     """An address to which nothing may be sent. Not told which: it may say what is inside."""
 
 
 class AddressRules:
-    """Public addresses, and those of `networks`."""
+    """Public addresses, and those of `networks`; none of those `refused`."""
 
-    def __init__(self, networks: str, *, public: bool = True) -> None:
+    def __init__(self, networks: str, *, refused: str = "", public: bool = True) -> None:
         """Networks with commas between, such as `127.0.0.0/8,::1/128`. Unless `public`, nothing but
         these, and no name is looked up but localhost. Raises ValueError."""
         self._public = public
-        self._allowed = [ip_network(one.strip()) for one in networks.split(",") if one.strip()]
+        self._allowed = _networks(networks)
+        self._refused = _networks(refused)
 
     def allow(self, address: Address) -> bool:
         """Whether something may be sent there."""
@@ -48,13 +59,11 @@ class AddressRules:
                 address = address.ipv4_mapped
             elif address.scope_id is not None:
                 return False
-        if any(address.version == one.version and address in one for one in self._allowed):
-            return True
-        if not self._public:
+        if _among(address, self._refused):
             return False
-        if isinstance(address, IPv6Address) and any(
-            address in one for one in _TRANSLATED if isinstance(one, IPv6Network)
-        ):
+        if _among(address, self._allowed):
+            return True
+        if not self._public or _among(address, _TRANSLATED) or _among(address, _NO_INTERNET):
             return False
         return address.is_global and not (
             address.is_multicast
@@ -78,6 +87,14 @@ class AddressRules:
         if not self.allow(address):
             raise AddressRefusedError("an address to which nothing is sent")
         return address
+
+
+def _networks(text: str) -> list[Network]:
+    return [ip_network(one.strip()) for one in text.split(",") if one.strip()]
+
+
+def _among(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address.version == one.version and address in one for one in networks)
 
 
 async def system_look(host: str, port: int) -> Sequence[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -21,11 +20,12 @@ from paycore.domain.webhook_signature import (
     WebhookSecret,
     signature_header,
 )
-from paycore.domain.webhooks import DeliveryState
+from paycore.domain.webhooks import DeliveryState, SubscriptionState
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
 from projector.persistence import Persistence
 from projector.webhooks import metrics
+from projector.webhooks.room import Shares, room_beside
 from projector.webhooks.schedule import next_wait_s
 from projector.webhooks.secrets import Secrets
 from projector.webhooks.sender import Answer, Failure, Sender
@@ -43,6 +43,11 @@ KEY_AGAIN_S = 5.0
 PRUNE_EVERY_S = 60.0
 PRUNED_AT_ONCE = 1_000
 
+BOUND_EVERY_S = 10.0
+"""How often it is looked for subscriptions of which too much waits, in seconds."""
+
+GONE_REASON = "the endpoint answered 410 Gone"
+
 _GONE = 410
 _STEP = "webhooks"
 
@@ -56,8 +61,9 @@ class DelivererSettings:
     """Bounds on sending."""
 
     attempt_s: float
-    at_once: int
-    at_once_each: int
+    shares: Shares
+    waiting_most: int
+    """Deliveries of a subscription that may wait; with more it is disabled."""
     schedule_s: tuple[float, ...]
     kept_s: float
 
@@ -88,9 +94,9 @@ class Deliverer:
         self._back: list[Leased] = []
         self._gone: set[int] = set()
         self._failing: set[int] = set()
-        """Subscriptions whose last attempt failed: they get one at a time, so that endpoints that
-        only time out do not take all there is."""
+        """Subscriptions whose last attempt failed."""
         self._prune_at_s = 0.0
+        self._bound_at_s = 0.0
 
     def wake(self) -> None:
         """There is something to send."""
@@ -123,31 +129,27 @@ class Deliverer:
     async def _step(self, store: DeliveryStore) -> None:
         self._wake.clear()
         await self._write(store)
-        free = self._settings.at_once - len(self._under_way)
-        if free > 0:
+        room = room_beside(
+            (leased for leased, _ in self._under_way.values()),
+            self._failing,
+            self._settings.shares,
+        )
+        if room.all.free > 0:
             lease_s = self._settings.attempt_s + LEASE_BEYOND_S
-            each = self._settings.at_once_each
-            for leased in await store.lease(free, each, self._free(), lease_s):
+            for leased in await store.lease(room, lease_s):
                 task = asyncio.create_task(self._deliver(leased), name="webhook")
                 self._under_way[leased.id] = (leased, task)
         metrics.UNDER_WAY.set(len(self._under_way))
         if self._clock.monotonic_s() >= self._prune_at_s:
             await self._prune(store)
-
-    def _free(self) -> Mapping[int, int]:
-        """How many more may be sent of subscriptions of which something is under way or failed."""
-        busy = Counter(leased.subscription for leased, _ in self._under_way.values())
-        each = self._settings.at_once_each
-        return {
-            one: (1 if one in self._failing else each) - busy[one]
-            for one in busy.keys() | self._failing
-        }
+        if self._clock.monotonic_s() >= self._bound_at_s:
+            await self._bound(store)
 
     async def _write(self, store: DeliveryStore) -> None:
         """What came of attempts. What cannot be written now is kept for the next time."""
         while self._gone:
             gone = set(self._gone)
-            await store.give_up(gone)
+            await store.give_up(gone, SubscriptionState.GONE, GONE_REASON)
             self._gone -= gone
             metrics.GONE.inc(len(gone))
             log.warning("webhooks disabled: endpoints are gone", subscriptions=sorted(gone))
@@ -167,6 +169,17 @@ class Deliverer:
         metrics.PRUNED.inc(removed)
         if removed < PRUNED_AT_ONCE:
             self._prune_at_s = self._clock.monotonic_s() + PRUNE_EVERY_S
+
+    async def _bound(self, store: DeliveryStore) -> None:
+        """Disable what is told of more than its endpoint takes: it would fill the tables."""
+        self._bound_at_s = self._clock.monotonic_s() + BOUND_EVERY_S
+        most = self._settings.waiting_most
+        overfull = await store.overfull(most)
+        if overfull:
+            reason = f"more than {most} deliveries wait"
+            await store.give_up(overfull, SubscriptionState.DISABLED, reason)
+            metrics.OVERFULL.inc(len(overfull))
+            log.warning("webhooks disabled: too much waits", subscriptions=sorted(overfull))
 
     async def _leave(self, store: DeliveryStore) -> None:
         """Give back what is under way, so that whoever comes next need not wait for the leases."""

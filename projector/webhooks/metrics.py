@@ -31,4 +31,8 @@ PUT_BACK = Counter(
     "Deliveries that were not sent when they were due, for want of a secret's key.",
 )
 GONE = Counter("paycore_webhook_gone_total", "Subscriptions whose endpoint answered 410.")
+OVERFULL = Counter(
+    "paycore_webhook_overfull_total",
+    "Subscriptions that were disabled because too many of their deliveries waited.",
+)
 PRUNED = Counter("paycore_webhook_pruned_total", "Deliveries removed because they were too old.")

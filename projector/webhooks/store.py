@@ -9,16 +9,15 @@ import asyncpg
 
 import database
 from paycore.domain.grants import Grants
-from paycore.domain.webhooks import DeliveryState
+from paycore.domain.webhooks import DeliveryState, SubscriptionState
 from paycore.runtime.refreshed import grants_of
 from projector.batch import Row
 from projector.webhooks.events import Event
 from projector.webhooks.matching import Subscription, Subscriptions
+from projector.webhooks.room import Room
 
 ROWS_AT_ONCE = 1_000
 """Deliveries that are written down in one statement."""
-
-GONE_REASON = "the endpoint answered 410 Gone"
 
 
 class Sealed(NamedTuple):
@@ -39,6 +38,7 @@ class Leased(NamedTuple):
     attempt: int
     tried: int
     created_at_us: int
+    client: str
     url: str
     secrets: tuple[Sealed, ...]
     """The newest first."""
@@ -112,16 +112,24 @@ class DeliveryStore:
         self._connection = connection
         self._queries: Any = database.load("webhook_deliveries")
 
-    async def lease(
-        self, most: int, each: int, free: Mapping[int, int], lease_s: float
-    ) -> list[Leased]:
-        """Up to `most` that are due; of a subscription `each`, or as many as are `free` of it."""
+    async def lease(self, room: Room, lease_s: float) -> list[Leased]:
+        """What is due and has `room`."""
         rows = await self._queries.lease(
             self._connection,
-            most=most,
-            each=each,
-            busy=list(free),
-            free=list(free.values()),
+            most=room.all.free,
+            most_failing=room.all.failing,
+            kept=room.all.kept,
+            each=room.each,
+            busy=list(room.subscriptions),
+            free=list(room.subscriptions.values()),
+            client=room.client.free,
+            client_failing=room.client.failing,
+            client_kept=room.client.kept,
+            clients=list(room.clients),
+            clients_free=[one.free for one in room.clients.values()],
+            clients_failing=[one.failing for one in room.clients.values()],
+            clients_kept=[one.kept for one in room.clients.values()],
+            failing=list(room.failing_subscriptions),
             lease_us=_us(lease_s),
         )
         return [
@@ -133,6 +141,7 @@ class DeliveryStore:
                 row["attempts"],
                 row["tried"],
                 row["created_at_us"],
+                row["client"],
                 row["url"],
                 tuple(
                     map(
@@ -171,12 +180,20 @@ class DeliveryStore:
             again_in_us=_us(again_in_s),
         )
 
-    async def give_up(self, subscriptions: Collection[int]) -> None:
-        """Disable them: nobody is there any more."""
+    async def give_up(
+        self, subscriptions: Collection[int], state: SubscriptionState, reason: str
+    ) -> None:
+        """Let them be in `state`, in which nothing is sent; the audit says the reason."""
         async with self._connection.transaction():
             await self._queries.take_turn(self._connection)
-            await self._queries.say_why(self._connection, reason=GONE_REASON)
-            await self._queries.give_up(self._connection, ids=list(subscriptions))
+            await self._queries.say_why(self._connection, reason=reason)
+            await self._queries.give_up(
+                self._connection, ids=list(subscriptions), state=state.value
+            )
+
+    async def overfull(self, most: int) -> set[int]:
+        """Subscriptions of which more than `most` wait, written since they were last enabled."""
+        return {row["id"] for row in await self._queries.overfull(self._connection, most=most)}
 
     async def prune(self, kept_s: float, most: int) -> int:
         """Remove at most so many that are older; how many there were."""

@@ -10,6 +10,7 @@ from projector.settings import ProjectorSettings
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger
+from tests.integration.projector.test_rebuild import ask, outcome
 
 Start = Callable[[ProjectorSettings], Running]
 
@@ -40,6 +41,8 @@ async def test_a_letter_that_comes_again_is_counted_and_not_doubled(
 ) -> None:
     accounts = await ledger.open_pair()
     [bad] = await ledger.post([Payment(*accounts, 2, TOO_LONG)])
+    # No room for a second one: what comes again must not look like it.
+    settings = settings.model_copy(update={"dead_letter_limit": 1})
     first = start(settings)
     await index.await_position(ledger)
     await first.stop()
@@ -71,3 +74,40 @@ async def test_a_flood_of_refusals_halts_the_feed(
     await until(halted)
     assert await ledger.checkpoint_xid() == before
     assert await ledger.rows("SELECT 1 FROM projection.dead_letters") == []
+
+
+async def test_a_replay_on_a_full_table_ends_and_so_does_what_is_asked_after_it(
+    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
+) -> None:
+    start(settings.model_copy(update={"dead_letter_limit": 2}))
+    accounts = await ledger.open_pair()
+    for amount in (1, 2):
+        await ledger.post([Payment(*accounts, amount, TOO_LONG)])
+    await index.await_position(ledger)
+    replay, discard = await ask(ledger, "REPLAY"), await ask(ledger, "DISCARD")
+    assert await outcome(ledger, replay) == "taken 0, refused again 2"
+    assert await outcome(ledger, discard) == "discarded 2"
+    [good] = await ledger.post([Payment(*accounts, 3)])
+    await index.await_position(ledger)
+    assert (await index.documents("transfers")).keys() == {good}
+
+
+async def test_what_is_asked_and_cannot_be_done_says_so_and_holds_up_nothing(
+    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
+) -> None:
+    start(settings)
+    accounts = await ledger.open_pair()
+    await ledger.post([Payment(*accounts, 1, TOO_LONG)])
+    await index.await_position(ledger)
+    await ledger.execute(
+        "CREATE FUNCTION projection.refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE EXCEPTION 'canary'; END $$"
+    )
+    await ledger.execute(
+        "CREATE TRIGGER refuse BEFORE UPDATE OR DELETE ON projection.dead_letters"
+        " FOR EACH ROW EXECUTE FUNCTION projection.refuse()"
+    )
+    for action in ("REPLAY", "DISCARD"):
+        assert await outcome(ledger, await ask(ledger, action)) == "failed: RaiseError"
+    await ledger.execute("DROP TRIGGER refuse ON projection.dead_letters")
+    assert await outcome(ledger, await ask(ledger, "DISCARD")) == "discarded 1"

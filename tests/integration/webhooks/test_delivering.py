@@ -12,6 +12,7 @@ from aiohttp import web
 from paycore.client.webhook_signatures import verify
 from paycore.domain.webhooks import DeliveryState, SubscriptionState
 from projector.webhooks import deliverer
+from tests.integration.projector.index import until
 from tests.integration.projector.ledger import Payment, TestLedger
 from tests.integration.webhooks.conftest import SCHEDULE_S, Start
 from tests.integration.webhooks.desk import Desk
@@ -163,6 +164,78 @@ async def test_a_slow_endpoint_delays_no_other(
         assert time.monotonic() - began_s < 8.0
         assert len(slow.received) == 3
         assert len(await desk.deliveries(slow_one, PENDING)) == 40
+
+
+async def test_endpoints_that_hang_leave_room_for_the_others(
+    desk: Desk, ledger: TestLedger, start: Start
+) -> None:
+    hanging, at_once = 24, 8
+    async with receiver(_slow) as slow, receiver() as quick:
+        for _ in range(hanging):
+            await desk.create(slow.url, "transfer.posted")
+        start(
+            webhook_at_once=at_once,
+            webhook_at_once_client=at_once,
+            webhook_at_once_each=1,
+            webhook_schedule_s=(0.1,) * 50,
+        )
+        accounts = await ledger.open_pair()
+        await ledger.post([Payment(*accounts, amount) for amount in range(1, 11)])
+
+        async def all_failed() -> bool:
+            rows = await desk.rows(
+                "SELECT DISTINCT subscription FROM webhooks.attempts"
+                " JOIN webhooks.deliveries ON deliveries.id = attempts.delivery"
+            )
+            return len(rows) == hanging
+
+        await until(all_failed)
+        quick_one = (await desk.create(quick.url, "transfer.posted")).figures.subscription
+        await ledger.post([Payment(*accounts, 11)])
+        await desk.followed()
+        sent = len(slow.received)
+        await desk.until_all(quick_one, DELIVERED, 1)
+        # It waited for none of the hundreds that were due before it.
+        assert len(slow.received) - sent <= at_once
+
+
+async def test_a_subscription_of_which_too_much_waits_is_disabled_and_can_go_on(
+    desk: Desk, ledger: TestLedger, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "BOUND_EVERY_S", 0.1)
+    async with receiver(always(500)) as hook, receiver() as other:
+        which = (await desk.create(hook.url, "transfer.posted")).figures.subscription
+        few = (await desk.create(other.url, "account.opened")).figures.subscription
+        start(webhook_waiting_most=5, webhook_schedule_s=(0.5,) * 50)
+        accounts = await ledger.open_pair()
+        await ledger.post([Payment(*accounts, amount) for amount in range(1, 6)])
+        await hook.until(5)
+
+        async def states() -> dict[int, SubscriptionState]:
+            found = await desk.webhooks.subscriptions("app", "app", 0, 10)
+            return {one.id: one.state for one in found}
+
+        async def disabled() -> bool:
+            return (await states())[which] is SubscriptionState.DISABLED
+
+        assert not await disabled()
+        await ledger.post([Payment(*accounts, amount) for amount in range(6, 9)])
+        await until(disabled)
+        assert (await states())[few] is SubscriptionState.ENABLED
+        [audited] = await desk.rows(
+            "SELECT client, reason FROM ledger.audit WHERE action = 'CHANGE_WEBHOOK'"
+        )
+        assert audited == {"client": "paycore_projector", "reason": "more than 5 deliveries wait"}
+        await ledger.post([Payment(*accounts, 9)])
+        await desk.followed()
+        assert len(await desk.deliveries(which)) == 8
+        # What waited is not counted again: else nobody could enable it.
+        assert (await desk.switch(which, enabled=True)).figures.changed
+        sent = len(hook.received)
+        await hook.until(sent + 8)
+        assert not await disabled()
+        hook.answering = None
+        await desk.until_all(which, DELIVERED, 8)
 
 
 async def test_gone_disables_at_once_and_the_tables_say_why(

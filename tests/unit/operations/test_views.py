@@ -7,13 +7,17 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from operations.verify import Check, Report
-from operations.views.history import history_table
+from operations.views.history import history_line, history_table
+from operations.views.statement import statement_table
 from operations.views.verification import report_text
 from operations.views.volume import BAR_WIDTH, volume_chart
 from paycore.client import (
     Decline,
+    Freshness,
     Interval,
     Money,
+    StatementEntry,
+    StatementPage,
     Transfer,
     TransferKind,
     TransferState,
@@ -21,6 +25,7 @@ from paycore.client import (
 )
 from paycore.domain.position import Position
 
+FRESH = Freshness("", "postgresql", timedelta(0))
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -73,6 +78,19 @@ def test_a_line_tells_kind_and_state_from_either_side() -> None:
     kind, state = ["transfer"], ["partially", "refunded"]
     assert line(11, refunded) == ["4", *kind, *state, "12", "-1.25", "7.50", "r-1"]
     assert line(12, refunded) == ["5", *kind, *state, "11", "+1.25", "2.50", "r-1"]
+
+
+def test_a_time_has_its_year() -> None:
+    old = transfer(
+        TransferKind.TRANSFER, TransferState.POSTED, created_at=datetime(2019, 3, 2, 1, tzinfo=UTC)
+    )
+    assert "2019-03-02 01:00:00" in rendered(history_table(11, [old]))
+    assert history_line(11, old).startswith("2019-03-02 01:00:00 ")
+    entry = StatementEntry(
+        1, 1, old.created_at, TransferKind.TRANSFER, 2, 125, 125, "", "", None, 0
+    )  # fmt: skip
+    page = StatementPage(1, Money(0, "EUR"), (entry,), Money(125, "EUR"), "", FRESH)
+    assert "2019-03-02 01:00:00" in rendered(statement_table([page]))
 
 
 def test_what_moves_nothing_has_no_sign_and_no_entry_of_the_payee() -> None:

@@ -40,6 +40,13 @@ REFUSED = [
     "64:ff9b::7f00:1",
     "2002:7f00:1::",
     "2001:0:7f00:1::",
+    "::127.0.0.1",
+    "fec0::1",
+    "feff::a9fe:a9fe",
+    "3fff::1",
+    "3fff:fff::1",
+    "168.63.129.16",
+    "::ffff:168.63.129.16",
 ]
 NOWHERE = AddressRules("")
 LOOPBACK = AddressRules("127.0.0.0/8, ::1/128")
@@ -64,6 +71,17 @@ def test_a_setting_allows_networks_and_no_more() -> None:
             LOOPBACK.check(text)
     with pytest.raises(ValueError, match="host bits"):
         AddressRules("10.0.0.1/8")
+
+
+def test_a_setting_refuses_networks_also_of_those_that_are_allowed() -> None:
+    rules = AddressRules("10.0.0.0/8, fec0::/16", refused="10.0.0.5/32, 8.8.8.0/24,2606:4700::/32")
+    for text in ("10.0.0.4", "8.8.4.4", "fec0::1", "::ffff:10.0.0.4"):
+        rules.check(text)
+    for text in ("10.0.0.5", "::ffff:10.0.0.5", "8.8.8.8", "::ffff:8.8.8.8", "2606:4700::1111"):
+        with pytest.raises(AddressRefusedError):
+            rules.check(text)
+    with pytest.raises(ValueError, match="host bits"):
+        AddressRules("", refused="10.0.0.1/8")
 
 
 class Names:
