@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class ElasticSettings:
     """How many months of transfers are kept, with the present one; 0 keeps all."""
     grace_s: float
     """How long an index that was replaced is left to those who still read it, in seconds."""
+    reset_pause_s: float
+    """How long a lost index is told to be empty before it is made again, in seconds."""
     upkeep: UpkeepSettings
     name: str = NAME
     """The sink's, under which its position stands in the index."""
@@ -174,6 +177,9 @@ class ElasticSink:
             # Before an index is made: a crash between the two leaves one that is known to be empty.
             await self._position.reset(self._epoch)
             self._dropped_before_us = 0
+            if told is not None and told.xid:
+                # Nor may readers search an empty index while they go by the position of a full one.
+                await asyncio.sleep(self._settings.reset_pause_s)
             await roster.make_serving(self._epoch)
             told = Position(self._epoch, 0, 0)
         assert roster.serving is not None

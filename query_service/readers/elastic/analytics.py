@@ -23,7 +23,7 @@ from query_service.readers.elastic.aggregations import (
     by_time,
 )
 from query_service.readers.elastic.connection import RETRY_AFTER_MS, Connection
-from query_service.readers.elastic.freshness import begun, reached
+from query_service.readers.elastic.freshness import begun, reached, told
 from query_service.readers.elastic.requests import Body
 from query_service.readers.ids import not_before_us
 from query_service.readers.port import (
@@ -232,8 +232,9 @@ class ElasticAnalytics:
         return Answer(found, begun(freshness, self._positions))
 
     async def latencies(self, terms: ReadTerms) -> Answer[list[SinkLatency]]:
-        """In real time: what the projector wrote last, whether or not it can be searched."""
-        freshness = await reached(self._positions, terms)
+        """In real time: what the projector wrote last, whether or not it can be searched. Told
+        however far behind the index is: that is the question."""
+        freshness = await told(self._positions, terms)
         source = await self._connection.document(
             self._position_index, SINK, terms.deadline_s, realtime=True
         )

@@ -21,7 +21,7 @@ from projector.batch import DocumentKind
 from projector.sinks.elastic_indices import Indices
 from projector.sinks.elastic_layout import Layout
 from query_service.personal import DetailsOpener
-from query_service.positions import TRUSTED_FOR_S, PositionTracker
+from query_service.positions import TRUSTED_FOR_S, IndexStaleError, PositionTracker
 from query_service.readers.elastic.analytics import ElasticAnalytics
 from query_service.readers.elastic.connection import Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
@@ -57,6 +57,10 @@ DAY_US = 86_400_000_000
 ALL = Viewer("analyst", Reach(all=True))
 
 
+TOLD_ONCE_S = 86_400.0
+"""How far behind the index may be: nobody tells of it anew."""
+
+
 @dataclass
 class Partial:
     """An index that begins at `from_us`, and a reader that has the ledger beside it."""
@@ -81,7 +85,7 @@ class Partial:
                 "xid": 1,
                 "journal_id": 1,
                 "refreshed_at_us": 1,
-                "source_time_us": 1,
+                "source_time_us": SystemClock().now_us(),
                 "from_us": from_us,
             },
         )
@@ -105,7 +109,7 @@ async def partial(world: World) -> AsyncIterator[Partial]:
     await indices.make(Layout(prefix, 1), [MONTH], served=True)
     await copy(client, world.database.name, prefix, from_us)
     connection = Connection(client, clock)
-    positions = PositionTracker(ElasticPositions(connection, prefix), clock)
+    positions = PositionTracker(ElasticPositions(connection, prefix), clock, TOLD_ONCE_S)
     index = ElasticReader(connection, positions, prefix)
     breaker = Breaker("partial", trips_after=TRIPS_AFTER)
     reader = FallbackReader(index, world.readers["postgresql"], breaker, clock)
@@ -263,10 +267,10 @@ async def test_from_when_on_the_index_has_all_is_not_guessed(
 ) -> None:
     clock = ShiftedClock()
     connection = Connection(partial.client, clock)
-    positions = PositionTracker(ElasticPositions(connection, partial.prefix), clock)
+    positions = PositionTracker(ElasticPositions(connection, partial.prefix), clock, TOLD_ONCE_S)
     index = ElasticReader(connection, positions, partial.prefix)
     wanted = TransferFilter(AccountId(world.accounts[0]), start_us=partial.from_us)
-    with pytest.raises(HistoryDroppedError):
+    with pytest.raises(IndexStaleError):
         await index.transfers(wanted, None, 500, within(clock))
     assert await positions.poll()
     await index.transfers(wanted, None, 500, within(clock))

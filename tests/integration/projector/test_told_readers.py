@@ -1,0 +1,237 @@
+"""What readers of the index make of what the projector tells: all that there is, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from paycore.domain.accounts import AccountId
+from paycore.domain.errors import PaycoreError
+from paycore.domain.grants import Reach
+from paycore.domain.transfers import TransferId
+from paycore.runtime.clock import SystemClock
+from projector.settings import ProjectorSettings
+from projector.sinks.elastic_layout import month_of
+from projector.sinks.elastic_writer import BulkWriter
+from query_service.positions import IndexStaleError, PositionTracker
+from query_service.readers.elastic.analytics import ElasticAnalytics
+from query_service.readers.elastic.connection import Connection
+from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
+from query_service.readers.elastic.search import ElasticSearcher
+from query_service.readers.port import (
+    ReadTerms,
+    StatementFilter,
+    TransferFilter,
+    Viewer,
+    VolumeFilter,
+)
+from query_service.readers.search_port import SearchFilter
+from tests.integration.projector.conftest import Running
+from tests.integration.projector.index import TestIndex, until
+from tests.integration.projector.ledger import Payment, TestLedger
+
+Start = Callable[..., Running]
+
+TOLERANCE_S = 4.0
+LONG_US = 2**60
+EVERYTHING = Viewer("analyst", Reach(all=True))
+
+
+@dataclass
+class Readers:
+    """All that reads the index, as one query service has it."""
+
+    positions: PositionTracker
+    history: ElasticReader
+    searcher: ElasticSearcher
+    analytics: ElasticAnalytics
+
+    @classmethod
+    def of(cls, index: TestIndex) -> Readers:
+        clock = SystemClock()
+        connection = Connection(index.client, clock)
+        positions = PositionTracker(ElasticPositions(connection, index.prefix), clock, TOLERANCE_S)
+        parts = (connection, positions, index.prefix)
+        return cls(
+            positions, ElasticReader(*parts), ElasticSearcher(*parts), ElasticAnalytics(*parts)
+        )
+
+    async def refuse_all(self, account: int, transfer: int) -> None:
+        """Whatever is asked, the index is told to be behind."""
+        await self.positions.poll()
+        start_us, end_us = 1, LONG_US
+        asked: Sequence[Awaitable[Any]] = (
+            self.history.account(AccountId(account), terms()),
+            self.history.transfer(TransferId(transfer), terms()),
+            self.history.transfers(TransferFilter(AccountId(account)), None, 10, terms()),
+            self.history.total(TransferFilter(AccountId(account)), terms()),
+            self.history.balance_at(AccountId(account), end_us, terms()),
+            self.history.statement(
+                StatementFilter(AccountId(account), start_us, end_us), None, 10, terms()
+            ),
+            self.searcher.search(
+                SearchFilter(account=AccountId(account)),
+                EVERYTHING,
+                None,
+                10,
+                terms(),
+                with_total=True,
+            ),
+            self.analytics.volume(VolumeFilter(start_us, end_us, 3_600), EVERYTHING, terms()),
+        )
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [IndexStaleError] * len(asked)
+
+    async def balance(self, account: int) -> int | None:
+        """What the index says now; None where it says nothing."""
+        await self.positions.poll()
+        try:
+            answer = await self.history.account(AccountId(account), terms())
+        except PaycoreError:
+            return None
+        return None if answer.value is None else int(answer.value.balance)
+
+
+def terms() -> ReadTerms:
+    return ReadTerms(time.monotonic() + 30)
+
+
+@pytest.fixture
+def readers(index: TestIndex) -> Readers:
+    return Readers.of(index)
+
+
+@dataclass
+class Gate:
+    """Lets a number of writes to the index through."""
+
+    passes: int = 0
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    """A write waits, or did."""
+
+    async def __call__(self) -> None:
+        if self.passes:
+            self.passes -= 1
+        else:
+            self.reached.set()
+            await self.opened.wait()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Open until it is made a gate."""
+    gate = Gate()
+    gate.opened.set()
+    write = BulkWriter.write
+
+    async def gated(self: BulkWriter, *arguments: Any) -> Any:
+        await gate()
+        return await write(self, *arguments)
+
+    monkeypatch.setattr(BulkWriter, "write", gated)
+    return gate
+
+
+async def test_an_index_that_stands_still_is_behind_and_one_whose_ledger_rests_is_not(
+    ledger: TestLedger,
+    index: TestIndex,
+    settings: ProjectorSettings,
+    start: Start,
+    readers: Readers,
+) -> None:
+    first = start(settings)
+    payer, payee = await ledger.open_pair()
+    [transfer] = await ledger.post([Payment(payer, payee, 5)])
+    await index.await_position(ledger)
+    await asyncio.sleep(TOLERANCE_S + 1)
+
+    async def answers() -> bool:
+        return await readers.balance(payee) == 5
+
+    # By what was told after the rest: what was told before is too old by now.
+    await until(answers)
+    await first.stop()
+    await ledger.post([Payment(payer, payee, 700)])
+    await asyncio.sleep(TOLERANCE_S + 1)
+    await readers.refuse_all(payee, transfer)
+
+
+@pytest.mark.parametrize("filled", [0, 1], ids=["nothing filled", "filled in part"])
+@pytest.mark.parametrize("lost", ["transfers-g1-{month}", "transfers-*", "*s-g1*"])
+async def test_an_index_that_was_lost_answers_once_it_is_filled_again(
+    ledger: TestLedger,
+    index: TestIndex,
+    settings: ProjectorSettings,
+    start: Start,
+    readers: Readers,
+    gate: Gate,
+    lost: str,
+    filled: int,
+) -> None:
+    first = start(settings)
+    payer, payee = await ledger.open_pair()
+    for _ in range(3):
+        [transfer] = await ledger.post([Payment(payer, payee, 5)])
+    await index.await_position(ledger)
+    assert await readers.balance(payee) == 15
+    await first.stop()
+    # What is filled first is older than what an index may be behind.
+    await asyncio.sleep(TOLERANCE_S)
+    pattern = lost.format(month=month_of(SystemClock().now_us()))
+    for made in await index.client.indices.get(index=f"{index.prefix}-{pattern}"):
+        await index.client.indices.delete(index=made)
+    gate.passes = filled
+    gate.opened.clear()
+    gate.reached.clear()
+    start(settings.model_copy(update={"page_entries": 1}))
+
+    async def begun() -> bool:
+        told = await index.position()
+        there = await index.client.indices.exists_alias(name=f"{index.prefix}-transfers")
+        return bool(there) and told is not None and bool(told["xid"]) == bool(filled)
+
+    async with asyncio.timeout(60):
+        await gate.reached.wait()
+    await until(begun)
+    await readers.refuse_all(payee, transfer)
+    gate.opened.set()
+
+    async def answers() -> bool:
+        return await readers.balance(payee) == 15
+
+    await until(answers)
+    await index.assert_equals(ledger)
+
+
+async def test_a_lost_index_is_told_to_be_empty_for_a_while_before_it_is_there(
+    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
+) -> None:
+    first = start(settings)
+    accounts = await ledger.open_pair()
+    await ledger.post([Payment(*accounts, 5)])
+    await index.await_position(ledger)
+    await first.stop()
+    await index.lose("transfers")
+    pause_s = 6.0
+    start(settings.model_copy(update={"index_reset_pause_s": pause_s}))
+
+    async def reset() -> bool:
+        told = await index.position()
+        return told is not None and told["xid"] == 0
+
+    async def there() -> bool:
+        return bool(await index.client.indices.exists_alias(name=f"{index.prefix}-transfers"))
+
+    await until(reset)
+    told_s = time.monotonic()
+    await until(there)
+    # Some of the pause may have gone by before it was seen.
+    assert time.monotonic() - told_s > pause_s / 3
+    await index.await_position(ledger)
+    await index.assert_equals(ledger)
