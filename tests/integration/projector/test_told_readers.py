@@ -16,7 +16,8 @@ from paycore.domain.grants import Reach
 from paycore.domain.transfers import TransferId
 from paycore.runtime.clock import SystemClock
 from projector.settings import ProjectorSettings
-from projector.sinks.elastic_layout import month_of
+from projector.sinks.elastic_indices import Indices
+from projector.sinks.elastic_layout import Layout, month_of, parse
 from projector.sinks.elastic_writer import BulkWriter
 from query_service.positions import IndexStaleError, PositionTracker
 from query_service.readers.elastic.analytics import ElasticAnalytics
@@ -34,6 +35,9 @@ from query_service.readers.search_port import SearchFilter
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger
+from tests.integration.projector.test_rebuild import quick, settled
+
+__all__ = ["quick"]
 
 Start = Callable[..., Running]
 
@@ -52,10 +56,10 @@ class Readers:
     analytics: ElasticAnalytics
 
     @classmethod
-    def of(cls, index: TestIndex) -> Readers:
+    def of(cls, index: TestIndex, tolerance_s: float) -> Readers:
         clock = SystemClock()
         connection = Connection(index.client, clock)
-        positions = PositionTracker(ElasticPositions(connection, index.prefix), clock, TOLERANCE_S)
+        positions = PositionTracker(ElasticPositions(connection, index.prefix), clock, tolerance_s)
         parts = (connection, positions, index.prefix)
         return cls(
             positions, ElasticReader(*parts), ElasticSearcher(*parts), ElasticAnalytics(*parts)
@@ -103,7 +107,13 @@ def terms() -> ReadTerms:
 
 @pytest.fixture
 def readers(index: TestIndex) -> Readers:
-    return Readers.of(index)
+    return Readers.of(index, TOLERANCE_S)
+
+
+@pytest.fixture
+def patient(index: TestIndex) -> Readers:
+    """To whom an index is current that a busy machine made late."""
+    return Readers.of(index, 60.0)
 
 
 @dataclass
@@ -233,5 +243,92 @@ async def test_a_lost_index_is_told_to_be_empty_for_a_while_before_it_is_there(
     await until(there)
     # Some of the pause may have gone by before it was seen.
     assert time.monotonic() - told_s > pause_s / 3
+    await index.await_position(ledger)
+    await index.assert_equals(ledger)
+
+
+@dataclass
+class Copy:
+    """All of an index, as of a moment."""
+
+    hits: list[dict[str, Any]]
+    told: dict[str, int] | None
+
+    @classmethod
+    async def of(cls, index: TestIndex) -> Copy:
+        found = await index.client.search(
+            index=f"{index.prefix}-transfers,{index.prefix}-accounts", version=True, size=1_000
+        )
+        return cls(found["hits"]["hits"], await index.position())
+
+    async def put_back(self, index: TestIndex) -> None:
+        """Leave the index as the restore of a snapshot does, which knows of nothing later."""
+        layout = Layout(index.prefix, 1)
+        names = await index.client.indices.get(index=f"{index.prefix}-*-g1*")
+        months = {named.month for name in names if (named := parse(index.prefix, name))} - {""}
+        await index.client.indices.delete(index=list(names))
+        await Indices(index.client, index.prefix).make(layout, months, served=True)
+        for hit in self.hits:
+            await index.client.index(
+                index=hit["_index"],
+                id=hit["_id"],
+                document=hit["_source"],
+                version=hit["_version"],
+                version_type="external",
+            )
+        await index.client.indices.refresh(index=list(names))
+        await index.client.index(
+            index=f"{index.prefix}-positions", id="elasticsearch", document=self.told
+        )
+
+
+async def test_an_index_put_back_from_an_older_copy_is_filled_from_there(
+    ledger: TestLedger,
+    index: TestIndex,
+    settings: ProjectorSettings,
+    start: Start,
+    patient: Readers,
+) -> None:
+    first = start(settings)
+    payer, payee = await ledger.open_pair()
+    await ledger.post([Payment(payer, payee, 5)])
+    await index.await_position(ledger)
+    copy = await Copy.of(index)
+    await ledger.post([Payment(payer, payee, 700)])
+    await index.await_position(ledger)
+    await first.stop()
+    await copy.put_back(index)
+    start(settings)
+    await ledger.post([Payment(payee, payer, 1)])
+    await index.await_position(ledger)
+    await index.assert_equals(ledger)
+    # As of the position of the last payment, which proves all before it.
+    await patient.positions.poll()
+    answer = await patient.history.transfers(TransferFilter(AccountId(payee)), None, 10, terms())
+    assert [found.amount for found in answer.value] == [1, 700, 5]
+
+
+async def test_a_position_of_the_history_before_is_not_gone_on_from(
+    ledger: TestLedger, index: TestIndex, quick: ProjectorSettings, start: Start
+) -> None:
+    first = start(quick)
+    accounts = await ledger.open_pair()
+    await ledger.post([Payment(*accounts, 3)])
+    await index.await_position(ledger)
+    await ledger.execute("UPDATE ledger.epoch SET epoch = epoch + 1")
+    await ledger.post([Payment(*accounts, 4)])
+    await settled(index, ledger, 2)
+    await index.await_position(ledger)
+    await first.stop()
+    told = await index.position()
+    assert told is not None
+    # As after a crash between the switch and its being told, of a history that had gone further.
+    await index.client.index(
+        index=f"{index.prefix}-positions",
+        id="elasticsearch",
+        document={**told, "epoch": 1, "xid": 2**40},
+    )
+    start(quick)
+    await ledger.post([Payment(*accounts, 5)])
     await index.await_position(ledger)
     await index.assert_equals(ledger)
