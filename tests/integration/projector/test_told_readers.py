@@ -13,7 +13,7 @@ import pytest
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError
 from paycore.domain.grants import Reach
-from paycore.domain.transfers import TransferId
+from paycore.domain.transfers import TransferId, TransferKind
 from paycore.runtime.clock import SystemClock
 from projector.settings import ProjectorSettings
 from projector.sinks.elastic_indices import Indices
@@ -25,6 +25,7 @@ from query_service.readers.elastic.connection import Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
 from query_service.readers.elastic.search import ElasticSearcher
 from query_service.readers.port import (
+    HistoryDroppedError,
     ReadTerms,
     StatementFilter,
     TransferFilter,
@@ -35,7 +36,11 @@ from query_service.readers.search_port import SearchFilter
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger
+from tests.integration.projector.test_children import follow, post
 from tests.integration.projector.test_rebuild import quick, settled
+from tests.support.clocks import ShiftedClock
+from tests.support.command_core import CommandCore, command_core, payment
+from tests.support.databases import OwnDatabase
 
 __all__ = ["quick"]
 
@@ -332,3 +337,37 @@ async def test_a_position_of_the_history_before_is_not_gone_on_from(
     await ledger.post([Payment(*accounts, 5)])
     await index.await_position(ledger)
     await index.assert_equals(ledger)
+
+
+async def test_a_transfer_past_retention_is_not_told_as_it_was(
+    database: OwnDatabase,
+    core: CommandCore,
+    index: TestIndex,
+    ledger: TestLedger,
+    settings: ProjectorSettings,
+    start: Start,
+    patient: Readers,
+) -> None:
+    before = ShiftedClock(wall_only=True)
+    before.shift_s = -35 * 86_400.0
+    async with command_core(database.dsn("command"), clock=before) as early:
+        _, payer, payee = await early.open(2)
+        parent = (await post(early, payment(payer, payee, 5))).transfer
+    first = start(settings)
+    await index.await_position(ledger)
+    await first.stop()
+    # What is past retention is written no more, and stays for those who still read it.
+    start(settings.model_copy(update={"index_months_kept": 1, "index_grace_s": 600.0}))
+    refund = await post(core, follow(parent, TransferKind.REFUND))
+    await index.await_position(ledger)
+    assert await index.get(parent.id) is not None
+    await patient.positions.poll()
+    asked = ReadTerms(time.monotonic() + 30, refund.position)
+    with pytest.raises(HistoryDroppedError):
+        await patient.history.transfer(parent.id, asked)
+    found = await patient.searcher.search(
+        SearchFilter(account=payer), EVERYTHING, None, 10, asked, with_total=True
+    )
+    assert [one.id for one in found.value.transfers] == [refund.transfer.id]
+    assert found.value.total is not None
+    assert found.value.total.transfers == 1
