@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from paycore.domain.accounts import AccountId
@@ -191,7 +192,7 @@ class ElasticAnalytics:
         from_us = self._positions.seen_from_us
         if max(wanted.start_us, not_before_us(wanted.account)) < from_us:
             raise invalid_field(
-                "start_time", f"is before {from_us} microseconds since 1970: no older one is kept"
+                "start_time", f"is before {_iso(from_us)}, where what is kept begins"
             )
         for _ in range(_ACTIVITY_ATTEMPTS):
             activity = await self._activity(wanted, terms)
@@ -321,6 +322,11 @@ class ElasticAnalytics:
             side = "debit" if hit["_source"]["debit_account"] == account else "credit"
             return Minor(hit["_source"][f"{side}_balance_after"])
         return None
+
+
+def _iso(time_us: int) -> str:
+    """A time as people read it, exactly."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
 
 
 def _stretch(stretch: Stretch) -> list[Body]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -260,6 +261,10 @@ async def test_activity_begins_with_the_balance_that_what_was_dropped_left(
                 ActivityFilter(account, partial.from_us - 1, 2**60, 2**31), terms()
             )
         assert caught.value.reason is Reason.INVALID_FIELD
+        [violation] = caught.value.violations
+        begins = datetime.fromisoformat(violation.description.split()[2].rstrip(","))
+        since = begins - datetime(1970, 1, 1, tzinfo=UTC)
+        assert since // timedelta(microseconds=1) == partial.from_us
 
 
 async def test_from_when_on_the_index_has_all_is_not_guessed(
