@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -206,13 +205,13 @@ def _elasticsearch(address: IndexAddress) -> Callable[[], Awaitable[None]]:
 
 
 async def _lag(deployment: Deployment) -> tuple[float | None, str]:
-    now = datetime.now(UTC)
     async with deployment.client(connections=1) as client:
         try:
-            volume = await client.transfer_volume(now - timedelta(minutes=1), now)
+            measured = await client.latency_of_projection()
         except ClientError as error:
             return None, _first_line(error)
-    return volume.freshness.lag.total_seconds(), ""
+    lag = measured.freshness.lag
+    return (None, "it is not filled yet") if lag is None else (lag.total_seconds(), "")
 
 
 def _place(url: str) -> str:

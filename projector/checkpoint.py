@@ -23,13 +23,13 @@ class Checkpoints:
         self._queries: Any = database.load("projector")
 
     async def load(self) -> Position:
-        """The position up to which the sink accepted the journal; (epoch, 0, 0) when none.
+        """The position up to which the sink accepted the journal; its beginning when none.
 
         It may be of another epoch than the ledger is in.
         """
         row = await self._queries.load_checkpoint(self._connection, sink=self._sink)
         if row is None:
-            return Position(await self.epoch(), 0, 0)
+            return Position.beginning(await self.epoch())
         return Position(row["epoch"], row["xid"], row["journal_id"])
 
     async def epoch(self) -> int:

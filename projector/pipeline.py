@@ -78,7 +78,8 @@ class Pipeline(Generic[Taken]):
             await asyncio.gather(coming, return_exceptions=True)
 
     async def _begin(self) -> Position:
-        """Where to resume: at the checkpoint, unless the sink lost what it had."""
+        """Where to resume: at the checkpoint, or before it where the sink lacks what it had, such
+        as an index put back from an older copy. What it has after all it drops when it comes."""
         seen = await self._sink.start(self._session)
         self._started()
         # After the start: a sink that lost a part of what it had moves its checkpoint back there.
@@ -89,8 +90,14 @@ class Pipeline(Generic[Taken]):
             )
             checkpoint = seen
             await self._checkpoints.save(checkpoint)
-        elif seen.xid == 0 and checkpoint.xid > 0:
-            log.error("the sink is empty: filling it from the beginning", sink=self._sink.name)
+        elif seen < checkpoint:
+            if seen.is_beginning:
+                log.error("the sink is empty: filling it from the beginning", sink=self._sink.name)
+            else:
+                # As after any end under load: what was taken last could not be found yet.
+                log.info(
+                    "the sink is behind its checkpoint", sink=self._sink.name, was=checkpoint.xid
+                )
             checkpoint = seen
             # Before anything is taken: the sink must not look filled while the checkpoint still
             # stands where the lost one was.

@@ -40,6 +40,9 @@ class ProjectorSettings(DatabaseSettings, ElasticsearchSettings):
     index_grace_s: float = Field(default=600.0, ge=0, le=86_400)
     """How long an index that was replaced, or is past retention, stays for those who still read
     it, in seconds. Readers go by what they were told up to 60 s ago."""
+    index_reset_pause_s: float = Field(default=15.0, ge=0, le=600)
+    """How long an index that was lost is told to be empty before it is there again, in seconds:
+    longer than readers go by what they were told (PAYCORE_QUERY_INDEX_TOLERANCE_S)."""
     build_page: int = Field(default=4_000, ge=1, le=20_000)
     """Documents that a build of the index reads at a time."""
     check_every_s: float = Field(default=3_600.0, ge=0, le=604_800)

@@ -72,7 +72,9 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
         ElasticAddress.of(settings), connections=CONNECTIONS, request_timeout_s=MAX_WAIT_S
     )
     connection = Connection(client, clock)
-    positions = PositionTracker(ElasticPositions(connection, settings.index_prefix), clock)
+    positions = PositionTracker(
+        ElasticPositions(connection, settings.index_prefix), clock, settings.index_tolerance_s
+    )
     index = ElasticReader(connection, positions, settings.index_prefix)
     analytics = ElasticAnalytics(connection, positions, settings.index_prefix)
     signing = open_channel(settings.signing_target, TlsFiles.of(settings), service="signing")
@@ -124,7 +126,7 @@ async def serve(settings: QuerySettings, stop: asyncio.Event) -> None:
                     )
                 ),
                 background.create_task(tail.run()),
-                background.create_task(_announce(server, dsn, grants)),
+                background.create_task(_announce(server, dsn, grants, positions)),
             ]
             await stop.wait()
             await server.stop()
@@ -154,10 +156,14 @@ def _events(settings: QuerySettings, clock: Clock) -> SecurityEvents | None:
     return events
 
 
-async def _announce(server: Server, dsn: str, grants: GrantsLoader) -> None:
+async def _announce(
+    server: Server, dsn: str, grants: GrantsLoader, positions: PositionTracker
+) -> None:
     # The database has answered then, which has all of history: the index may be away.
     await wait_for_schema(dsn, "query-schema")
     await grants.loaded.wait()
+    # An index that has not been asked how far it is answers nothing.
+    await positions.asked.wait()
     await server.set_serving(True)
     log.info("serving")
 

@@ -26,12 +26,12 @@ class InstitutionPosition(NamedTuple):
         return self.received - self.paid
 
 
-class UnbalancedPositionsError(Exception):
-    """Positions whose nets do not add up to zero: a defect, which no settlement may rest on."""
-
-
 def positions_of(flows: Iterable[InstitutionFlow]) -> list[InstitutionPosition]:
-    """The position of every institution in `flows`, by (currency, institution)."""
+    """The position of every institution in `flows`, by (currency, institution).
+
+    The nets of a currency add up to zero whatever the flows are: each is paid and received. That
+    all transfers are in them, each with both its institutions, is for whoever reads them.
+    """
     paid: dict[tuple[Currency, str], int] = defaultdict(int)
     received: dict[tuple[Currency, str], int] = defaultdict(int)
     within: dict[tuple[Currency, str], int] = defaultdict(int)
@@ -45,13 +45,3 @@ def positions_of(flows: Iterable[InstitutionFlow]) -> list[InstitutionPosition]:
         InstitutionPosition(*key, paid.get(key, 0), received.get(key, 0), within.get(key, 0))
         for key in sorted(paid.keys() | received.keys() | within.keys())
     ]
-
-
-def check_balanced(positions: Iterable[InstitutionPosition]) -> None:
-    """Raise UnbalancedPositionsError where the nets of a currency do not add up to zero."""
-    nets: dict[Currency, int] = defaultdict(int)
-    for position in positions:
-        nets[position.currency] += position.net
-    wrong = {currency: net for currency, net in nets.items() if net}
-    if wrong:
-        raise UnbalancedPositionsError(f"nets do not add up to zero: {wrong}")

@@ -10,10 +10,11 @@ from query_service.readers.elastic.connection import Connection
 from query_service.readers.postgres.snapshots import Snapshots
 
 UNKNOWN = float("nan")
+UNBOUNDED = float("inf")
 
 INDEX_LAG = Gauge(
     "paycore_query_index_lag_seconds",
-    "Age of the position that the index has reached; NaN while none is known.",
+    "Age of the position that the index has reached; infinite while none is known.",
 )
 WAITING_CALLS = Gauge(
     "paycore_query_waiting_calls", "Calls that wait for the index to reach their min_position."
@@ -42,16 +43,23 @@ def watch(
 ) -> None:
     """Let the gauges ask these, at each scrape."""
 
-    def lag_s() -> float:
-        lag_us = positions.lag_us()
-        return UNKNOWN if lag_us is None else lag_us / 1_000_000
-
     def age_s() -> float:
         seconds = grants.age_s()
         return UNKNOWN if seconds is None else seconds
 
-    INDEX_LAG.set_function(lag_s)
+    watch_index(positions)
     WAITING_CALLS.set_function(lambda: positions.waiting)
     INDEX_REQUESTS.set_function(lambda: connection.under_way)
     LEDGER_READINGS.set_function(lambda: snapshots.under_way)
     GRANTS_AGE.set_function(age_s)
+
+
+def watch_index(positions: PositionTracker) -> None:
+    """Let the gauge of the lag ask `positions`."""
+
+    def lag_s() -> float:
+        lag_us = positions.lag_us()
+        # Not NaN, which no alert on a large lag would hear of.
+        return UNBOUNDED if lag_us is None else lag_us / 1_000_000
+
+    INDEX_LAG.set_function(lag_s)

@@ -7,6 +7,7 @@ that carry a `min_position` wait for it together.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -31,6 +32,12 @@ two.
 
 MAX_WAITING = 1_000
 
+TOLERANCE_S = 10.0
+"""How far behind the ledger the index may be and answer, in seconds, where no setting says so.
+While the journal rests the projector tells the time every second."""
+
+RETRY_AFTER_MS = 500
+
 TRUSTED_FOR_S = 60.0
 """How long it is known from which time on the index has everything, after that was last read. What
 is told to be gone stays for longer (PAYCORE_PROJECTOR_INDEX_GRACE_S)."""
@@ -50,6 +57,18 @@ class IndexPosition(NamedTuple):
     from_us: int = 0
 
 
+class IndexStaleError(PaycoreError):
+    """The index is too far behind for an answer, or nobody knows how far it is."""
+
+    def __init__(self, lag_us: int | None, metadata: Mapping[str, str]) -> None:
+        """`lag_us` is None where it is not known."""
+        how = "is too far behind the ledger" if lag_us is not None else "is not filled yet"
+        super().__init__(
+            Reason.INDEX_BEHIND, f"the index {how}", metadata, retry_after_ms=RETRY_AFTER_MS
+        )
+        self.lag_us = lag_us
+
+
 class PositionSource(Protocol):
     """Where the index's position is stored."""
 
@@ -64,9 +83,15 @@ class PositionSource(Protocol):
 class PositionTracker:
     """The index's position as last read. `run` must run for it to move."""
 
-    def __init__(self, source: PositionSource, clock: Clock) -> None:
+    def __init__(
+        self, source: PositionSource, clock: Clock, tolerance_s: float = TOLERANCE_S
+    ) -> None:
+        """An index that is more than `tolerance_s` behind answers nothing."""
         self._source = source
         self._clock = clock
+        self._tolerance_s = tolerance_s
+        self.asked = asyncio.Event()
+        """Set once it was asked how far the index is, whether or not it answered."""
         self._waiting: dict[asyncio.Future[None], Position] = {}
         self._wanted = asyncio.Event()
         self._answering = True
@@ -96,6 +121,27 @@ class PositionTracker:
         if self.seen is None or self.seen.source_time_us is None:
             return None
         return max(0, self._clock.now_us() - self.seen.source_time_us)
+
+    def check_current(self, tolerance_s: float | None = None) -> None:
+        """Raise unless the index is known to be at most `tolerance_s` behind the ledger; None: as
+        far as it may be at all.
+
+        Raises PaycoreError: IndexStaleError, INDEX_UNAVAILABLE while it does not answer either.
+        """
+        if tolerance_s is None:
+            tolerance_s = self._tolerance_s
+        lag_us = self.lag_us()
+        if lag_us is None or lag_us > tolerance_s * 1e6:
+            raise self._stale(lag_us)
+
+    def check_covers(self, end_us: int) -> None:
+        """Raise unless the index has what was before `end_us`, or is as current as it must be.
+
+        Raises PaycoreError as `check_current` does.
+        """
+        seen_us = None if self.seen is None else self.seen.source_time_us
+        if seen_us is None or seen_us < end_us:
+            self.check_current()
 
     async def reach(
         self, wanted: Position, deadline_s: float, patience_s: float | None = None
@@ -143,6 +189,12 @@ class PositionTracker:
 
     async def poll(self) -> bool:
         """Read once and tell those who wait; returns whether the index answered."""
+        try:
+            return await self._poll()
+        finally:
+            self.asked.set()
+
+    async def _poll(self) -> bool:
         asked_s = self._clock.monotonic_s()
         try:
             self.seen = await self._source.read_position(asked_s + READ_TIMEOUT_S)
@@ -190,7 +242,16 @@ class PositionTracker:
                 )
 
     def _behind(self) -> PaycoreError:
-        metadata = {} if self.seen is None else {"position": self.seen.position.encode()}
         return PaycoreError(
-            Reason.INDEX_BEHIND, "the index has not reached min_position yet", metadata
+            Reason.INDEX_BEHIND, "the index has not reached min_position yet", self._place()
         )
+
+    def _stale(self, lag_us: int | None) -> PaycoreError:
+        if self._answering:
+            return IndexStaleError(lag_us, self._place())
+        return PaycoreError(
+            Reason.INDEX_UNAVAILABLE, "the index does not answer", retry_after_ms=RETRY_AFTER_MS
+        )
+
+    def _place(self) -> Mapping[str, str]:
+        return {} if self.seen is None else {"position": self.seen.position.encode()}

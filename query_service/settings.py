@@ -13,6 +13,7 @@ from paycore.runtime.settings import (
     ElasticsearchSettings,
     is_safe_postgres,
 )
+from query_service.positions import TOLERANCE_S
 
 
 class QuerySettings(DatabaseSettings, ElasticsearchSettings):
@@ -24,6 +25,9 @@ class QuerySettings(DatabaseSettings, ElasticsearchSettings):
     """32 random bytes in hexadecimal; the same for every process of the service."""
     signing_target: str
     """host:port of the signing service, which has the keys of personal data."""
+    index_tolerance_s: float = Field(default=TOLERANCE_S, gt=0)
+    """How far behind the ledger the index may be and answer, in seconds; the projector's
+    PAYCORE_PROJECTOR_INDEX_RESET_PAUSE_S must be longer."""
     watchers: int = Field(default=4_000, ge=1, le=100_000)
     """Watches at a time."""
     watchers_of_a_client: int = Field(default=2_000, ge=1, le=100_000)

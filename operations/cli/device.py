@@ -11,6 +11,7 @@ from rich.table import Table
 from operations.cli import options
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
+from operations.views.as_is import in_markup
 from paycore.client.devices import ListedDevice
 
 app = typer.Typer(help="Devices, whose keys sign approvals of payments.", no_args_is_help=True)
@@ -36,7 +37,7 @@ def list_devices(
             return await client.list_devices(user)
 
     found = run(output, work)
-    output.show(_table(found) if found else f"{user} has no device in force", found)
+    output.show(_table(found) if found else f"{in_markup(user)} has no device in force", found)
 
 
 @app.command(
@@ -59,7 +60,8 @@ def revoke(
 
     at = run(output, work)
     output.show(
-        f"[green]✓[/] {device} of {user} approves nothing since {at:%Y-%m-%d %H:%M:%S} UTC",
+        f"[green]✓[/] {in_markup(device)} of {in_markup(user)} approves nothing since "
+        f"{at:%Y-%m-%d %H:%M:%S} UTC",
         {"user": user, "device": device, "revoked_at": at},
     )
 
@@ -67,7 +69,7 @@ def revoke(
 def _table(found: tuple[ListedDevice, ...]) -> Table:
     table = Table("device", "key", "enrolled (UTC)", "by")
     for one in found:
-        by = f"the word of {one.vouched_by}" if one.vouched_by else "PIN"
+        by = f"the word of {in_markup(one.vouched_by)}" if one.vouched_by else "PIN"
         table.add_row(
             one.device_id, one.algorithm.value, f"{one.enrolled_at:%Y-%m-%d %H:%M:%S}", by
         )

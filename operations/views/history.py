@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from rich.table import Table
 
 from operations.money import format_amount
@@ -88,8 +90,11 @@ def words(name: str) -> str:
 
 def freshness_line(freshness: Freshness, *, more: bool = False) -> str:
     """Where the answer came from and how old it may be."""
-    lag_ms = freshness.lag.total_seconds() * 1_000
     tail = "; there is more (--limit)" if more else ""
     if freshness.complete_from is not None:
         tail += f"; nothing from before {freshness.complete_from:%Y-%m-%d %H:%M} UTC is in it"
-    return f"[dim]from {freshness.source}, {lag_ms:,.0f} ms behind the ledger{tail}[/]"
+    return f"[dim]from {freshness.source}, {_behind(freshness.lag)} behind the ledger{tail}[/]"
+
+
+def _behind(lag: timedelta | None) -> str:
+    return "unknown how far" if lag is None else f"{lag.total_seconds() * 1_000:,.0f} ms"

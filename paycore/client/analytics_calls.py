@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-
-from google.protobuf.duration_pb2 import Duration
+from datetime import datetime
 
 from paycore.client import model, replies, requests, rpcs, statistics
 from paycore.client.calls import Call
@@ -224,20 +222,16 @@ def _sink_latencies(messages: Iterable[pb.SinkLatency]) -> Iterable[statistics.S
         yield statistics.SinkLatency(
             message.sink,
             message.position,
-            _span(message.lag) if message.HasField("lag") else None,
+            replies.span(message.lag) if message.HasField("lag") else None,
             statistics.LatencySummary(
                 recent.count,
-                _span(recent.p50),
-                _span(recent.p95),
-                _span(recent.p99),
-                _span(recent.max),
-                _span(recent.window),
+                replies.span(recent.p50),
+                replies.span(recent.p95),
+                replies.span(recent.p99),
+                replies.span(recent.max),
+                replies.span(recent.window),
                 replies.instant(recent.end_time),
             )
             if message.HasField("recent")
             else None,
         )
-
-
-def _span(duration: Duration) -> timedelta:
-    return timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1_000)

@@ -259,7 +259,8 @@ class Freshness:
 
     source: str
     position: str
-    lag: timedelta
+    lag: timedelta | None
+    """How far behind the ledger the source was at most; None: it has not said."""
     complete_from: datetime | None = None
     """The answer lacks some of what was before; None: nothing is missing."""
 

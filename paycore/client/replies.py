@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
@@ -264,11 +265,15 @@ def details_state(number: int) -> Unreadable | None:
     return _named(_DETAILS_STATES, number)
 
 
+def span(duration: Duration) -> timedelta:
+    return timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1_000)
+
+
 def freshness(message: freshness_pb2.Freshness) -> model.Freshness:
     return model.Freshness(
         message.source,
         message.position,
-        timedelta(seconds=message.lag.seconds, microseconds=message.lag.nanos // 1_000),
+        span(message.lag) if message.HasField("lag") else None,
         instant(message.complete_from) if message.HasField("complete_from") else None,
     )
 

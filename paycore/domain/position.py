@@ -22,6 +22,16 @@ class Position(NamedTuple):
     xid: int
     journal_id: int
 
+    @classmethod
+    def beginning(cls, epoch: int) -> Position:
+        """Before all that `epoch` has: where whoever has nothing of it stands."""
+        return cls(epoch, 0, 0)
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether nothing of the journal is up to here."""
+        return self.xid == 0
+
     def encode(self) -> str:
         """The opaque text that callers carry: 28 URL-safe characters."""
         return base64.urlsafe_b64encode(_LAYOUT.pack(_FORMAT_VERSION, *self)).decode("ascii")

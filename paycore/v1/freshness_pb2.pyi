@@ -36,6 +36,7 @@ class Freshness(_message.Message):
     def lag(self) -> _duration_pb2.Duration:
         """How far the source was behind the ledger when last measured, at most: the age of that position
         for the index, that of the last transaction replayed for a replica, zero for the primary.
+        Absent: the source has not said.
         """
 
     @_builtins.property

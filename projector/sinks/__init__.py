@@ -81,7 +81,8 @@ class Sink(Protocol[Taken]):
         ...
 
     async def start(self, session: Session) -> Position:
-        """Make ready; returns up to where its readers see the journal, (epoch, 0, 0) when empty.
+        """Make ready; returns up to where its readers see the journal, the beginning when empty. It
+        is fed from there, where that is before its checkpoint.
 
         A sink that was filled from another epoch raises EpochChangedError, or returns the position
         from which it wants to be fed in the new one. One that lost the end of what it had moves its

@@ -77,6 +77,7 @@ def elastic_settings(settings: ProjectorSettings) -> ElasticSettings:
         refresh_gap_behind_s=settings.refresh_gap_behind_s,
         months_kept=settings.index_months_kept,
         grace_s=settings.index_grace_s,
+        reset_pause_s=settings.index_reset_pause_s,
         upkeep=UpkeepSettings(
             check_every_s=settings.check_every_s,
             check_repairs=settings.check_repairs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from paycore.runtime.elastic import ElasticAddress, open_client
 from projector.batch import Batch, Document, DocumentKind
+from projector.checkpoint import Checkpoints
 from projector.details import Opener
 from projector.generations import Generations
 from projector.lag_window import LagWindow
@@ -63,6 +65,8 @@ class ElasticSettings:
     """How many months of transfers are kept, with the present one; 0 keeps all."""
     grace_s: float
     """How long an index that was replaced is left to those who still read it, in seconds."""
+    reset_pause_s: float
+    """How long a lost index is told to be empty before it is made again, in seconds."""
     upkeep: UpkeepSettings
     name: str = NAME
     """The sink's, under which its position stands in the index."""
@@ -159,8 +163,14 @@ class ElasticSink:
         assert roster.serving is not None
         GENERATION.labels(self.name).set(roster.serving.number)
         if roster.serving.epoch == session.epoch:
-            return self._seen
-        self._seen = Position(session.epoch, 0, 0)
+            if self._seen.epoch == session.epoch:
+                return self._seen
+            # A crash came after the switch to what was built in this epoch and before its position
+            # was told: all that was accepted is there.
+            self._seen = Position.beginning(session.epoch)
+            checkpoint = await Checkpoints(session.connection, self.name).load()
+            return max(self._seen, checkpoint)
+        self._seen = Position.beginning(session.epoch)
         end = await database.load("generations").journal_end(session.connection)
         return Position(session.epoch, end["xid"], end["id"]) if end else self._seen
 
@@ -174,8 +184,11 @@ class ElasticSink:
             # Before an index is made: a crash between the two leaves one that is known to be empty.
             await self._position.reset(self._epoch)
             self._dropped_before_us = 0
+            if told is not None and not told.is_beginning:
+                # Nor may readers search an empty index while they go by the position of a full one.
+                await asyncio.sleep(self._settings.reset_pause_s)
             await roster.make_serving(self._epoch)
-            told = Position(self._epoch, 0, 0)
+            told = Position.beginning(self._epoch)
         assert roster.serving is not None
         difference = await roster.difference()
         if roster.building is None:

@@ -88,7 +88,9 @@ class StreamSink:
         )
         checkpoints = Checkpoints(session.connection, NAME)
         checkpoint = await checkpoints.load()
-        taken = checkpoint if checkpoint.epoch == session.epoch else Position(session.epoch, 0, 0)
+        taken = checkpoint
+        if checkpoint.epoch != session.epoch:
+            taken = Position.beginning(session.epoch)
         resume = await self._resume(session, taken)
         self._previous = await self._last_event(session, resume)
         if resume != checkpoint:

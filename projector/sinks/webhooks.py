@@ -119,8 +119,9 @@ class WebhookSink:
             self._chance,
         )
         self._delivering = asyncio.create_task(self._deliverer.run(), name="webhook-deliverer")
-        # Never zero, which would say that what was written down is lost.
-        return Position(session.epoch, last["xid"] if last else 1, last["id"] if last else 0)
+        if last is None:
+            return Position.beginning(session.epoch)
+        return Position(session.epoch, last["xid"], last["id"])
 
     async def accept(self, batch: Batch[JournalRow]) -> Sequence[Rejection]:
         """Write down who is to be told; nothing is ever refused."""

@@ -1,7 +1,9 @@
 """History from the index while it answers, else from the ledger.
 
 The index gets a part of a call's time; when it is away, slow or behind, or has dropped what the
-answer needs, the ledger gets the rest. A call that waits for a position asks both in turn for as
+answer needs, the ledger gets the rest. Where the ledger is away too, an index that was current a
+while ago answers after all, and says how far behind it is: what stops the ledger stops the index's
+clock, and mostly whoever writes. A call that waits for a position asks both in turn for as
 long as it has time, unless neither answers. After some failures in a row a breaker keeps calls from
 the index, so that none waits for what is down, and a probe tells when it is back.
 """
@@ -20,7 +22,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import TransferId
 from paycore.runtime.breaker import Breaker
 from paycore.runtime.clock import Clock
-from query_service.positions import QUERY_MARGIN_S, QUERY_MARGIN_SHARE
+from query_service.positions import QUERY_MARGIN_S, QUERY_MARGIN_SHARE, IndexStaleError
 from query_service.readers.port import (
     Answer,
     HistoryDroppedError,
@@ -52,6 +54,10 @@ PATIENCE_S = 0.15
 is that far behind at most while all is well. While the ledger, as a replica may, lacks the position
 too, they are asked in turn."""
 
+LAST_RESORT_S = 60.0
+"""How far behind the index may be and answer while the ledger is away, in seconds: about as long as
+grants are trusted."""
+
 PAUSES_S = (0.02, 0.05, 0.1, 0.2)
 """Before both are asked again, in seconds; the last one for ever."""
 
@@ -66,11 +72,12 @@ PROBE_WITHIN_S = 1.0
 FALLBACKS = Counter(
     "paycore_query_fallbacks_total",
     "Questions put to the ledger: the index is AWAY (breaker open), has DROPPED what is asked for,"
-    " or why it refused.",
+    " or why it refused. LAST_RESORT counts those that went back to it, as the ledger is away too.",
     ["why"],
 )
 AWAY = "AWAY"
 DROPPED = "DROPPED"
+LAST_RESORT = "LAST_RESORT"
 
 _AWAY_REASONS = frozenset({Reason.INDEX_UNAVAILABLE})
 _ELSEWHERE = _AWAY_REASONS | {Reason.INDEX_BEHIND, Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED}
@@ -148,6 +155,9 @@ class FallbackReader:
             except PaycoreError as error:
                 if error.reason not in _LEDGER_FAILURES:
                     raise
+                if _may_still_answer(refusal) and error.reason is Reason.DATABASE_UNAVAILABLE:
+                    FALLBACKS.labels(LAST_RESORT).inc()
+                    return await self._ask_index(ask, replace(terms, tolerance_s=LAST_RESORT_S))
                 neither = {refusal.reason, error.reason}.isdisjoint({Reason.INDEX_BEHIND})
                 late = self._clock.monotonic_s() >= until_s
                 if terms.min_position is None or neither or late:
@@ -191,11 +201,26 @@ class FallbackReader:
 
     def _rest(self, terms: ReadTerms, refusal: PaycoreError) -> ReadTerms:
         """What the ledger gets: all that is left, unless the index may get there first."""
+        if _may_still_answer(refusal):
+            return self._part(terms)
         if terms.min_position is None or isinstance(refusal, HistoryDroppedError):
             return terms
         if refusal.reason is not Reason.INDEX_BEHIND:
             return replace(terms, patience_s=PATIENCE_S)
         # Where both may get there, neither is waited for long.
+        return replace(self._part(terms), patience_s=0.0)
+
+    def _part(self, terms: ReadTerms) -> ReadTerms:
+        """The ledger's part of what is left, where the index may be asked again."""
         now_s = self._clock.monotonic_s()
         deadline_s = now_s + (terms.deadline_s - now_s) * LEDGER_SHARE
-        return replace(terms, deadline_s=deadline_s, patience_s=0.0)
+        return replace(terms, deadline_s=deadline_s)
+
+
+def _may_still_answer(refusal: PaycoreError) -> bool:
+    """Whether the index, which is behind, is current enough for a time without the ledger."""
+    return (
+        isinstance(refusal, IndexStaleError)
+        and refusal.lag_us is not None
+        and refusal.lag_us <= LAST_RESORT_S * 1e6
+    )

@@ -1,8 +1,9 @@
 """What the servicers need of a reader, and the terms on which they ask.
 
-Every method may raise PaycoreError: INDEX_BEHIND when `min_position` is not reached in time,
-INDEX_UNAVAILABLE or DATABASE_UNAVAILABLE when the source does not answer in time, OVERLOADED when
-too much is under way, INVALID_FIELD when `min_position` is of a history that was replaced.
+Every method may raise PaycoreError: INDEX_BEHIND when `min_position` is not reached in time, or the
+index is further behind than it may be; INDEX_UNAVAILABLE or DATABASE_UNAVAILABLE when the source
+does not answer in time; OVERLOADED when too much is under way; INVALID_FIELD when `min_position` is
+of a history that was replaced.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class ReadTerms:
     min_position: Position | None = None
     patience_s: float | None = None
     """How long `min_position` is awaited at most; None: until shortly before the deadline."""
+    tolerance_s: float | None = None
+    """How far behind the ledger the index may be and answer; None: as far as its setting says."""
 
     def at_or_after(self, position: Position | None) -> ReadTerms:
         """The same terms, but that the answer includes at least `position` too."""

@@ -10,7 +10,7 @@ from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.server import Call
 from paycore.v1 import analytics_service_pb2 as pb
 from query_service.access import Access
-from query_service.institution_positions import check_balanced, positions_of
+from query_service.institution_positions import positions_of
 from query_service.readers.port import AnalyticsReader, ReadTerms
 from query_service.readers.records import CounterpartyTotal
 from query_service.servicers import analytics_fields as wanted_of
@@ -87,7 +87,6 @@ class AnalyticsServicer:
         terms = _terms(request.min_position, call, fields)
         answer = await self._reader.flows(stretch, self._access.viewer(call.client), terms)
         positions = positions_of(answer.value)
-        check_balanced(positions)
         return pb.InstitutionPositionsResponse(
             flows=map(messages.flow, answer.value),
             positions=map(messages.institution_position, positions),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from paycore.domain.accounts import AccountId
@@ -23,7 +24,7 @@ from query_service.readers.elastic.aggregations import (
     by_time,
 )
 from query_service.readers.elastic.connection import RETRY_AFTER_MS, Connection
-from query_service.readers.elastic.freshness import begun, reached
+from query_service.readers.elastic.freshness import begun, reached, told
 from query_service.readers.elastic.requests import Body
 from query_service.readers.ids import not_before_us
 from query_service.readers.port import (
@@ -191,7 +192,7 @@ class ElasticAnalytics:
         from_us = self._positions.seen_from_us
         if max(wanted.start_us, not_before_us(wanted.account)) < from_us:
             raise invalid_field(
-                "start_time", f"is before {from_us} microseconds since 1970: no older one is kept"
+                "start_time", f"is before {_iso(from_us)}, where what is kept begins"
             )
         for _ in range(_ACTIVITY_ATTEMPTS):
             activity = await self._activity(wanted, terms)
@@ -232,8 +233,9 @@ class ElasticAnalytics:
         return Answer(found, begun(freshness, self._positions))
 
     async def latencies(self, terms: ReadTerms) -> Answer[list[SinkLatency]]:
-        """In real time: what the projector wrote last, whether or not it can be searched."""
-        freshness = await reached(self._positions, terms)
+        """In real time: what the projector wrote last, whether or not it can be searched. Told
+        however far behind the index is: that is the question."""
+        freshness = await told(self._positions, terms)
         source = await self._connection.document(
             self._position_index, SINK, terms.deadline_s, realtime=True
         )
@@ -320,6 +322,11 @@ class ElasticAnalytics:
             side = "debit" if hit["_source"]["debit_account"] == account else "credit"
             return Minor(hit["_source"][f"{side}_balance_after"])
         return None
+
+
+def _iso(time_us: int) -> str:
+    """A time as people read it, exactly."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
 
 
 def _stretch(stretch: Stretch) -> list[Body]:

@@ -26,6 +26,7 @@ class EntriesReader(ElasticSource):
     ) -> Answer[PastBalance]:
         """See the port: from the last entry, and what was held from the last debit."""
         freshness = await self._freshness(terms)
+        self._positions.check_covers(at_us + 1)
         last = await self._last(account, at_us, terms, paid=False)
         self._check_reaches(_time(last, account))
         if last is None:
@@ -43,6 +44,7 @@ class EntriesReader(ElasticSource):
     ) -> Answer[StatementPage]:
         """See the port. Raises INDEX_BEHIND where a later entry is searchable before an earlier."""
         freshness = await self._freshness(terms)
+        self._positions.check_covers(wanted.end_us)
         begun_us = wanted.start_us if after is None else after.created_at_us
         self._check_reaches(max(begun_us, not_before_us(wanted.account)))
         opened = after or await self._opening(wanted, terms)

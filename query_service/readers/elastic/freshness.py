@@ -13,8 +13,15 @@ SOURCE = "elasticsearch"
 async def reached(positions: PositionTracker, terms: ReadTerms) -> Freshness:
     """Wait for the position that `terms` ask for; what is searchable then is in any later answer.
 
-    Raises PaycoreError as `PositionTracker.reach` does.
+    Raises PaycoreError as `PositionTracker.reach` and `check_current` do.
     """
+    freshness = await told(positions, terms)
+    positions.check_current(terms.tolerance_s)
+    return freshness
+
+
+async def told(positions: PositionTracker, terms: ReadTerms) -> Freshness:
+    """As `reached`, however far behind the index is."""
     if terms.min_position is not None:
         await positions.reach(terms.min_position, terms.deadline_s, terms.patience_s)
     seen = positions.seen

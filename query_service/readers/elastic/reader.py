@@ -56,7 +56,11 @@ class ElasticReader(EntriesReader):
         hits = reply["hits"]["hits"]
         if not hits:
             self._check_reaches(not_before_us(transfer))
-        return Answer(documents.transfer(hits[0]["_source"]) if hits else None, freshness)
+            return Answer(None, freshness)
+        found = documents.transfer(hits[0]["_source"])
+        # What is past retention stays for a while as it was: what follows it is not written there.
+        self._check_reaches(found.created_at_us)
+        return Answer(found, freshness)
 
     async def transfers(
         self, wanted: TransferFilter, after: PageKey | None, limit: int, terms: ReadTerms

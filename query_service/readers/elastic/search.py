@@ -5,6 +5,7 @@ are, and keys and values of metadata are compared.
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 from query_service.readers.elastic import documents, requests
 from query_service.readers.elastic.freshness import begun
@@ -38,6 +39,9 @@ class ElasticSearcher(ElasticSource):
     ) -> Answer[Found]:
         """See Searcher."""
         freshness = await self._freshness(terms)
+        # Before it some are missing, and others are shown as they were.
+        from_us = self._positions.seen_from_us
+        wanted = replace(wanted, start_us=max(wanted.start_us or 0, from_us) or None)
         body = request(wanted, viewer, after, limit, with_total=with_total)
         hits = (await self._connection.search(self._transfers, body, terms.deadline_s))["hits"]
         total = None

@@ -77,6 +77,7 @@ def settings(endpoints: Endpoints, name: str) -> ProjectorSettings:
         sinks="elasticsearch",
         check_settled_s=0.0,
         index_grace_s=0.0,
+        index_reset_pause_s=0.0,
         stand_by_poll_s=0.1,
         shutdown_grace_s=4.0,
     )

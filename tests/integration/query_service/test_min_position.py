@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
 
-from paycore.domain.errors import Reason
+from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.position import Position
+from paycore.v1 import history_service_pb2
 from tests.integration.query_service.calls import Caller, named, refused
 from tests.integration.query_service.conftest import Index
 from tests.integration.query_service.ledger_model import AccountRow, Ledger
@@ -154,15 +156,64 @@ async def test_replies_say_how_old_their_position_is(
     assert 90 <= reply.freshness.lag.seconds < 95
 
 
-async def test_an_index_that_holds_nothing_yet_tells_no_lag(
-    index: Index,
-    ledger: Ledger,
-    accounts: tuple[AccountRow, AccountRow],
-    reached: Position,
-    analyst: Caller,
-) -> None:
+@pytest.fixture
+async def stale(
+    index: Index, connect: Connect, ledger: Ledger, accounts: tuple[AccountRow, AccountRow]
+) -> AsyncIterator[Callable[[int], Awaitable[str]]]:
+    """Tells a position as of a time, and returns it once the service has read it."""
     await index.add(ledger.documents())
-    position = later(reached, xids=1)
-    await index.store_position(position, 0)
-    reply = await analyst.balance(accounts[0].id, min_position=position.encode())
+    place = Position(EPOCH, time.time_ns() // 1_000, 5)
+    steps = itertools.count(1)
+
+    async def tell(source_time_us: int) -> str:
+        position = later(place, xids=next(steps))
+        await index.store_position(position, source_time_us)
+        # Asked of what tells however far behind the index is.
+        await Caller.on(connect("analyst")).latencies(min_position=position.encode())
+        return position.encode()
+
+    yield tell
+    await tell(time.time_ns() // 1_000)
+
+
+async def needing_the_index(analyst: Caller, min_position: str) -> list[PaycoreError]:
+    terms: dict[str, Any] = {"min_position": min_position, "timeout": 5.0}
+    search = history_service_pb2.SearchTransfersRequest(text="novel", min_position=min_position)
+    return await asyncio.gather(
+        *map(
+            refused,
+            (
+                analyst.volume(0, 60_000_000, interval=1, **terms),
+                analyst.kinds(**terms),
+                analyst.institutions(**terms),
+                analyst.declines(**terms),
+                analyst.history.SearchTransfers(search, timeout=5.0),
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize("as_of", [0, "two days ago"], ids=["never filled", "far behind"])
+@pytest.mark.parametrize("waiting", [False, True], ids=["anything", "a position it has"])
+async def test_an_index_behind_or_not_filled_yet_answers_nothing(
+    stale: Callable[[int], Awaitable[str]],
+    accounts: tuple[AccountRow, AccountRow],
+    analyst: Caller,
+    as_of: int | str,
+    waiting: bool,
+) -> None:
+    position = await stale(0 if as_of == 0 else time.time_ns() // 1_000 - 2 * 86_400_000_000)
+    errors = await needing_the_index(analyst, position if waiting else "")
+    assert {error.reason for error in errors} == {Reason.INDEX_BEHIND}
+    assert all(error.retry_after_ms for error in errors)
+    # The ledger has no such account; it was asked, and the index was not.
+    error = await refused(analyst.balance(accounts[0].id))
+    assert error.reason is Reason.ACCOUNT_NOT_FOUND
+
+
+async def test_an_index_that_holds_nothing_yet_tells_no_lag(
+    stale: Callable[[int], Awaitable[str]], analyst: Caller
+) -> None:
+    position = await stale(0)
+    reply = await analyst.latencies(min_position=position)
     assert not reply.freshness.HasField("lag")

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
+from operations.views.history import freshness_line
 from paycore.client import TransferKind, TransferState, replies
 from paycore.client.errors import UnexpectedReplyError
-from paycore.v1 import transfer_pb2
+from paycore.v1 import freshness_pb2, transfer_pb2
 from tests.integration.client.samples import transfer
+
+
+@pytest.mark.parametrize(
+    ("lag_us", "shown"), [(0, "0 ms"), (1_500_000, "1,500 ms"), (None, "unknown how far")]
+)
+def test_a_lag_that_is_not_known_is_none(lag_us: int | None, shown: str) -> None:
+    message = freshness_pb2.Freshness(source="elasticsearch", position="p")
+    if lag_us is not None:
+        message.lag.CopyFrom(Duration())
+        message.lag.FromMicroseconds(lag_us)
+    read = replies.freshness(message)
+    assert read.lag == (None if lag_us is None else timedelta(microseconds=lag_us))
+    assert f"from elasticsearch, {shown} behind the ledger" in freshness_line(read)
 
 
 def test_a_transfer_that_follows_none_says_so() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from projector.batch import DocumentKind
 from projector.sinks.elastic_indices import Indices
 from projector.sinks.elastic_layout import Layout
 from query_service.personal import DetailsOpener
-from query_service.positions import TRUSTED_FOR_S, PositionTracker
+from query_service.positions import TRUSTED_FOR_S, IndexStaleError, PositionTracker
 from query_service.readers.elastic.analytics import ElasticAnalytics
 from query_service.readers.elastic.connection import Connection
 from query_service.readers.elastic.reader import ElasticPositions, ElasticReader
@@ -57,6 +58,10 @@ DAY_US = 86_400_000_000
 ALL = Viewer("analyst", Reach(all=True))
 
 
+TOLD_ONCE_S = 86_400.0
+"""How far behind the index may be: nobody tells of it anew."""
+
+
 @dataclass
 class Partial:
     """An index that begins at `from_us`, and a reader that has the ledger beside it."""
@@ -81,7 +86,7 @@ class Partial:
                 "xid": 1,
                 "journal_id": 1,
                 "refreshed_at_us": 1,
-                "source_time_us": 1,
+                "source_time_us": SystemClock().now_us(),
                 "from_us": from_us,
             },
         )
@@ -105,7 +110,7 @@ async def partial(world: World) -> AsyncIterator[Partial]:
     await indices.make(Layout(prefix, 1), [MONTH], served=True)
     await copy(client, world.database.name, prefix, from_us)
     connection = Connection(client, clock)
-    positions = PositionTracker(ElasticPositions(connection, prefix), clock)
+    positions = PositionTracker(ElasticPositions(connection, prefix), clock, TOLD_ONCE_S)
     index = ElasticReader(connection, positions, prefix)
     breaker = Breaker("partial", trips_after=TRIPS_AFTER)
     reader = FallbackReader(index, world.readers["postgresql"], breaker, clock)
@@ -256,6 +261,10 @@ async def test_activity_begins_with_the_balance_that_what_was_dropped_left(
                 ActivityFilter(account, partial.from_us - 1, 2**60, 2**31), terms()
             )
         assert caught.value.reason is Reason.INVALID_FIELD
+        [violation] = caught.value.violations
+        begins = datetime.fromisoformat(violation.description.split()[2].rstrip(","))
+        since = begins - datetime(1970, 1, 1, tzinfo=UTC)
+        assert since // timedelta(microseconds=1) == partial.from_us
 
 
 async def test_from_when_on_the_index_has_all_is_not_guessed(
@@ -263,10 +272,10 @@ async def test_from_when_on_the_index_has_all_is_not_guessed(
 ) -> None:
     clock = ShiftedClock()
     connection = Connection(partial.client, clock)
-    positions = PositionTracker(ElasticPositions(connection, partial.prefix), clock)
+    positions = PositionTracker(ElasticPositions(connection, partial.prefix), clock, TOLD_ONCE_S)
     index = ElasticReader(connection, positions, partial.prefix)
     wanted = TransferFilter(AccountId(world.accounts[0]), start_us=partial.from_us)
-    with pytest.raises(HistoryDroppedError):
+    with pytest.raises(IndexStaleError):
         await index.transfers(wanted, None, 500, within(clock))
     assert await positions.poll()
     await index.transfers(wanted, None, 500, within(clock))

@@ -26,7 +26,12 @@ from query_service.readers.fallback import PROBE_EVERY_S, TRIPS_AFTER, FallbackR
 from query_service.readers.port import PageKey, StatementFilter, TransferFilter
 from query_service.readers.records import TransferRecord
 from tests.integration.query_service.readers import oracle
-from tests.integration.query_service.readers.conftest import World, projector_settings, terms
+from tests.integration.query_service.readers.conftest import (
+    BUSY_TOLERANCE_S,
+    World,
+    projector_settings,
+    terms,
+)
 from tests.support.command_core import payment
 from tests.support.tcp_proxy import TcpProxy
 
@@ -70,7 +75,9 @@ async def open_falling(world: World) -> AsyncIterator[Falling]:
         settings.elasticsearch_url = f"http://127.0.0.1:{proxy.port}"
         client = open_client(ElasticAddress.of(settings), connections=4, request_timeout_s=10)
         connection = Connection(client, clock)
-        positions = PositionTracker(ElasticPositions(connection, world.database.name), clock)
+        positions = PositionTracker(
+            ElasticPositions(connection, world.database.name), clock, BUSY_TOLERANCE_S
+        )
         index = ElasticReader(connection, positions, world.database.name)
         breaker = Breaker("index", trips_after=TRIPS_AFTER)
         reader = FallbackReader(index, world.readers["postgresql"], breaker, clock)
