@@ -12,7 +12,8 @@ from signing_service.attempts import Earn
 from signing_service.challenges import Challenge, Challenges, invalid_challenge
 from signing_service.device_keys import DeviceKey
 from signing_service.device_store import MAX_DEVICES, Added, Device, DeviceStore, NewDevice
-from signing_service.events import Event, SecurityEvent, record
+from signing_service.event_kinds import Event
+from signing_service.events import SecurityEvent, record
 from signing_service.pin_check import PinChecker, PinProof
 from signing_service.under_way import UnderWay
 

@@ -293,7 +293,7 @@ class PostingEngine:
             try:
                 outcomes = await self._attempt(batch)
             except HeldError as held:
-                metrics.RETRIES.labels("held").inc()
+                metrics.RETRIED[metrics.Retry.HELD].inc()
                 log.warning("accounts are held by others", count=len(held.accounts))
                 failure = anew.contention()
                 stuck, batch = needing(batch, held.accounts)
@@ -301,11 +301,11 @@ class PostingEngine:
                     self._held_up.wait(stuck, held.accounts)
                     continue
             except ConflictError as conflict:
-                metrics.RETRIES.labels("conflict").inc()
+                metrics.RETRIED[metrics.Retry.CONFLICT].inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
                 failure, conflicts = anew.contention(), conflicts + 1
             except UnreachableError as unreachable:
-                metrics.RETRIES.labels("unreachable").inc()
+                metrics.RETRIED[metrics.Retry.UNREACHABLE].inc()
                 log.warning("database unreachable", cause=str(unreachable), size=len(batch))
                 failure = anew.database_unavailable()
             except OutcomeUnknownError as unknown:

@@ -7,14 +7,15 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import structlog
-from prometheus_client import Counter
 
 from paycore.domain.errors import PaycoreError
+from paycore.runtime.metric_definitions import Named, counter
 
-UNTOLD = Counter(
+UNTOLD = counter(
     "paycore_untold_failures_total",
     "Tasks that failed and had nobody left to tell, by the task's name.",
-    ["task"],
+    unit="tasks",
+    labels={"task": Named("a task of the process, by the name that the code gives it")},
 )
 
 T = TypeVar("T")

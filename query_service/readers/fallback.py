@@ -13,13 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from prometheus_client import Counter
-
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import TransferId
 from paycore.runtime.breaker import Breaker
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import counter
 from query_service.positions import QUERY_MARGIN_S, QUERY_MARGIN_SHARE
 from query_service.readers.port import (
     Answer,
@@ -63,18 +62,20 @@ RETRY_AFTER_MS = 500
 PROBE_EVERY_S = 0.5
 PROBE_WITHIN_S = 1.0
 
-FALLBACKS = Counter(
-    "paycore_query_fallbacks_total",
-    "Questions put to the ledger: the index is AWAY (breaker open), has DROPPED what is asked for,"
-    " or why it refused.",
-    ["why"],
-)
 AWAY = "AWAY"
 DROPPED = "DROPPED"
 
 _AWAY_REASONS = frozenset({Reason.INDEX_UNAVAILABLE})
 _ELSEWHERE = _AWAY_REASONS | {Reason.INDEX_BEHIND, Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED}
 """Refusals of the index that the ledger need not share."""
+
+FALLBACKS = counter(
+    "paycore_query_fallbacks_total",
+    "Questions put to the ledger: the index is AWAY (breaker open), has DROPPED what is asked for,"
+    " or why it refused.",
+    unit="questions",
+    labels={"why": (AWAY, DROPPED, *sorted(_ELSEWHERE))},
+)
 
 _LEDGER_FAILURES = frozenset({Reason.DATABASE_UNAVAILABLE, Reason.INDEX_BEHIND})
 
