@@ -54,6 +54,20 @@ DEAD_LETTERS = counter(
     unit="items",
     labels={"sink": SINKS, "kind": KINDS, "error_type": Named("the store's own name of the error")},
 )
+DEAD_LETTERS_KEPT = gauge(
+    "paycore_projector_dead_letters_kept",
+    "Dead letters that wait for somebody to replay or discard them; counted anew every ten seconds"
+    " by who leads.",
+    unit="items",
+    labels={"sink": SINKS},
+)
+BEHIND_SECONDS = gauge(
+    "paycore_projector_behind_seconds",
+    "How long ago that was up to which the sink has taken all of the journal; rises while the sink"
+    " stands still. NaN where this process does not lead, or has fed nothing since it does.",
+    unit=SECONDS,
+    labels={"sink": SINKS},
+)
 LAG_SECONDS = histogram(
     "paycore_projector_lag_seconds",
     "From a journal row's writing until the sink's readers find it, in seconds.",

@@ -112,7 +112,11 @@ class PostingEngine:
         caller cancels nothing.
         """
         submission = Together(len(commands), deadline_s)
-        self.enqueue(commands, submission)
+        try:
+            self.enqueue(commands, submission)
+        except PaycoreError as error:
+            metrics.count([Refused(error)] * len(commands))
+            raise
         await submission.done
         return [outcome for outcome in submission.outcomes if outcome is not None]
 
@@ -131,7 +135,7 @@ class PostingEngine:
             raise
         if self._ended is not None:
             submission = Reported(submission, commands, self._ended)
-        self._queue.add(client, waiting(commands, submission))
+        self._queue.add(client, waiting(commands, submission, self._clock.monotonic_s()))
         self._schedule_pump()
 
     def _check_room(self, client: str, commands: Sequence[Command]) -> None:
@@ -226,6 +230,7 @@ class PostingEngine:
                 self._start(batch, self._beside)
 
     def _start(self, batch: list[Waiting], among: set[asyncio.Task[None]]) -> None:
+        metrics.started(batch, self._clock.monotonic_s())
         accounts = self._reserved.hold(batch)
         paced = among is self._batches
         task = asyncio.create_task(self._run(batch, accounts, paced=paced), name="posting-batch")

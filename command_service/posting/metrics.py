@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Protocol
 
 from prometheus_client import Counter
 
@@ -38,6 +39,13 @@ STREAMED = gauge(
     "Commands of streams that are under way or whose outcomes are not taken yet.",
     unit="commands",
 )
+QUEUE_WAIT_SECONDS = histogram(
+    "paycore_queue_wait_seconds",
+    "How long the command of a batch that waited longest was in the queue; one sample a batch, so"
+    " no command of it waited longer.",
+    unit=SECONDS,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5, 1.0, 5.0, 15.0),
+)
 OVERLOADED = counter(
     "paycore_queue_overloaded_total",
     "Calls refused because the queue was full.",
@@ -61,6 +69,13 @@ RETRIES = counter(
     unit="batches",
     labels={"cause": of(Retry)},
 )
+COMMAND_RETRIES = counter(
+    "paycore_command_retries_total",
+    "Commands on accounts, policy, limits, webhooks or personal data that were tried again, by"
+    " cause; payments are paycore_batch_retries_total.",
+    unit="commands",
+    labels={"cause": (Retry.CONFLICT.value, Retry.UNREACHABLE.value)},
+)
 REJECTED_ROWS = counter(
     "paycore_rejected_rows_total",
     "Planned rows that the tables refused: a defect, alert on it.",
@@ -68,11 +83,27 @@ REJECTED_ROWS = counter(
 )
 
 RETRIED = {cause: RETRIES.labels(cause.value) for cause in Retry}
-"""By cause; looked up once."""
+COMMAND_RETRIED = {
+    cause: COMMAND_RETRIES.labels(cause.value) for cause in (Retry.CONFLICT, Retry.UNREACHABLE)
+}
 
 _POSTED = OUTCOMES.labels("POSTED")
 _REPLAYED = OUTCOMES.labels("REPLAYED")
 _OUTCOME: dict[str, Counter] = {reason.value: OUTCOMES.labels(reason.value) for reason in Reason}
+
+
+class Queued(Protocol):
+    """What waited in the queue."""
+
+    @property
+    def since_s(self) -> float:
+        """From when on, on the monotonic clock."""
+        ...
+
+
+def started(batch: Iterable[Queued], now_s: float) -> None:
+    """Tell how long the one of `batch` waited that waited longest. `batch` is not empty."""
+    QUEUE_WAIT_SECONDS.observe(max(0.0, now_s - min(one.since_s for one in batch)))
 
 
 def count(outcomes: Iterable[Outcome]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
+from enum import StrEnum
+from math import nan
 from typing import Any
 
 import asyncpg
@@ -15,6 +17,8 @@ import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED, close_pool, open_pool
+from paycore.runtime.metric_definitions import SECONDS, counter, gauge, of
+from paycore.runtime.pools import PoolName
 from paycore.runtime.untold import in_background
 
 EPOCH_MS = 1_735_689_600_000
@@ -37,6 +41,39 @@ LEASE_TRIES = 10
 
 MAX_WAIT_S = 2.0
 """How long one call waits for the generator (sequence used up, clock stepped back), in seconds."""
+
+INSTANCE = gauge(
+    "paycore_id_lease_instance",
+    "The instance number under which this process issues ids; NaN while it has none.",
+    unit="number",
+)
+REMAINING = gauge(
+    "paycore_id_lease_remaining_seconds",
+    "For how long ids can be issued without another renewal; 0 when none can, which refuses every"
+    " payment of this process.",
+    unit=SECONDS,
+)
+
+
+class Unrenewed(StrEnum):
+    """Why a lease was not renewed."""
+
+    UNREACHABLE = "unreachable"
+    """The database gave no connection, or no answer in time."""
+    REFUSED = "refused"
+    """The database, or that all numbers are leased."""
+    LOST = "lost"
+    """Another process has the number."""
+    FAULT = "fault"
+    """A defect."""
+
+
+FAILED = counter(
+    "paycore_id_lease_renewals_failed_total",
+    "Renewals of the id lease that failed, by cause.",
+    unit="renewals",
+    labels={"cause": of(Unrenewed)},
+)
 
 log = structlog.get_logger()
 
@@ -76,6 +113,8 @@ class IdSource:
         self._queries: Any = database.load("id_leases")
         self._term: _Term | None = None
         self._renewal: asyncio.Task[None] | None = None
+        INSTANCE.set_function(self._instance_shown)
+        REMAINING.set_function(self._remaining_s)
 
     async def start(self) -> None:
         """Lease an instance number and keep renewing it.
@@ -86,6 +125,7 @@ class IdSource:
             self._dsn,
             size=1,
             application=self._application,
+            name=PoolName.IDS,
             command_timeout_s=ASK_WITHIN_S,
         )
         try:
@@ -118,6 +158,14 @@ class IdSource:
     def instance(self) -> int | None:
         """The leased instance number, or None when there is none."""
         return None if self._term is None else self._term.instance
+
+    def _instance_shown(self) -> float:
+        instance = self.instance
+        return nan if instance is None else instance
+
+    def _remaining_s(self) -> float:
+        term = self._term
+        return 0.0 if term is None else max(0.0, term.until_s - self._clock.monotonic_s())
 
     async def take(self, count: int) -> list[int]:
         """`count` new ids, rising.
@@ -185,6 +233,7 @@ class IdSource:
             )
         if renewed is None:
             self._term = None
+            FAILED.labels(Unrenewed.LOST).inc()
             log.error("id lease lost to another process", instance=term.instance)
             await self._lease()
         else:
@@ -199,7 +248,10 @@ class IdSource:
                 else:
                     await self._renew(self._term)
             except (*DISCONNECTED, asyncpg.PostgresError, PaycoreError) as error:
+                away = isinstance(error, DISCONNECTED)
+                FAILED.labels(Unrenewed.UNREACHABLE if away else Unrenewed.REFUSED).inc()
                 log.warning("id lease not renewed", error=type(error).__name__)
             except Exception as error:
+                FAILED.labels(Unrenewed.FAULT).inc()
                 # Ids stop when the lease ends, and come again with the first renewal that works.
                 log.exception("id lease not renewed", error=type(error).__name__)
