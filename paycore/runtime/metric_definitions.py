@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = "seconds"
 TIMESTAMP = "seconds since 1970 UTC"
@@ -77,17 +77,26 @@ def counter(
     """A counter. Where all values of its labels are known, each series is there from the start, so
     that the first event is an increase; unless `at_zero` is false, as where no process has all."""
     labels = labels or {}
-    made = Counter(_defined(name, Kind.COUNTER, text, unit, labels), text, tuple(labels))
+    _defined(name, Kind.COUNTER, text, unit, labels)
+    made = Counter(name, text, tuple(labels))
     if at_zero and labels:
         for values in _known(labels):
             made.labels(*values)
     return made
 
 
-def gauge(name: str, text: str, *, unit: str, labels: Mapping[str, Values] | None = None) -> Gauge:
-    """A gauge."""
+def gauge(
+    name: str,
+    text: str,
+    *,
+    unit: str,
+    labels: Mapping[str, Values] | None = None,
+    registry: CollectorRegistry = REGISTRY,
+) -> Gauge:
+    """A gauge, shown by what shows `registry`: by default the process's endpoint."""
     labels = labels or {}
-    return Gauge(_defined(name, Kind.GAUGE, text, unit, labels), text, tuple(labels))
+    _defined(name, Kind.GAUGE, text, unit, labels)
+    return Gauge(name, text, tuple(labels), registry=registry)
 
 
 def histogram(
@@ -100,14 +109,12 @@ def histogram(
 ) -> Histogram:
     """A histogram; `buckets` are upper bounds in `unit`."""
     labels = labels or {}
-    return Histogram(
-        _defined(name, Kind.HISTOGRAM, text, unit, labels), text, tuple(labels), buckets=buckets
-    )
+    _defined(name, Kind.HISTOGRAM, text, unit, labels)
+    return Histogram(name, text, tuple(labels), buckets=buckets)
 
 
-def _defined(name: str, kind: Kind, text: str, unit: str, labels: Mapping[str, Values]) -> str:
+def _defined(name: str, kind: Kind, text: str, unit: str, labels: Mapping[str, Values]) -> None:
     DEFINITIONS[name] = Definition(name, kind, text, unit, dict(labels))
-    return name
 
 
 def _known(labels: Mapping[str, Values]) -> Iterable[tuple[str, ...]]:
