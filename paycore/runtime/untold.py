@@ -26,6 +26,8 @@ log = structlog.get_logger()
 def in_background(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """`work` as a task that nobody awaits while it runs: should it fail, that is told at once."""
     task = asyncio.create_task(work, name=name)
+    # There from the start, so that the first failure is seen to be one more.
+    UNTOLD.labels(name)
     task.add_done_callback(tell_of_end)
     return task
 
