@@ -58,6 +58,10 @@ protos: $(READY) ## Generate the stubs from protos/
 schema: $(READY) ## Write database/schema.sql, the whole that the migrations give
 	@$(BIN)/python -m tools.dump_schema
 
+.PHONY: metrics-page
+metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code and the alert rules
+	@$(BIN)/python -m tools.metrics_page
+
 .PHONY: lock
 lock: $(READY) ## Pin the newest allowed dependencies, with hashes
 	@$(BIN)/python -m pip install --quiet uv

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ class Alert:
     runbook: str | None
 
 
-def definitions(process: str) -> dict[str, Definition]:
+@cache
+def definitions(process: str) -> Mapping[str, Definition]:
     """Those of a process of PROCESSES, by name. Raises CalledProcessError."""
     told = subprocess.run(
         [sys.executable, "-m", "tools.metrics", *PROCESSES[process]],
