@@ -138,6 +138,10 @@ memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 100
 limits-bench: $(READY) ## What limits cost a call, over CALLS (default 20000)
 	@$(BIN)/python -m tests.bench.limits --calls $(or $(CALLS),20000) $(ARGS)
 
+.PHONY: metrics-bench
+metrics-bench: $(READY) ## What metrics cost a payment, over PAIRS (default 12) of rounds on and off
+	@$(BIN)/python -m tests.bench.metrics --pairs $(or $(PAIRS),12) $(ARGS)
+
 .PHONY: trail-bench
 trail-bench: $(READY) ## What a refused call costs in security events
 	@$(BIN)/python -m tests.bench.trail
