@@ -65,7 +65,6 @@ from paycore.runtime.clock import SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import close_pool, open_pool
 from paycore.runtime.event_sinks import ServicesSink
-from paycore.runtime.id_source import IdSource
 from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits.calls import CallLimits
 from paycore.runtime.limits.shared import SharedLimiter
@@ -75,6 +74,7 @@ from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
 from paycore.runtime.settings import split_address
+from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
 from paycore.runtime.traces import Tracer
 from paycore.runtime.untold import in_background

@@ -24,7 +24,7 @@ from command_service.transactions import Transactions, reading
 from paycore.domain.accounts import Account, AccountId
 from paycore.domain.rules import Rules
 from paycore.runtime.clock import Clock
-from paycore.runtime.id_source import IdSource
+from paycore.runtime.snowflake import IdSource
 
 
 class AccountLedger:

@@ -16,7 +16,7 @@ from paycore.domain.position import Position
 from paycore.domain.transfers import Details
 from paycore.runtime.clock import Clock
 from paycore.runtime.data_keys import DataKeys
-from paycore.runtime.id_source import IdSource
+from paycore.runtime.snowflake import IdSource
 
 ACCOUNTS_AT_ONCE = 1_000
 """Accounts whose metadata goes in one transaction."""

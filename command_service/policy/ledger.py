@@ -23,8 +23,8 @@ from paycore.domain.grants import Grant, GrantAction, GrantScope
 from paycore.domain.limits import Place
 from paycore.domain.step_up_policy import StepUpPolicy
 from paycore.runtime.clock import Clock
-from paycore.runtime.id_source import IdSource
 from paycore.runtime.limits.table import Said
+from paycore.runtime.snowflake import IdSource
 
 OUTCOME = "POLICY"
 """The kind of outcome under which the keys of changes are stored."""

@@ -48,7 +48,7 @@ from paycore.domain.planning import ids_needed, plan_batch
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import Command, Outcome, Refused
 from paycore.runtime.clock import Clock
-from paycore.runtime.id_source import IdSource
+from paycore.runtime.snowflake import IdSource
 
 Judge = Callable[[Waiting], Verdict]
 Reserve = Callable[[Waiting], None]

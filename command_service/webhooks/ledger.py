@@ -35,7 +35,7 @@ from paycore.domain.rules import Rules
 from paycore.domain.webhook_signature import WebhookSecret
 from paycore.domain.webhooks import DeliveryState, SubscriptionState
 from paycore.runtime.clock import Clock
-from paycore.runtime.id_source import IdSource
+from paycore.runtime.snowflake import IdSource
 
 OUTCOME = "POLICY"
 """The kind of outcome under which keys are stored: like changes of policy, these have no row of

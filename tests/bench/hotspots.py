@@ -27,7 +27,6 @@ GROUPS = (
     ("paycore/runtime/tls", "gate: identity, access, deadline, mapping"),
     ("paycore/runtime/limits", "rate limit, with redis-py"),
     ("/redis/", "rate limit, with redis-py"),
-    ("paycore/runtime/id_source", "ids"),
     ("paycore/runtime/snowflake", "ids"),
     ("/snowflake/", "ids"),
     ("prometheus_client/", "metrics"),

@@ -24,8 +24,8 @@ from operations.cli.app import app as paycore
 from paycore.client import PaycoreClient, Pin
 from paycore.client.sealing import SealingKey
 from paycore.domain.step_up import PaymentIntent
-from paycore.runtime.id_source import LEASE_S, SAFETY_S
 from paycore.runtime.metric_definitions import Named
+from paycore.runtime.snowflake import LEASE_S, SAFETY_S
 from paycore.signing.v1 import signing_service_pb2 as signing
 from paycore.v1 import account_service_pb2, actor_pb2, step_up_pb2
 from paycore.v1 import transfer_service_pb2 as transfers

@@ -31,8 +31,8 @@ from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import open_pool
-from paycore.runtime.id_source import IdSource
 from paycore.runtime.pools import PoolName
+from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
 from paycore.runtime.traces import Tracer
 

@@ -24,8 +24,8 @@ from paycore.domain.rules import Rules
 from paycore.domain.transfers import TransferCommand, TransferKind
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool
-from paycore.runtime.id_source import IdSource
 from paycore.runtime.pools import PoolName
+from paycore.runtime.snowflake import IdSource
 from tests.bench.bed import CALLER, Bed
 from tests.bench.errors import BenchError
 from tests.bench.figures import Latency, Sample

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from paycore.domain.accounts import AccountId
-from paycore.runtime import id_source
+from paycore.runtime import snowflake
 from tests.support.command_core import command_core
 from tests.support.databases import OwnDatabase
 
@@ -21,7 +21,7 @@ EXPIRY = "SELECT max(expires_at) FROM ledger.id_leases"
 async def test_a_flood_of_look_ups_that_hang_does_not_cost_the_lease(
     database: OwnDatabase, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(id_source, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.05)
     async with command_core(database.dsn("command")) as core:
         async with admin.transaction():
             await admin.execute("LOCK TABLE ledger.accounts IN ACCESS EXCLUSIVE MODE")

@@ -10,10 +10,9 @@ import asyncpg
 import pytest
 
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.runtime import id_source
+from paycore.runtime import snowflake
 from paycore.runtime.clock import Clock, SystemClock
-from paycore.runtime.id_source import LEASE_S, SAFETY_S, IdSource
-from paycore.runtime.snowflake import created_at_ms
+from paycore.runtime.snowflake import LEASE_S, SAFETY_S, IdSource, created_at_ms
 from tests.support.clocks import ShiftedClock
 from tests.support.databases import OwnDatabase
 
@@ -105,7 +104,7 @@ async def test_a_lease_that_was_not_renewed_in_time_issues_nothing(dsn: str) -> 
 async def test_a_number_that_another_took_is_left_to_it(
     dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(id_source, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.05)
     ids = await started(dsn)
     lost = ids.instance
     await admin.execute(
@@ -122,7 +121,7 @@ async def test_a_number_that_another_took_is_left_to_it(
 async def test_a_renewed_lease_goes_on(
     dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(id_source, "RENEW_EVERY_S", 0.02)
+    monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.02)
     ids = await started(dsn)
     number = ids.instance
     first = await admin.fetchval("SELECT max(expires_at) FROM ledger.id_leases")
@@ -136,7 +135,7 @@ async def test_a_renewed_lease_goes_on(
 async def test_a_number_of_no_use_gives_no_ids_and_the_next_one_does(
     dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(id_source, "RENEW_EVERY_S", 0.02)
+    monkeypatch.setattr(snowflake, "RENEW_EVERY_S", 0.02)
     ids = await started(dsn)
     await admin.execute(
         """
