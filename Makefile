@@ -57,6 +57,10 @@ protos: $(READY) ## Generate the stubs from protos/
 schema: $(READY) ## Write database/schema.sql, the whole that the migrations give
 	@$(BIN)/python -m tools.dump_schema
 
+.PHONY: metrics-page
+metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code and the alert rules
+	@$(BIN)/python -m tools.metrics_page
+
 .PHONY: lock
 lock: $(READY) ## Pin the newest allowed dependencies, with hashes
 	@$(BIN)/python -m pip install --quiet uv
@@ -133,6 +137,10 @@ memory: $(READY) ## Watch a command process's memory over TRANSFERS (default 100
 .PHONY: limits-bench
 limits-bench: $(READY) ## What limits cost a call, over CALLS (default 20000)
 	@$(BIN)/python -m tests.bench.limits --calls $(or $(CALLS),20000) $(ARGS)
+
+.PHONY: metrics-bench
+metrics-bench: $(READY) ## What metrics cost a payment, over PAIRS (default 12) of rounds on and off
+	@$(BIN)/python -m tests.bench.metrics --pairs $(or $(PAIRS),12) $(ARGS)
 
 .PHONY: trail-bench
 trail-bench: $(READY) ## What a refused call costs in security events

@@ -70,6 +70,7 @@ from paycore.runtime.identifiers import Identifiers
 from paycore.runtime.limits.calls import CallLimits
 from paycore.runtime.limits.shared import SharedLimiter
 from paycore.runtime.limits.table import LimitTable
+from paycore.runtime.pools import PoolName
 from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
@@ -128,7 +129,9 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
         events.start()
         stack.push_async_callback(events.stop)
         refusals = Refusals(events)
-        pool = await open_pool(dsn, size=OTHER_CONNECTIONS, application=application)
+        pool = await open_pool(
+            dsn, size=OTHER_CONNECTIONS, name=PoolName.READING, application=application
+        )
         stack.push_async_callback(close_pool, pool)
         bounds = EngineLimits(
             queue=settings.queue_limit,
@@ -141,6 +144,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             # A payment must not wait for a connection to be opened.
             ready=bounds.in_flight + bounds.beside,
             application=f"{application}-posting",
+            name=PoolName.POSTING,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
         stack.push_async_callback(close_pool, posting_pool)

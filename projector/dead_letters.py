@@ -11,7 +11,7 @@ import structlog
 import database
 from paycore.domain.position import Position
 from projector.errors import DeadLettersFullError
-from projector.metrics import DEAD_LETTERS
+from projector.metrics import DEAD_LETTERS, DEAD_LETTERS_KEPT
 
 _TYPE_LENGTH = 128
 _REASON_LENGTH = 512
@@ -46,6 +46,11 @@ class DeadLetters:
         """How many there may be."""
         return self._limit
 
+    async def show(self) -> None:
+        """Show how many there are. Raises what asyncpg raises."""
+        held: int = await self._queries.count_dead_letters(self._connection, sink=self._sink)
+        DEAD_LETTERS_KEPT.labels(self._sink).set(held)
+
     async def save(self, rejections: Sequence[Rejection], position: Position) -> None:
         """Keep `rejections` of the batch that ends at `position`.
 
@@ -75,6 +80,7 @@ class DeadLetters:
             xid=position.xid,
             journal_id=position.journal_id,
         )
+        DEAD_LETTERS_KEPT.labels(self._sink).set(held + len(rejections))
         for rejection in rejections:
             DEAD_LETTERS.labels(self._sink, rejection.kind, rejection.error_type).inc()
         for rejection in rejections[:_LOGGED]:

@@ -15,6 +15,7 @@ from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
 from paycore.runtime.schema import SchemaUnfitError, check_schema
 from projector.backoff import Backoff
+from projector.behind import Behind
 from projector.checkpoint import Checkpoints
 from projector.dead_letters import DeadLetters
 from projector.errors import (
@@ -73,6 +74,7 @@ class Feed:
         self._clock = clock
         self._readiness = readiness
         self._backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S, chance)
+        self._behind = Behind(readiness.sink, clock)
         self._log = log.bind(sink=readiness.sink)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -131,6 +133,7 @@ class Feed:
                 self._clock,
                 Polling(self._settings.poll_active_s, self._settings.poll_idle_s),
                 self._started,
+                self._behind,
             )
             await self._feed(pipeline, leadership, stop)
 
@@ -145,6 +148,7 @@ class Feed:
             if not waited:
                 waited = True
                 self._readiness.standing_by()
+                self._behind.not_leading()
                 self._readiness.cleared("session")
                 self._log.info("standing by: another projector leads")
             await _wait(stop, self._settings.stand_by_poll_s)

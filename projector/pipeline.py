@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from projector.batch import Batch
+from projector.behind import Behind
 from projector.checkpoint import Checkpoints
 from projector.metrics import JOURNAL_TIME, JOURNAL_XID
 from projector.sinks import Session, Sink
@@ -22,6 +24,9 @@ _ACTIVE_FOR_S = 2.0
 
 _CONFIRM_EVERY_S = 1.0
 """How often the lock's connection is tried while nothing is written on it, in seconds."""
+
+_LETTERS_EVERY_S = 10.0
+"""How often dead letters are counted, in seconds."""
 
 log = structlog.get_logger()
 
@@ -49,8 +54,9 @@ class Pipeline(Generic[Taken]):
         clock: Clock,
         polling: Polling,
         started: Callable[[], None],
+        behind: Behind,
     ) -> None:
-        """`started` is called once the sink has."""
+        """`started` is called once the sink has; `behind` hears how far it was fed."""
         self._source = source
         self._sink = sink
         self._checkpoints = checkpoints
@@ -58,6 +64,8 @@ class Pipeline(Generic[Taken]):
         self._clock = clock
         self._polling = polling
         self._started = started
+        self._behind = behind
+        self._letters_shown_s = -inf
         self._journal_xid = JOURNAL_XID.labels(sink.name)
         self._journal_time = JOURNAL_TIME.labels(sink.name)
         self._active_until_s = 0.0
@@ -73,6 +81,7 @@ class Pipeline(Generic[Taken]):
                 coming = asyncio.create_task(self._next(batch))
                 await self._feed(batch)
                 await self._sink.tend(batch.position)
+                await self._show_dead_letters()
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
@@ -113,10 +122,18 @@ class Pipeline(Generic[Taken]):
             await asyncio.sleep(self._polling.active_s if active else self._polling.idle_s)
         return await self._source.read(last.position)
 
+    async def _show_dead_letters(self) -> None:
+        """Somebody may have replayed or discarded some."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._letters_shown_s >= _LETTERS_EVERY_S:
+            await self._session.dead_letters.show()
+            self._letters_shown_s = now_s
+
     async def _feed(self, batch: Batch[Taken]) -> None:
         rejections = await self._sink.accept(batch)
         if rejections:
             await self._session.dead_letters.save(rejections, batch.position)
+        self._behind.reached(batch.source_time_us)
         if batch.written_us:
             await self._checkpoints.save(batch.position)
             self._journal_xid.set(batch.position.xid)

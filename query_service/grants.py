@@ -7,6 +7,7 @@ from typing import Any
 from paycore.domain.grants import Grants
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import LazyPool
+from paycore.runtime.pools import PoolName
 from paycore.runtime.refreshed import Refreshed, grants_of
 
 READ_TIMEOUT_S = 5.0
@@ -17,7 +18,9 @@ class GrantsLoader(Refreshed[Grants]):
 
     def __init__(self, dsn: str, queries: Any, clock: Clock) -> None:
         super().__init__("grants", clock)
-        self._pool = LazyPool(dsn, size=1, application="query", command_timeout_s=READ_TIMEOUT_S)
+        self._pool = LazyPool(
+            dsn, size=1, name=PoolName.GRANTS, application="query", command_timeout_s=READ_TIMEOUT_S
+        )
         self._queries = queries
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.runtime.database import DISCONNECTED, LazyPool
 from paycore.runtime.identifiers import find_identifiers
+from paycore.runtime.pools import PoolName
 
 CONNECTIONS = 2
 READ_TIMEOUT_S = 2.0
@@ -25,6 +26,7 @@ class LedgerIdentifiers:
         self._pool = LazyPool(
             dsn,
             size=CONNECTIONS,
+            name=PoolName.IDENTIFIERS,
             application="query-identifiers",
             command_timeout_s=READ_TIMEOUT_S,
         )

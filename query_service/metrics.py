@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
-
+from paycore.runtime.metric_definitions import SECONDS, counter, gauge
 from query_service.grants import GrantsLoader
 from query_service.positions import PositionTracker
 from query_service.readers.elastic.connection import Connection
@@ -12,26 +11,36 @@ from query_service.readers.postgres.snapshots import Snapshots
 UNKNOWN = float("nan")
 UNBOUNDED = float("inf")
 
-INDEX_LAG = Gauge(
+INDEX_LAG = gauge(
     "paycore_query_index_lag_seconds",
     "Age of the position that the index has reached; infinite while none is known.",
+    unit=SECONDS,
 )
-WAITING_CALLS = Gauge(
-    "paycore_query_waiting_calls", "Calls that wait for the index to reach their min_position."
+WAITING_CALLS = gauge(
+    "paycore_query_waiting_calls",
+    "Calls that wait for the index to reach their min_position.",
+    unit="calls",
 )
-INDEX_REQUESTS = Gauge(
-    "paycore_query_index_requests", "Requests to the index that are under way or wait to be sent."
+INDEX_REQUESTS = gauge(
+    "paycore_query_index_requests",
+    "Requests to the index that are under way or wait to be sent.",
+    unit="requests",
 )
-LEDGER_READINGS = Gauge(
-    "paycore_query_ledger_readings", "Readings of the ledger that run or wait for a connection."
+LEDGER_READINGS = gauge(
+    "paycore_query_ledger_readings",
+    "Readings of the ledger that run or wait for a connection.",
+    unit="readings",
 )
-UNBALANCED = Counter(
+UNBALANCED = counter(
     "paycore_query_statements_unbalanced_total",
     "Statements that did not balance, and were not sent.",
-    ["source"],
+    unit="statements",
+    labels={"source": ("elasticsearch", "postgresql")},
 )
-GRANTS_AGE = Gauge(
-    "paycore_query_grants_age_seconds", "Age of the grants in force; NaN before the first load."
+GRANTS_AGE = gauge(
+    "paycore_query_grants_age_seconds",
+    "Age of the grants in force; NaN before the first load.",
+    unit=SECONDS,
 )
 
 

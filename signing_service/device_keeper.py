@@ -19,7 +19,8 @@ from signing_service.device_store import (
     DeviceStore,
     NewDevice,
 )
-from signing_service.events import Event, SecurityEvent, record
+from signing_service.event_kinds import Event
+from signing_service.events import SecurityEvent, record
 from signing_service.pin_check import PinChecker, PinProof
 from signing_service.under_way import UnderWay
 

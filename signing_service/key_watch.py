@@ -14,7 +14,8 @@ import structlog
 
 from paycore.domain.errors import PaycoreError
 from signing_service.acting import ACTING, Acting
-from signing_service.events import Event, SecurityEvent, record
+from signing_service.event_kinds import Event
+from signing_service.events import SecurityEvent, record
 from signing_service.keystore.port import KeyEntry, Keystore
 from signing_service.transactions import Transactions
 

@@ -21,7 +21,8 @@ from paycore.domain.errors import PaycoreError, Reason, Remedy
 from paycore.domain.pin import Pin, SealedPin
 from paycore.runtime.clock import Clock
 from signing_service.attempts import Decided, Earn, Locked, MustWait, Reserved, Verdict
-from signing_service.events import Event, SecurityEvent, record
+from signing_service.event_kinds import Event
+from signing_service.events import SecurityEvent, record
 from signing_service.hashing_pool import HashingPool
 from signing_service.keystore.port import Keystore, SealBrokenError, UnknownKeyError
 from signing_service.pins import PinHasher

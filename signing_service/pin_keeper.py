@@ -11,7 +11,8 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.pin import Pin, SealedPin
 from signing_service.attempts import Earn
 from signing_service.challenges import Challenge, Challenges, invalid_challenge
-from signing_service.events import Event, SecurityEvent, record
+from signing_service.event_kinds import Event
+from signing_service.events import SecurityEvent, record
 from signing_service.hashing_pool import HashingPool
 from signing_service.metrics import ENROLMENTS
 from signing_service.pin_check import PinChecker, PinProof

@@ -11,6 +11,7 @@ from paycore.runtime import metrics
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
 from paycore.runtime.event_sinks import SigningSink
+from paycore.runtime.pools import PoolName
 from paycore.runtime.schema import until_schema_fits
 from paycore.runtime.security_events import SecurityEvents
 from paycore.runtime.server import Server
@@ -94,6 +95,7 @@ async def serve(settings: SigningSettings, keystore: Keystore, stop: asyncio.Eve
         settings.postgres_dsn.get_secret_value(),
         size=settings.postgres_connections,
         application=APPLICATION,
+        name=PoolName.SIGNING,
     )
     events = SecurityEvents(
         SigningSink(settings.postgres_dsn.get_secret_value(), f"{APPLICATION}-events"),

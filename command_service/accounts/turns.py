@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from command_service import anew
+from command_service.posting import metrics
 from command_service.posting.fair_queue import FairQueue, Verdict
 from command_service.posting.store import (
     ConflictError,
@@ -108,9 +109,11 @@ class AccountTurns:
             try:
                 return await attempt()
             except ConflictError as conflict:
+                metrics.COMMAND_RETRIED[metrics.Retry.CONFLICT].inc()
                 log.info("account command decided anew", cause=str(conflict))
                 failure = anew.contention()
             except UnreachableError as error:
+                metrics.COMMAND_RETRIED[metrics.Retry.UNREACHABLE].inc()
                 log.warning("account command not written", error=type(error).__name__)
                 failure = anew.database_unavailable()
             except OutcomeUnknownError as unknown:

@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import asyncpg
-from prometheus_client import Gauge
 
 import database
 from paycore.domain.limits import Limit, Place, RateLimit, Setting, Source, VelocityLimit
 from paycore.runtime.clock import Clock
 from paycore.runtime.limits.table import LimitTable, Said
+from paycore.runtime.metric_definitions import SECONDS, gauge
 from paycore.runtime.refreshed import Refreshed
 from paycore.runtime.untold import in_background
 
-AGE = Gauge("paycore_limits_age_seconds", "Age of the limits in force, as the tables have them.")
+AGE = gauge(
+    "paycore_limits_age_seconds",
+    "Age of the limits in force, as the tables have them.",
+    unit=SECONDS,
+)
 
 _LIMITS = {limit.value: limit for limit in Limit}
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 import structlog
-from prometheus_client import Histogram
 
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import histogram
 from paycore.signing.v1 import signing_service_pb2 as pb
 
 QUESTIONS_A_MESSAGE = 200
@@ -24,9 +24,10 @@ LINGER_S = 3.0
 """How long a stream that is asked no more waits for its answers, in seconds: longer than any
 question does (CALL_TIMEOUT_S)."""
 
-QUESTIONS = Histogram(
+QUESTIONS = histogram(
     "paycore_command_signer_message_questions",
     "Questions that went in one message to the signing service.",
+    unit="questions",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 200),
 )
 

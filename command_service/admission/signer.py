@@ -7,7 +7,6 @@ from time import perf_counter
 
 import grpc
 import structlog
-from prometheus_client import Histogram
 
 from command_service.admission.signer_keys import AuthorizationKeys
 from command_service.admission.signer_link import RETRY_AFTER_MS, SignerLink
@@ -26,6 +25,7 @@ from paycore.domain.step_up import (
 )
 from paycore.runtime.clock import Clock
 from paycore.runtime.errors import from_rpc_error
+from paycore.runtime.metric_definitions import SECONDS, histogram, of
 from paycore.runtime.metrics import LATENCY_BUCKETS_S
 from paycore.signing.v1 import signing_service_pb2 as signing_pb2
 from paycore.signing.v1 import signing_service_pb2_grpc as signing_grpc
@@ -34,11 +34,12 @@ from paycore.v1 import money_pb2, transfer_pb2
 CALL_TIMEOUT_S = 2.0
 """Longest that one question to the signing service takes, in seconds."""
 
-SIGNER_SECONDS = Histogram(
+SIGNER_SECONDS = histogram(
     "paycore_command_signer_seconds",
     "Time of a question to the signing service, by outcome: OK, or the reason, in seconds.",
-    ["reason"],
+    unit=SECONDS,
     buckets=LATENCY_BUCKETS_S,
+    labels={"reason": of("OK", Reason, "CANCELLED")},
 )
 
 log = structlog.get_logger()

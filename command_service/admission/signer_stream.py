@@ -10,12 +10,12 @@ from typing import Any
 
 import grpc
 import structlog
-from prometheus_client import Counter, Gauge
 
 from command_service.admission.question_stream import EndedError, QuestionStream
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
 from paycore.runtime.errors import from_rpc_error, to_rpc_error
+from paycore.runtime.metric_definitions import Named, counter, gauge
 from paycore.signing.v1 import signing_service_pb2 as pb
 
 RENEW_AFTER_S = 30.0
@@ -35,11 +35,16 @@ MOST_OPEN = 1_000
 
 RETRY_AFTER_MS = 100
 
-OPEN = Gauge("paycore_command_signer_questions", "Questions of streams that wait for answers.")
-ENDED = Counter(
+OPEN = gauge(
+    "paycore_command_signer_questions",
+    "Questions of streams that wait for answers.",
+    unit="questions",
+)
+ENDED = counter(
     "paycore_command_signer_streams_ended_total",
     "Streams to the signing service that ended, by how: RENEWED, the reason, or the gRPC code.",
-    ["how"],
+    unit="streams",
+    labels={"how": Named("RENEWED, a reason, or a gRPC code")},
 )
 
 log = structlog.get_logger()

@@ -8,7 +8,6 @@ from typing import Any
 
 import asyncpg
 import structlog
-from prometheus_client import Counter
 
 import database
 from command_service import anew
@@ -16,6 +15,7 @@ from command_service.admission.velocity import Bound
 from command_service.posting.store import UnreachableError
 from command_service.transactions import reading
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import counter
 from paycore.runtime.together import Together
 
 AT_ONCE = 100
@@ -39,7 +39,11 @@ FORGET_EVERY_S = 60.0
 FORGET_AT_ONCE = 200
 """Old rows whose devices one statement locks, to remove what is old of them."""
 
-FORGOTTEN = Counter("paycore_touches_forgotten_total", "Rows of device_touches removed by age.")
+FORGOTTEN = counter(
+    "paycore_touches_forgotten_total",
+    "Rows of device_touches removed by age.",
+    unit="rows",
+)
 
 _FAILURES = (UnreachableError, TimeoutError, asyncpg.LockNotAvailableError)
 

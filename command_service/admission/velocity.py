@@ -15,15 +15,15 @@ from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.limits import Limit, VelocityLimit
 from paycore.domain.rules import PAYER_INITIATED
 from paycore.domain.transfers import TransferCommand
-from paycore.runtime.limits.rate import DECISIONS
+from paycore.runtime.limits.rate import ADMITTED, DECISIONS, POSTGRES, REFUSED
 from paycore.runtime.limits.table import LimitTable
 
 PAYEE = "PAYEE"
 IDENTIFIER = "IDENTIFIER"
 
 _HASH_BYTES = 16
-_ADMITTED = DECISIONS.labels(Limit.VELOCITY.value, "admitted", "postgres")
-_REFUSED = DECISIONS.labels(Limit.VELOCITY.value, "refused", "postgres")
+_ADMITTED = DECISIONS.labels(Limit.VELOCITY.value, ADMITTED, POSTGRES)
+_REFUSED = DECISIONS.labels(Limit.VELOCITY.value, REFUSED, POSTGRES)
 
 
 class Bound(NamedTuple):

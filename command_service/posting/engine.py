@@ -112,7 +112,11 @@ class PostingEngine:
         caller cancels nothing.
         """
         submission = Together(len(commands), deadline_s)
-        self.enqueue(commands, submission)
+        try:
+            self.enqueue(commands, submission)
+        except PaycoreError as error:
+            metrics.count([Refused(error)] * len(commands))
+            raise
         await submission.done
         return [outcome for outcome in submission.outcomes if outcome is not None]
 
@@ -131,7 +135,7 @@ class PostingEngine:
             raise
         if self._ended is not None:
             submission = Reported(submission, commands, self._ended)
-        self._queue.add(client, waiting(commands, submission))
+        self._queue.add(client, waiting(commands, submission, self._clock.monotonic_s()))
         self._schedule_pump()
 
     def _check_room(self, client: str, commands: Sequence[Command]) -> None:
@@ -226,6 +230,7 @@ class PostingEngine:
                 self._start(batch, self._beside)
 
     def _start(self, batch: list[Waiting], among: set[asyncio.Task[None]]) -> None:
+        metrics.started(batch, self._clock.monotonic_s())
         accounts = self._reserved.hold(batch)
         paced = among is self._batches
         task = asyncio.create_task(self._run(batch, accounts, paced=paced), name="posting-batch")
@@ -293,7 +298,7 @@ class PostingEngine:
             try:
                 outcomes = await self._attempt(batch)
             except HeldError as held:
-                metrics.RETRIES.labels("held").inc()
+                metrics.RETRIED[metrics.Retry.HELD].inc()
                 log.warning("accounts are held by others", count=len(held.accounts))
                 failure = anew.contention()
                 stuck, batch = needing(batch, held.accounts)
@@ -301,11 +306,11 @@ class PostingEngine:
                     self._held_up.wait(stuck, held.accounts)
                     continue
             except ConflictError as conflict:
-                metrics.RETRIES.labels("conflict").inc()
+                metrics.RETRIED[metrics.Retry.CONFLICT].inc()
                 log.info("batch decided anew", cause=str(conflict), size=len(batch))
                 failure, conflicts = anew.contention(), conflicts + 1
             except UnreachableError as unreachable:
-                metrics.RETRIES.labels("unreachable").inc()
+                metrics.RETRIED[metrics.Retry.UNREACHABLE].inc()
                 log.warning("database unreachable", cause=str(unreachable), size=len(batch))
                 failure = anew.database_unavailable()
             except OutcomeUnknownError as unknown:

@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable, Sequence
 
 import structlog
-from prometheus_client import Counter
 
 from command_service.posting.engine import PostingEngine
 from command_service.posting.store import LedgerStore, UnreachableError
@@ -29,6 +28,7 @@ from paycore.domain.transfers import (
     TransferState,
 )
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import counter
 
 CLIENT = "paycore/expiry"
 """In whose name holds are freed. No caller has it: access is granted to names without a slash."""
@@ -45,8 +45,16 @@ CANDIDATES = 2_000
 WITHIN_S = 10.0
 """How long the releases of one look may wait in the queue, in seconds."""
 
-EXPIRED = Counter("paycore_holds_expired_total", "Holds that this process freed.")
-FAILED = Counter("paycore_holds_expiry_failures_total", "Looks for expired holds that failed.")
+EXPIRED = counter(
+    "paycore_holds_expired_total",
+    "Holds that this process freed.",
+    unit="holds",
+)
+FAILED = counter(
+    "paycore_holds_expiry_failures_total",
+    "Looks for expired holds that failed.",
+    unit="looks",
+)
 
 log = structlog.get_logger()
 

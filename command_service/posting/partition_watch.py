@@ -8,12 +8,12 @@ from typing import Any
 
 import asyncpg
 import structlog
-from prometheus_client import Gauge
 
 import database
 from command_service.posting.store import UnreachableError
 from command_service.transactions import reading
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import SECONDS, gauge
 
 EVERY_S = 600.0
 """How often it looks, in seconds; the gauge runs down in between."""
@@ -21,9 +21,10 @@ EVERY_S = 600.0
 WARN_BELOW_S = 30 * 86_400.0
 """Time left, in seconds, below which each look is a warning in the log."""
 
-LEFT = Gauge(
+LEFT = gauge(
     "paycore_transfer_partitions_end_seconds",
     "Time until the last partition of transfers that is ready ends, in seconds; NaN until known.",
+    unit=SECONDS,
 )
 
 log = structlog.get_logger()

@@ -76,6 +76,8 @@ class Waiting:
     index: int
     accounts: Collection[AccountId]
     """Those that the command may change or depends on."""
+    since_s: float
+    """When it came into the queue, on the monotonic clock."""
     answered: bool = False
 
     def answer(self, outcome: Outcome) -> None:
@@ -84,10 +86,10 @@ class Waiting:
         self.submission.answer(self.index, outcome)
 
 
-def waiting(commands: Sequence[Command], submission: Submission) -> list[Waiting]:
-    """`commands` as they wait for `submission`."""
+def waiting(commands: Sequence[Command], submission: Submission, now_s: float) -> list[Waiting]:
+    """`commands` as they wait for `submission` from `now_s` on, on the monotonic clock."""
     return [
-        Waiting(command, submission, index, _accounts(command))
+        Waiting(command, submission, index, _accounts(command), now_s)
         for index, command in enumerate(commands)
     ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,9 @@ from operations.deployment import Deployment, find_deployment
 from operations.errors import UsageError
 from operations.verify.chain_rules import Head
 from operations.verify.deployed import verify_deployed_chain, verify_deployment
+from operations.verify.report import Check
 from operations.verify.scope import After, Last, Since
+from operations.verify.textfile import Examined, check_folder, write_result
 from operations.views.progress import progress_bar
 from operations.views.verification import chain_text, report_text
 from paycore.domain.position import Position
@@ -69,6 +72,14 @@ def verify(
             help="A seal of the chain that was noted outside, as each run with --chain prints it.",
         ),
     ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics",
+            metavar="FOLDER",
+            help="Also write the result there, for Prometheus' textfile collector.",
+        ),
+    ] = None,
     state: options.State = None,
     identity: options.Identity = options.DEFAULT,
     as_json: options.AsJson = False,
@@ -88,12 +99,20 @@ def verify(
     output = Output(as_json=as_json)
     try:
         begin = _since(since_last=since_last, position=since)
+        if metrics is not None:
+            check_folder(metrics)
         noted = _head(chain=chain, start=start, head=head, whole=begin is None)
     except UsageError as error:
         output.fail(error)
     began = time.monotonic()
     if chain:
-        _follow(output, find=lambda: find_deployment(state, identity), start=start, head=noted)
+        _follow(
+            output,
+            find=lambda: find_deployment(state, identity),
+            start=start,
+            head=noted,
+            metrics=metrics,
+        )
         return
     with progress_bar("verifying") as progress:
         report = run(
@@ -111,12 +130,18 @@ def verify(
         report_text(report, took_s),
         {"held": report.held, "position": report.position.encode(), "report": report},
     )
+    _tell(metrics, _examined(begin), report.checks, took_s)
     if not report.held:
         raise typer.Exit(EXIT_FAILED)
 
 
 def _follow(
-    output: Output, *, find: Callable[[], Deployment], start: int, head: Head | None
+    output: Output,
+    *,
+    find: Callable[[], Deployment],
+    start: int,
+    head: Head | None,
+    metrics: Path | None,
 ) -> None:
     began = time.monotonic()
     with progress_bar("following the chain") as progress:
@@ -136,8 +161,25 @@ def _follow(
             "checks": list(report.checks),
         },
     )
+    _tell(metrics, Examined.CHAIN, report.checks, took_s)
     if not report.held:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _examined(since: Since) -> Examined:
+    match since:
+        case None:
+            return Examined.WHOLE
+        case Last():
+            return Examined.SINCE_LAST
+        case After():
+            return Examined.SINCE_POSITION
+
+
+def _tell(folder: Path | None, examined: Examined, checks: Sequence[Check], took_s: float) -> None:
+    """After the report was shown: a disk that is full must not keep it back."""
+    if folder is not None:
+        write_result(folder, examined, checks, ended_s=time.time(), took_s=took_s)
 
 
 def _head(*, chain: bool, start: int, head: str | None, whole: bool) -> Head | None:

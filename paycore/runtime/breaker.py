@@ -13,13 +13,24 @@ from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
 import structlog
-from prometheus_client import Counter, Gauge
 
-STATE = Gauge(
-    "paycore_breaker_state", "0 while closed, 1 while half open, 2 while open.", ["breaker"]
+from paycore.runtime.metric_definitions import counter, gauge
+
+BREAKERS = ("redis", "signing", "index")
+"""Their names, over all processes."""
+
+STATE = gauge(
+    "paycore_breaker_state",
+    "0 while closed, 1 while half open, 2 while open.",
+    unit="state",
+    labels={"breaker": BREAKERS},
 )
-CHANGES = Counter(
-    "paycore_breaker_changes_total", "Changes of a breaker's state.", ["breaker", "to"]
+CHANGES = counter(
+    "paycore_breaker_changes_total",
+    "Changes of a breaker's state.",
+    unit="changes",
+    labels={"breaker": BREAKERS, "to": ("closed", "half_open", "open")},
+    at_zero=False,
 )
 
 log = structlog.get_logger()

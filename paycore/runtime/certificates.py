@@ -13,9 +13,9 @@ import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from prometheus_client import Counter, Gauge
 
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import TIMESTAMP, Named, counter, gauge
 from paycore.runtime.tls import TlsFiles, identity_of
 
 LOOK_EVERY_S = 1.0
@@ -24,15 +24,17 @@ LOOK_EVERY_S = 1.0
 WARNED_SHARE = 0.25
 """Part of a certificate's lifetime before its end in which it should have been renewed."""
 
-EXPIRY = Gauge(
+EXPIRY = gauge(
     "paycore_certificate_expiry_timestamp_seconds",
     "When the process's own certificate ends, in seconds since 1970-01-01 UTC.",
-    ["identity"],
+    unit=TIMESTAMP,
+    labels={"identity": Named("the process's own identity")},
 )
-LOADS = Counter(
+LOADS = counter(
     "paycore_certificate_loads_total",
     "Certificate files that had changed: loaded, or refused and the earlier ones kept.",
-    ["outcome"],
+    unit="files",
+    labels={"outcome": ("loaded", "refused")},
 )
 _LOADED, _REFUSED = LOADS.labels("loaded"), LOADS.labels("refused")
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import grpc
 import structlog
-from prometheus_client import Counter, Gauge
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.sealed import SubjectKey, Unreadable
@@ -16,6 +15,7 @@ from paycore.runtime.clock import Clock
 from paycore.runtime.coalesced import Coalesced
 from paycore.runtime.errors import from_rpc_error
 from paycore.runtime.kept import Kept
+from paycore.runtime.metric_definitions import counter, gauge
 from paycore.signing.v1 import data_key_service_pb2 as pb
 from paycore.signing.v1 import data_key_service_pb2_grpc as pb_grpc
 
@@ -31,12 +31,17 @@ GATHER_S = 0.008
 MOST_A_CALL = 1_000
 """Keys asked for in one call; the signing service gives no more."""
 
-ASKED = Counter(
+ASKED = counter(
     "paycore_data_keys_asked_total",
     "Data keys that were needed, by where they came from: kept, signer, away.",
-    ["source"],
+    unit="keys",
+    labels={"source": ("kept", "signer", "away")},
 )
-KEPT = Gauge("paycore_data_keys_kept", "Data keys in this process's memory.")
+KEPT = gauge(
+    "paycore_data_keys_kept",
+    "Data keys in this process's memory.",
+    unit="keys",
+)
 
 log = structlog.get_logger()
 

@@ -7,6 +7,8 @@ import asyncio
 import asyncpg
 import structlog
 
+from paycore.runtime.pools import MeasuredPool, PoolName
+
 log = structlog.get_logger()
 
 DISCONNECTED: tuple[type[BaseException], ...] = (
@@ -65,6 +67,7 @@ async def open_pool(
     *,
     size: int,
     application: str,
+    name: PoolName,
     ready: int = 1,
     connect_timeout_s: float = 5.0,
     command_timeout_s: float = 15.0,
@@ -72,15 +75,21 @@ async def open_pool(
 ) -> asyncpg.Pool:
     """A pool of at most `size` connections, `ready` of them opened now, the others when needed.
 
+    `application` is how the database shows its sessions, `name` how metrics do.
     `lock_timeout_ms` is how long its sessions wait for a lock, where their role is to wait longer.
     Connections of the pool must not be left with session state (locks, LISTEN, SET). Raises one of
     DISCONNECTED when the server cannot be reached.
     """
-    return await asyncpg.create_pool(
+    return await MeasuredPool(
         dsn,
+        name=name,
         min_size=ready,
         max_size=size,
+        max_queries=50_000,
         reset=_keep_session,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=connect_timeout_s,
         command_timeout=command_timeout_s,
         max_inactive_connection_lifetime=300.0,
@@ -94,11 +103,14 @@ async def open_pool(
 class LazyPool:
     """A pool that is opened when it is first needed: whether the server is there or not."""
 
-    def __init__(self, dsn: str, *, size: int, application: str, command_timeout_s: float) -> None:
+    def __init__(
+        self, dsn: str, *, size: int, application: str, name: PoolName, command_timeout_s: float
+    ) -> None:
         """As `open_pool`."""
         self._dsn = dsn
         self._size = size
         self._application = application
+        self._name = name
         self._command_timeout_s = command_timeout_s
         self._opening = asyncio.Lock()
         self._pool: asyncpg.Pool | None = None
@@ -111,6 +123,7 @@ class LazyPool:
                     self._dsn,
                     size=self._size,
                     application=self._application,
+                    name=self._name,
                     command_timeout_s=self._command_timeout_s,
                 )
             return self._pool

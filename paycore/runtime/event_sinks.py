@@ -7,6 +7,7 @@ from typing import Any
 
 import database
 from paycore.runtime.database import LazyPool
+from paycore.runtime.pools import PoolName
 from paycore.runtime.security_events import WRITE_WITHIN_S, Row
 from paycore.runtime.traces import Bound, Trace, Tracer
 
@@ -16,7 +17,11 @@ class _Table:
 
     def __init__(self, dsn: str, application: str) -> None:
         self._pool = LazyPool(
-            dsn, size=1, application=application, command_timeout_s=WRITE_WITHIN_S
+            dsn,
+            size=1,
+            name=PoolName.EVENTS,
+            application=application,
+            command_timeout_s=WRITE_WITHIN_S,
         )
         self._queries: Any = database.load("security_events")
 

@@ -19,6 +19,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
+from prometheus_client import Counter
 
 from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.runtime import metrics
@@ -108,7 +109,7 @@ class Gate:
         full_name, service, name = method.full_name, method.service, method.name
         request_class = method.request_class
         seconds = metrics.CALL_SECONDS.labels(full_name)
-        succeeded = metrics.CALLS.labels(full_name, "OK")
+        succeeded, cancelled = _ends(full_name)
         limiter, clock, longest_s = self._limiter, self._clock, self._longest_call_s
         intake = self._intake
 
@@ -137,7 +138,7 @@ class Gate:
             except PaycoreError as error:
                 refusal = error
             except asyncio.CancelledError:
-                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                cancelled.inc()
                 raise
             except Exception:
                 refusal = unforeseen(full_name, context)
@@ -161,7 +162,7 @@ class Gate:
         SHUTTING_DOWN.
         """
         full_name = method.full_name
-        succeeded = metrics.CALLS.labels(full_name, "OK")
+        succeeded, cancelled = _ends(full_name)
         streams = metrics.STREAMS.labels(full_name)
 
         async def answer(_: object, context: Context) -> None:
@@ -186,11 +187,11 @@ class Gate:
             except PaycoreError as error:
                 refusal = error
             except asyncio.CancelledError:
-                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                cancelled.inc()
                 raise
             except grpc.aio.InternalError as error:
                 # A write to a caller that has just gone; the cancellation would have followed.
-                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                cancelled.inc()
                 raise asyncio.CancelledError from error
             except Exception:
                 refusal = unforeseen(full_name, context)
@@ -211,7 +212,7 @@ class Gate:
         drains; and with UNAUTHENTICATED when the caller's certificate does.
         """
         full_name = method.full_name
-        succeeded = metrics.CALLS.labels(full_name, "OK")
+        succeeded, cancelled = _ends(full_name)
         streams = metrics.STREAMS.labels(full_name)
 
         async def answer(raw: bytes, context: Context) -> None:
@@ -244,11 +245,11 @@ class Gate:
             except PaycoreError as error:
                 refusal = error
             except asyncio.CancelledError:
-                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                cancelled.inc()
                 raise
             except grpc.aio.InternalError as error:
                 # A write to a caller that has just gone; the cancellation would have followed.
-                metrics.CALLS.labels(full_name, "CANCELLED").inc()
+                cancelled.inc()
                 raise asyncio.CancelledError from error
             except Exception:
                 if life is None or not life.expired():
@@ -365,6 +366,12 @@ class Gate:
         # Untyped: the published stubs of grpc.aio lack abort_with_status.
         untyped: Any = context
         await untyped.abort_with_status(rpc_status.to_status(to_status(refusal)))
+
+
+def _ends(full_name: str) -> tuple[Counter, Counter]:
+    """What counts calls that were answered, and those whose callers left; INTERNAL is shown too."""
+    metrics.CALLS.labels(full_name, Reason.INTERNAL.value)
+    return metrics.CALLS.labels(full_name, "OK"), metrics.CALLS.labels(full_name, "CANCELLED")
 
 
 def _shutting_down() -> PaycoreError:

@@ -11,6 +11,7 @@ import structlog
 import database
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.database import DISCONNECTED, close_pool, open_pool
+from paycore.runtime.pools import PoolName
 
 LEASE_S = 30.0
 """How long an instance number is held without renewal, by the database's clock, in seconds."""
@@ -47,6 +48,7 @@ class Numbers:
             self._dsn,
             size=1,
             application=self._application,
+            name=PoolName.IDS,
             command_timeout_s=ASK_WITHIN_S,
         )
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import structlog
-from prometheus_client import Counter
 
 from paycore.domain.sealed import SealedDetails, SubjectKey, Unreadable
 from paycore.domain.transfers import Details
 from paycore.runtime.data_keys import DataKeys, KeyOrNot
+from paycore.runtime.metric_definitions import counter
 from paycore.runtime.sealing import SealBrokenError, unseal
 
-BROKEN = Counter(
+BROKEN = counter(
     "paycore_details_broken_total",
     "Rows of personal data, shown as unavailable, that do not open: altered, or moved.",
+    unit="rows",
 )
 
 log = structlog.get_logger()

@@ -9,12 +9,12 @@ from typing import Any
 
 import asyncpg
 import structlog
-from prometheus_client import Gauge
 
 import database
 from database.schema_version import MADE_FOR, Made
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.metric_definitions import gauge
 from paycore.runtime.server import Server
 from paycore.runtime.settings import DatabaseSettings, split_address
 
@@ -25,8 +25,16 @@ LONGEST_WAIT_S = 5.0
 
 _PROBE_WITHIN_S = 1.0
 
-NEEDED = Gauge("paycore_schema_needed", "The migration that this process cannot do without.")
-NEWEST = Gauge("paycore_schema_newest", "The last migration that this process's release has.")
+NEEDED = gauge(
+    "paycore_schema_needed",
+    "The migration that this process cannot do without.",
+    unit="number of a migration",
+)
+NEWEST = gauge(
+    "paycore_schema_newest",
+    "The last migration that this process's release has.",
+    unit="number of a migration",
+)
 NEEDED.set(MADE_FOR.needed)
 NEWEST.set(MADE_FOR.newest)
 

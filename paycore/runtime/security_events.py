@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.limits import Limit
 from paycore.domain.subjects import MAX_SUBJECT
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.metric_definitions import Named, counter, gauge
 from paycore.runtime.traces import Person
 from paycore.runtime.untold import in_background
 
@@ -50,19 +51,30 @@ MOST_OF_A_NAME = 128
 """Characters that are kept of what a request calls a device or an address: a flood of long ones
 takes no memory."""
 
-NOTED = Counter("paycore_security_events_total", "Security events, by event.", ["event"])
-LOST = Counter(
+NOTED = counter(
+    "paycore_security_events_total",
+    "Security events, by event.",
+    unit="events",
+    labels={"event": Named("a kind of event, as docs/audit.md has them")},
+)
+LOST = counter(
     "paycore_security_events_lost_total",
     "Security events that no row tells of, by why: WAITING (the database was away for too long),"
     " ENDED (the process ended meanwhile), REFUSED (by the table).",
-    ["why"],
+    unit="events",
+    labels={"why": ("WAITING", "ENDED", "REFUSED")},
 )
-FOLDED = Counter(
+FOLDED = counter(
     "paycore_security_events_folded_total",
     "Security events whose row does not tell all of them: their window had too many kinds.",
-    ["event"],
+    unit="events",
+    labels={"event": Named("a kind of event, as docs/audit.md has them")},
 )
-WAITING = Gauge("paycore_security_event_rows_waiting", "Rows that wait for the database.")
+WAITING = gauge(
+    "paycore_security_event_rows_waiting",
+    "Rows that wait for the database.",
+    unit="rows",
+)
 
 log = structlog.get_logger()
 

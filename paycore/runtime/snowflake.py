@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from math import nan
 
 import asyncpg
 import structlog
@@ -13,6 +14,7 @@ from snowflake import SnowflakeGenerator
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED
+from paycore.runtime.id_lease_metrics import FAILED, INSTANCE, REMAINING, Unrenewed
 from paycore.runtime.id_numbers import LEASE_S, SAFETY_S, Numbers
 from paycore.runtime.untold import in_background
 
@@ -75,6 +77,8 @@ class IdSource:
         self._renewal: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
         self._stranded: PaycoreError | None = None
+        INSTANCE.set_function(self._instance_shown)
+        REMAINING.set_function(self._remaining_s)
 
     async def start(self) -> None:
         """Lease an instance number and keep renewing it.
@@ -107,6 +111,14 @@ class IdSource:
         """Why there can be no ids before clocks or other processes have moved; None where there
         can. A database that is away is no reason."""
         return self._stranded
+
+    def _instance_shown(self) -> float:
+        instance = self.instance
+        return nan if instance is None else instance
+
+    def _remaining_s(self) -> float:
+        term = self._term
+        return 0.0 if term is None else max(0.0, term.until_s - self._clock.monotonic_s())
 
     async def take(self, count: int) -> list[int]:
         """`count` new ids, rising.
@@ -190,6 +202,7 @@ class IdSource:
         until_ms = await self._numbers.renew(term.instance, now_ms + AHEAD_MS)
         if until_ms is None:
             self._term = None
+            FAILED.labels(Unrenewed.LOST).inc()
             self._wanted.set()
             log.error("id lease lost to another process", instance=term.instance)
             await self._lease()
@@ -210,10 +223,14 @@ class IdSource:
                 await self._see_to_it()
                 failed = False
             except PaycoreError as error:
+                FAILED.labels(Unrenewed.REFUSED).inc()
                 log.error("no id instance number", why=error.message)
             except (*DISCONNECTED, asyncpg.PostgresError) as error:
+                away = isinstance(error, DISCONNECTED)
+                FAILED.labels(Unrenewed.UNREACHABLE if away else Unrenewed.REFUSED).inc()
                 log.warning("id lease not renewed", error=type(error).__name__)
             except Exception as error:
+                FAILED.labels(Unrenewed.FAULT).inc()
                 # Ids stop when the lease ends, and come again with the first renewal that works.
                 log.exception("id lease not renewed", error=type(error).__name__)
             self._wanted.clear()

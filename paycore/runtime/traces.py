@@ -16,11 +16,10 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
-from prometheus_client import Counter
-
 from paycore.domain.errors import PaycoreError
 from paycore.domain.sealed import SubjectKey
 from paycore.domain.subjects import is_subject, subjects_of
+from paycore.runtime.metric_definitions import counter
 from paycore.runtime.sealing import decrypt, encrypt
 
 HINT_BYTES = 2
@@ -31,11 +30,12 @@ KEYS_WITHIN_S = 0.5
 AT_A_STRETCH = 25
 """Traces sealed before calls get a turn: about a millisecond."""
 
-KEPT = Counter(
+KEPT = counter(
     "paycore_security_event_traces_total",
     "Traces of persons written with security events: SEALED, or HINTED, since a key could not be"
     " had or nobody is named whose key it would be.",
-    ["how"],
+    unit="traces",
+    labels={"how": ("SEALED", "HINTED")},
 )
 
 _LABEL = b"paycore/trace/1"

@@ -7,14 +7,15 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import structlog
-from prometheus_client import Counter
 
 from paycore.domain.errors import PaycoreError
+from paycore.runtime.metric_definitions import Named, counter
 
-UNTOLD = Counter(
+UNTOLD = counter(
     "paycore_untold_failures_total",
     "Tasks that failed and had nobody left to tell, by the task's name.",
-    ["task"],
+    unit="tasks",
+    labels={"task": Named("a task of the process, by the name that the code gives it")},
 )
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 def in_background(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """`work` as a task that nobody awaits while it runs: should it fail, that is told at once."""
     task = asyncio.create_task(work, name=name)
+    # There from the start, so that the first failure is seen to be one more.
+    UNTOLD.labels(name)
     task.add_done_callback(tell_of_end)
     return task
 

@@ -15,13 +15,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from prometheus_client import Counter
-
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import TransferId
 from paycore.runtime.breaker import Breaker
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import counter
 from query_service.positions import QUERY_MARGIN_S, QUERY_MARGIN_SHARE, IndexStaleError
 from query_service.readers.port import (
     Answer,
@@ -69,12 +68,6 @@ RETRY_AFTER_MS = 500
 PROBE_EVERY_S = 0.5
 PROBE_WITHIN_S = 1.0
 
-FALLBACKS = Counter(
-    "paycore_query_fallbacks_total",
-    "Questions put to the ledger: the index is AWAY (breaker open), has DROPPED what is asked for,"
-    " or why it refused. LAST_RESORT counts those that went back to it, as the ledger is away too.",
-    ["why"],
-)
 AWAY = "AWAY"
 DROPPED = "DROPPED"
 LAST_RESORT = "LAST_RESORT"
@@ -82,6 +75,14 @@ LAST_RESORT = "LAST_RESORT"
 _AWAY_REASONS = frozenset({Reason.INDEX_UNAVAILABLE})
 _ELSEWHERE = _AWAY_REASONS | {Reason.INDEX_BEHIND, Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED}
 """Refusals of the index that the ledger need not share."""
+
+FALLBACKS = counter(
+    "paycore_query_fallbacks_total",
+    "Questions put to the ledger: the index is AWAY (breaker open), has DROPPED what is asked for,"
+    " or why it refused. LAST_RESORT counts those that went back to it, as the ledger is away too.",
+    unit="questions",
+    labels={"why": (AWAY, DROPPED, LAST_RESORT, *sorted(_ELSEWHERE))},
+)
 
 _LEDGER_FAILURES = frozenset({Reason.DATABASE_UNAVAILABLE, Reason.INDEX_BEHIND})
 

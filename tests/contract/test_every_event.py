@@ -25,8 +25,8 @@ from paycore.runtime.security_events import Event as ServicesEvent
 from paycore.signing.v1 import signing_service_pb2 as signing_pb2
 from paycore.v1 import actor_pb2, history_service_pb2, step_up_pb2
 from paycore.v1 import transfer_service_pb2 as transfers_pb2
+from signing_service.event_kinds import Event as SigningEvent
 from signing_service.events import REFUSED
-from signing_service.events import Event as SigningEvent
 from tests.contract.test_security_events import entries
 from tests.support.callers import TIMEOUT_S, Caller, Callers, payment, refusal_of
 from tests.support.load import patient_client

@@ -31,6 +31,7 @@ from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.data_keys import DataKeys
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from paycore.runtime.snowflake import IdSource
 from paycore.runtime.tls import TlsFiles
 from paycore.runtime.traces import Tracer
@@ -108,10 +109,12 @@ async def command_core(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        pool = await open_pool(dsn, size=4, application="paycore-command-test")
+        pool = await open_pool(
+            dsn, size=4, name=PoolName.READING, application="paycore-command-test"
+        )
         stack.callback(pool.terminate)
         posting_pool = await open_pool(
-            dsn, size=8, application="paycore-command-test-posting", ready=3
+            dsn, size=8, name=PoolName.POSTING, application="paycore-command-test-posting", ready=3
         )
         stack.callback(posting_pool.terminate)
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)

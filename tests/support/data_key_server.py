@@ -15,6 +15,7 @@ from deploy.local.services import ACCESS_FILE
 from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.data_keys import DataKeys as DataKeyClient
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from paycore.runtime.server import Server
 from paycore.runtime.settings import ServiceSettings
 from paycore.signing.v1 import data_key_service_pb2
@@ -70,7 +71,9 @@ class DataKeyServer:
 @asynccontextmanager
 async def data_key_server(database: OwnDatabase) -> AsyncIterator[DataKeyServer]:
     """A server with a keystore of its own, which has begun to answer."""
-    pool = await open_pool(database.dsn("signing"), size=2, application="data-keys-test")
+    pool = await open_pool(
+        database.dsn("signing"), size=2, name=PoolName.SIGNING, application="data-keys-test"
+    )
     keystore = KeyRing.generate(now_us=1)
     server = DataKeyServer(database.endpoints, DataKeys(DataKeyStore(Transactions(pool)), keystore))
     await server.start()

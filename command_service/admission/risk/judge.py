@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import TypeVar
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from command_service import anew
 from command_service.admission.few_at_once import AT_ONCE, few_at_once
@@ -29,6 +28,7 @@ from command_service.admission.risk.port import (
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import Command, Outcome, RiskDecision, RiskVerdict, TransferKind
 from paycore.runtime.clock import Clock
+from paycore.runtime.metric_definitions import SECONDS, Named, counter, gauge, histogram, of
 from paycore.runtime.metrics import LATENCY_BUCKETS_S
 
 SILENT_RULE = "no-answer"
@@ -37,19 +37,29 @@ SILENT_RULE = "no-answer"
 RETRY_AFTER_MS = 250
 """Wait suggested to callers while there is no verdict, in milliseconds."""
 
-RISK_SECONDS = Histogram(
+RISK_SECONDS = histogram(
     "paycore_command_risk_seconds",
     "Time of a question about risk, by answer: the decision, SILENCE or GROUP, in seconds.",
-    ["answer"],
+    unit=SECONDS,
     buckets=LATENCY_BUCKETS_S,
+    labels={"answer": of(RiskDecision, "SILENCE", "GROUP", "NONE", Reason)},
 )
-RISK_SILENCE = Counter(
-    "paycore_command_risk_silence_total", "Questions about risk without a verdict.", ["cause"]
+RISK_SILENCE = counter(
+    "paycore_command_risk_silence_total",
+    "Questions about risk without a verdict.",
+    unit="questions",
+    labels={"cause": Named("why there was no verdict: a cause of the assessor, or a gRPC code")},
 )
-RISK_OVERLOADED = Counter(
-    "paycore_command_risk_overloaded_total", "Payments refused because too many were being judged."
+RISK_OVERLOADED = counter(
+    "paycore_command_risk_overloaded_total",
+    "Payments refused because too many were being judged.",
+    unit="payments",
 )
-RISK_ASKING = Gauge("paycore_command_risk_asking", "Questions about risk that wait for a verdict.")
+RISK_ASKING = gauge(
+    "paycore_command_risk_asking",
+    "Questions about risk that wait for a verdict.",
+    unit="questions",
+)
 
 T = TypeVar("T")
 

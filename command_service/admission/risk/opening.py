@@ -14,6 +14,7 @@ from command_service.settings import CommandSettings
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from paycore.runtime.tls import TlsFiles
 
 CONNECTIONS = 2
@@ -42,7 +43,7 @@ async def _open_assessor(
 ) -> RiskAssessor | None:
     if settings.risk == "rules":
         dsn = settings.postgres_dsn.get_secret_value()
-        pool = await open_pool(dsn, size=CONNECTIONS, application=application)
+        pool = await open_pool(dsn, size=CONNECTIONS, name=PoolName.RISK, application=application)
         stack.push_async_callback(pool.close)
         table = RiskRuleTable(pool, clock)
         await table.start()

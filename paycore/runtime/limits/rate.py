@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from prometheus_client import Counter
-
 from paycore.domain.limits import Limit, RateLimit
+from paycore.runtime.metric_definitions import counter, of
 
-DECISIONS = Counter(
+ADMITTED, REFUSED = DECISION = ("admitted", "refused")
+REDIS, FALLBACK, AHEAD, POSTGRES = DECIDED_BY = ("redis", "fallback", "ahead", "postgres")
+
+DECISIONS = counter(
     "paycore_limit_decisions_total",
     "Decisions of limits: by redis, by the fallback, by units taken ahead, by postgres.",
-    ["limit", "decision", "by"],
+    unit="decisions",
+    labels={"limit": of(Limit), "decision": DECISION, "by": DECIDED_BY},
+    at_zero=False,
 )
 
 

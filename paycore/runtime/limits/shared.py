@@ -20,7 +20,17 @@ from paycore.domain.limits import RATES
 from paycore.runtime.breaker import Breaker, BreakerState, probe_while_open
 from paycore.runtime.clock import Clock
 from paycore.runtime.limits.local import LocalLimiter
-from paycore.runtime.limits.rate import DECISIONS, Charge, Excess
+from paycore.runtime.limits.rate import (
+    ADMITTED,
+    AHEAD,
+    DECISION,
+    DECISIONS,
+    FALLBACK,
+    REDIS,
+    REFUSED,
+    Charge,
+    Excess,
+)
 from paycore.runtime.limits.script import Asked, GcraScript
 from paycore.runtime.together import Together
 from paycore.runtime.untold import in_background
@@ -62,8 +72,8 @@ _AWAY = (RedisError, OSError, TimeoutError)
 _COUNTERS = {
     (limit.value, decision, by): DECISIONS.labels(limit.value, decision, by)
     for limit in RATES
-    for decision in ("admitted", "refused")
-    for by in ("redis", "fallback", "ahead")
+    for decision in DECISION
+    for by in (REDIS, FALLBACK, AHEAD)
 }
 
 log = structlog.get_logger()
@@ -136,7 +146,7 @@ class SharedLimiter:
         if ahead is None or ahead.units < charge.cost or ahead.until_s <= self._clock.monotonic_s():
             return False
         ahead.units -= charge.cost
-        _COUNTERS[charge.limit, "admitted", "ahead"].inc()
+        _COUNTERS[charge.limit, ADMITTED, AHEAD].inc()
         return True
 
     async def _decide_all(self, calls: Sequence[Sequence[Charge]]) -> list[Excess | None]:
@@ -183,7 +193,7 @@ class SharedLimiter:
             if taken:
                 self._remember(charges[0].key, _Ahead(taken, until_s))
             _note(tally, charges, excess)
-        _count(tally, "redis")
+        _count(tally, REDIS)
         return [excess for _, excess, _ in decided]
 
     def _remember(self, key: str, ahead: _Ahead) -> None:
@@ -196,7 +206,7 @@ class SharedLimiter:
         excess = self._fallback.decide(charges)
         tally: Tally[tuple[str, str]] = Tally()
         _note(tally, charges, excess)
-        _count(tally, "fallback")
+        _count(tally, FALLBACK)
         return excess
 
     async def _probe(self) -> None:
@@ -218,10 +228,10 @@ def _excess(charges: Sequence[Charge], wait_us: float, place: float) -> Excess |
 
 def _note(tally: Tally[tuple[str, str]], charges: Sequence[Charge], excess: Excess | None) -> None:
     if excess is not None:
-        tally[excess.charge.limit, "refused"] += 1
+        tally[excess.charge.limit, REFUSED] += 1
         return
     for charge in charges:
-        tally[charge.limit, "admitted"] += 1
+        tally[charge.limit, ADMITTED] += 1
 
 
 def _count(tally: Tally[tuple[str, str]], by: str) -> None:

@@ -17,6 +17,7 @@ from paycore.domain.errors import PaycoreError, Reason, invalid_field
 from paycore.domain.position import Position
 from paycore.runtime.clock import Clock
 from paycore.runtime.database import DISCONNECTED, LazyPool
+from paycore.runtime.pools import PoolName
 from query_service.positions import QUERY_MARGIN_S, QUERY_MARGIN_SHARE
 from query_service.readers.port import Freshness, ReadTerms
 
@@ -57,7 +58,11 @@ class Snapshots:
 
     def __init__(self, dsn: str, clock: Clock) -> None:
         self._pool = LazyPool(
-            dsn, size=CONNECTIONS, application="query-history", command_timeout_s=MAX_WAIT_S
+            dsn,
+            size=CONNECTIONS,
+            name=PoolName.HISTORY,
+            application="query-history",
+            command_timeout_s=MAX_WAIT_S,
         )
         self._clock = clock
         self._queries: Any = database.load("history")

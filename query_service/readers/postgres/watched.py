@@ -14,6 +14,7 @@ from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason, account_not_found
 from paycore.domain.position import Position
 from paycore.runtime.database import DISCONNECTED, LazyPool
+from paycore.runtime.pools import PoolName
 from query_service.readers.port import Answer, Freshness, ReadTerms
 from query_service.readers.postgres import rows
 from query_service.readers.postgres.rows import OpensDetails, Row
@@ -54,7 +55,11 @@ class PostgresWatchedLedger:
 
     def __init__(self, dsn: str, opener: OpensDetails) -> None:
         self._pool = LazyPool(
-            dsn, size=CONNECTIONS, application="query-watch", command_timeout_s=READ_WITHIN_S
+            dsn,
+            size=CONNECTIONS,
+            name=PoolName.WATCHES,
+            application="query-watch",
+            command_timeout_s=READ_WITHIN_S,
         )
         self._opener = opener
         self._queries: Any = database.load("watch")

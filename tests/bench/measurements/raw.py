@@ -24,6 +24,7 @@ from paycore.domain.rules import Rules
 from paycore.domain.transfers import TransferCommand, TransferKind
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from paycore.runtime.snowflake import IdSource
 from tests.bench.bed import CALLER, Bed
 from tests.bench.errors import BenchError
@@ -72,7 +73,9 @@ class RawPosting:
     async def _run(self, transfers: int) -> Sample:
         bed = self._bed
         dsn = bed.endpoints.postgres_dsn["paycore_command"]
-        pool = await open_pool(dsn, size=IN_FLIGHT, application="paycore-bench")
+        pool = await open_pool(
+            dsn, size=IN_FLIGHT, name=PoolName.READING, application="paycore-bench"
+        )
         ids = IdSource(dsn, self._clock, "paycore-bench-ids")
         await ids.start()
         try:

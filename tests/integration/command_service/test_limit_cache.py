@@ -11,6 +11,7 @@ from command_service.admission.limits import LimitCache
 from paycore.domain.limits import Limit, Place, RateLimit, Source, VelocityLimit
 from paycore.runtime.database import open_pool
 from paycore.runtime.limits.table import LimitTable, Said
+from paycore.runtime.pools import PoolName
 from paycore.runtime.refreshed import MAX_AGE_S
 from tests.support.clocks import ManualClock
 from tests.support.databases import OwnDatabase
@@ -23,7 +24,7 @@ SET = "INSERT INTO ledger.limits (client, method, name, switched_off, per_s, bur
 
 @pytest.fixture
 async def pool(database: OwnDatabase, proxy: PostgresProxy) -> AsyncIterator[asyncpg.Pool]:
-    pool = await open_pool(proxy.dsn, size=1, application="limits")
+    pool = await open_pool(proxy.dsn, size=1, name=PoolName.READING, application="limits")
     yield pool
     pool.terminate()
 

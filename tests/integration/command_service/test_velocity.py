@@ -21,6 +21,7 @@ from paycore.domain.limits import Limit, VelocityLimit
 from paycore.domain.transfers import Details, TransferCommand, TransferKind
 from paycore.runtime.database import open_pool
 from paycore.runtime.limits.table import LimitTable, everywhere
+from paycore.runtime.pools import PoolName
 from tests.support.command_core import payment
 from tests.support.databases import OwnDatabase
 from tests.support.postgres_proxy import PostgresProxy
@@ -33,7 +34,10 @@ BOUND = Bound(PAYEE, LIMIT.payees, LIMIT.window_s)
 async def pools(database: OwnDatabase) -> AsyncIterator[list[asyncpg.Pool]]:
     """As of two processes."""
     pools = [
-        await open_pool(database.dsn("command"), size=4, application="velocity") for _ in range(2)
+        await open_pool(
+            database.dsn("command"), size=4, name=PoolName.READING, application="velocity"
+        )
+        for _ in range(2)
     ]
     yield pools
     for pool in pools:
@@ -178,7 +182,7 @@ async def test_there_is_room_again_when_the_wait_that_was_told_is_over(
 async def test_without_the_database_nothing_passes(
     database: OwnDatabase, proxy: PostgresProxy
 ) -> None:
-    pool = await open_pool(proxy.dsn, size=2, application="velocity")
+    pool = await open_pool(proxy.dsn, size=2, name=PoolName.READING, application="velocity")
     try:
         one = velocity(pool)
         await one.admit("app", [paid(10)])

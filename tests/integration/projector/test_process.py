@@ -130,6 +130,17 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
     documents = "paycore_projector_documents_total"
     assert shown[f'{documents}{{kind="transfers",result="indexed",{sink}}}'] == 1
     assert shown[f'{documents}{{kind="transfers",result="dead_letter",{sink}}}'] == 1
+    refused_for = f'error_type="document_parsing_exception",kind="transfers",{sink}'
+    assert shown[f"paycore_projector_dead_letters_total{{{refused_for}}}"] == 1
+    assert shown[f"paycore_projector_dead_letters_kept{{{sink}}}"] == 1
+    assert 0 <= shown[f"paycore_projector_behind_seconds{{{sink}}}"] < 60
+    await ledger.execute("DELETE FROM projection.dead_letters")
+
+    async def seen_to() -> bool:
+        shown = await metrics(environment["PAYCORE_PROJECTOR_METRICS_LISTEN"])
+        return shown[f"paycore_projector_dead_letters_kept{{{sink}}}"] == 0
+
+    await until(seen_to)
     process.terminate()
     logged, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0

@@ -16,6 +16,7 @@ from paycore.domain.pin import Pin, SealedPin
 from paycore.domain.step_up import Authorization, PaymentIntent
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from signing_service.authorizer import Question
 from signing_service.device_keeper import DeviceKeeper
 from signing_service.hashing_pool import HashingPool
@@ -64,7 +65,7 @@ class Signer:
         capacity: int = 64,
     ) -> Signer:
         clock = clock or SystemClock()
-        pool = await open_pool(dsn, size=8, application="signing-test")
+        pool = await open_pool(dsn, size=8, name=PoolName.SIGNING, application="signing-test")
         hashing = HashingPool(threads=2, capacity=capacity)
         parts = assemble(Transactions(pool), keystore, hashing, clock, rules)
         return cls(pool, keystore, hashing, parts, clock)

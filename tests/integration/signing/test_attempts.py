@@ -348,11 +348,13 @@ async def test_a_connection_lost_while_the_verdict_is_recorded_does_not_lose_it(
 RESERVE_AND_HANG = """
 import asyncio, sys
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from signing_service.store import Store
 from signing_service.transactions import Transactions
 
 async def main():
-    pool = await open_pool(sys.stdin.readline().strip(), size=1, application="dying")
+    dsn = sys.stdin.readline().strip()
+    pool = await open_pool(dsn, size=1, name=PoolName.SIGNING, application="dying")
     store = Store(Transactions(pool))
     print(await store.reserve("user-1", proof=b"p" * 32, digest=b"d" * 32, fresh_until_us=0))
     sys.stdout.flush()

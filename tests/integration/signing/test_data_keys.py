@@ -11,6 +11,7 @@ import pytest
 
 from paycore.domain.errors import Reason
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from paycore.signing.v1 import data_key_service_pb2 as pb
 from paycore.signing.v1 import data_key_service_pb2_grpc as pb_grpc
 from signing_service.data_key_store import DataKeyStore
@@ -25,7 +26,7 @@ from tests.support.databases import OwnDatabase
 
 @pytest.fixture
 async def store(signing_dsn: str) -> AsyncIterator[DataKeyStore]:
-    pool = await open_pool(signing_dsn, size=8, application="data-keys-test")
+    pool = await open_pool(signing_dsn, size=8, name=PoolName.SIGNING, application="data-keys-test")
     yield DataKeyStore(Transactions(pool))
     pool.terminate()
 

@@ -13,6 +13,7 @@ import pytest
 
 from paycore.runtime.database import open_pool
 from paycore.runtime.event_sinks import SigningSink
+from paycore.runtime.pools import PoolName
 from paycore.runtime.security_events import SecurityEvents
 from signing_service import keys as command_line
 from signing_service.acting import ACTING
@@ -32,7 +33,9 @@ HOUR_US = 3_600 * 1_000_000
 @pytest.fixture
 async def transactions(signing_dsn: str) -> AsyncIterator[Transactions]:
     ACTING.set(PROCESS)
-    pool = await open_pool(signing_dsn, size=2, application="key-events-test")
+    pool = await open_pool(
+        signing_dsn, size=2, name=PoolName.SIGNING, application="key-events-test"
+    )
     yield Transactions(pool)
     pool.terminate()
 

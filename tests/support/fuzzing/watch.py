@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.local import LocalStack
 from deploy.local.layout import SERVICES
 from paycore.domain.errors import Reason
+from tests.support.scraped import read
 
 Process = tuple[str, int]
 """A service, and the id of one of its processes."""
@@ -25,7 +25,6 @@ WARM_UP = 0.3
 """Share of a run after which a process has what it keeps: connections, caches, arenas."""
 
 EVERY_S = 1.0
-TIMEOUT_S = 10.0
 
 
 class Needs(NamedTuple):
@@ -133,7 +132,7 @@ async def counts(stack: LocalStack) -> Counts:
     answers: Counter[tuple[str, str]] = Counter()
     seconds: Counter[float] = Counter()
     under_way = 0.0
-    for text in await asyncio.gather(*(asyncio.to_thread(_read, url) for url in urls)):
+    for text in await asyncio.gather(*(asyncio.to_thread(read, url) for url in urls)):
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 match sample.name:
@@ -149,11 +148,6 @@ async def counts(stack: LocalStack) -> Counts:
                     case _:
                         pass
     return Counts(answers, seconds, under_way, len(urls))
-
-
-def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
-        return bytes(reply.read()).decode()
 
 
 async def under_way(stack: LocalStack, within_s: float) -> float:

@@ -23,6 +23,7 @@ from paycore.domain.transfers import RiskDecision, RiskVerdict, TransferKind
 from paycore.runtime.channel import open_channel
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.database import open_pool
+from paycore.runtime.pools import PoolName
 from tests.integration.command_service.risk.conftest import rules_assessor, write_rules
 from tests.support import risk_server as servers
 from tests.support.command_core import CommandCore, payment
@@ -65,7 +66,9 @@ async def bench(
 async def rules_bench(
     admin: asyncpg.Connection, proxy: PostgresProxy, payer: AccountId, payee: AccountId
 ) -> AsyncIterator[Bench]:
-    pool = await open_pool(proxy.dsn, size=2, application="risk-contract", connect_timeout_s=1)
+    pool = await open_pool(
+        proxy.dsn, size=2, name=PoolName.RISK, application="risk-contract", connect_timeout_s=1
+    )
     table = RiskRuleTable(pool, CLOCK)
     await table.load()
 
