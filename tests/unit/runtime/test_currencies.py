@@ -74,5 +74,5 @@ def _open(currency: str) -> str:
         kind=account_pb2.ACCOUNT_KIND_CUSTOMER,
     )
 
-    nothing_granted = Rules(Grants([]), {})
+    nothing_granted = Rules(Grants.of([]), {})
     return AccountRequests(lambda: nothing_granted, bytes(32)).opening(request, "app").currency
