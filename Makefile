@@ -110,6 +110,11 @@ mutations: $(READY) ## Altered proofs, payments, authorizations, ROUNDS in all (
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
 	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: ghz
+ghz: $(READY) ## NAMES of configurations (default all) of deploy/ghz by ghz, CALLS each, on the stack of `make up`
+	@$(BIN)/python -m tools.generate_stubs --descriptors .build/paycore.binpb
+	@$(BIN)/python -m deploy.ghz $(if $(CALLS),--calls $(CALLS)) $(NAMES) $(ARGS)
+
 .PHONY: approvals
 approvals: $(READY) ## Approvals a second by device and by PIN, beside argon2id alone
 	@$(BIN)/python -m tests.bench.signing $(ARGS)
