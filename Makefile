@@ -165,6 +165,25 @@ fuzz: $(READY) ## CALLS random calls of every method (default 100000), of SEED; 
 		$(if $(SAVE),PAYCORE_FUZZ_SAVE=1) \
 		$(BIN)/python -m pytest -s tests/crash/test_fuzz.py $(ARGS)
 
+.PHONY: soak
+soak: $(READY) ## A day's mix of calls for MINUTES (default 60), RATE a second (25), of SEED; SAVE=1 also docs/proof/soak.md
+	@PAYCORE_SOAK_SECONDS=$$(( $(or $(MINUTES),60) * 60 )) PAYCORE_SOAK_RATE=$(or $(RATE),25) \
+		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_SOAK_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/soak/test_soak.py $(ARGS)
+
+.PHONY: open-loop
+open-loop: $(READY) ## The highest constant rate of payments with p99 < 100 ms, STEP (default 10) s each; SAVE=1 also docs/proof/load.md
+	@PAYCORE_OPEN_LOOP_STEP_S=$(or $(STEP),10) PAYCORE_OPEN_LOOP_FIRST=$(or $(FIRST),20) \
+		PAYCORE_OPEN_LOOP_MOST=$(or $(MOST),5000) \
+		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_OPEN_LOOP_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/soak/test_open_loop.py $(ARGS)
+
+.PHONY: overload
+overload: $(READY) ## Ten times the usual RATE (default 100 calls/s) for SECONDS (60); SAVE=1 also docs/proof/load.md
+	@PAYCORE_OVERLOAD_SECONDS=$(or $(SECONDS),60) PAYCORE_OVERLOAD_RATE=$(or $(RATE),100) \
+		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_OVERLOAD_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/soak/test_overload.py $(ARGS)
+
 .PHONY: teeth
 teeth: $(READY) ## Plant bugs (BUGS=name,... or all) in copies; named tests catch each; SAVE=1 also docs/proof/teeth.md
 	@$(BIN)/python -m tests.teeth $(if $(BUGS),--bugs $(BUGS)) $(if $(SAVE),--save) $(ARGS)

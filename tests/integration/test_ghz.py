@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from deploy.ghz.configurations import ONCE, Configuration, configurations
@@ -59,26 +58,26 @@ async def _send(services: LocalStack, command: str, one: Configuration, sent: li
     async with open_channel(target, files, service=one.server) as channel:
         untyped: Any = channel
         path = f"/{one.method}"
-        to_bytes = Message.SerializeToString
+        raw = [request.SerializeToString() for request in sent]
         try:
             if method.client_streaming:
-                stream = untyped.stream_stream(path, to_bytes, reply.FromString)
+                stream = untyped.stream_stream(path, None, reply.FromString)
                 outcomes: list[Any] = []
-                async for some in stream(iter(sent), timeout=TIMEOUT_S):
+                async for some in stream(iter(raw), timeout=TIMEOUT_S):
                     outcomes += some.outcomes
                 asked = sum(len(request.transfers) for request in sent)
                 if len(outcomes) != asked:
                     return f"{len(outcomes)} of {asked} outcomes"
                 return _failures(outcomes)
             if method.server_streaming:
-                watch = untyped.unary_stream(path, to_bytes, reply.FromString)
-                call = watch(sent[0], timeout=TIMEOUT_S)
+                watch = untyped.unary_stream(path, None, reply.FromString)
+                call = watch(raw[0], timeout=TIMEOUT_S)
                 for _ in range(one.values["stream-call-count"]):
                     await call.read()
                 call.cancel()
                 return ""
-            for request in sent[:CALLS]:
-                got = await untyped.unary_unary(path, to_bytes, reply.FromString)(
+            for request in raw[:CALLS]:
+                got = await untyped.unary_unary(path, None, reply.FromString)(
                     request, timeout=TIMEOUT_S
                 )
                 if failures := _failures(getattr(got, "outcomes", ())):

@@ -39,7 +39,8 @@ class Commands:
         self._accounts = accounts
         self._holds: list[Told] = []
         self._payments: list[Told] = []
-        self._run = f"{rng.getrandbits(32):08x}"
+        self.run = f"{rng.getrandbits(32):08x}"
+        """What every key, and so every reference, begins with."""
         self._number = 0
         self.again: dict[str, Call] = {}
         """How to send each operation again, alone, by its key."""
@@ -73,6 +74,10 @@ class Commands:
             made = self._makers[name]()
             if made is not None:
                 return made
+
+    def of(self, sort: str) -> Sending | None:
+        """One of that sort, None where there is nothing yet that it could follow."""
+        return self._makers[sort]()
 
     def learn(self, sending: Sending) -> None:
         """Take up what was posted: it can be followed."""
@@ -234,7 +239,7 @@ class Commands:
 
     def _key(self) -> str:
         self._number += 1
-        return f"{self._run}-{self._number}"
+        return f"{self.run}-{self._number}"
 
 
 def _call(method: str, request: Any) -> Call:
