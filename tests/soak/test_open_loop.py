@@ -19,7 +19,7 @@ STEP_S = rounds("PAYCORE_OPEN_LOOP_STEP_S", 1)
 """How long each rate is held and judged, in seconds."""
 
 FIRST_PER_S = rounds("PAYCORE_OPEN_LOOP_FIRST", 10)
-MOST_PER_S = rounds("PAYCORE_OPEN_LOOP_MOST", 30)
+MOST_PER_S = rounds("PAYCORE_OPEN_LOOP_MOST", 20)
 """A short round is content with what any machine bears."""
 
 LARGE = STEP_S >= 5

@@ -15,7 +15,7 @@ from tests.support.soaking.mix import WEIGHTS
 from tests.support.soaking.report import SoakReport
 from tests.support.soaking.soak import Run, soak
 
-SECONDS = rounds("PAYCORE_SOAK_SECONDS", 12)
+SECONDS = rounds("PAYCORE_SOAK_SECONDS", 8)
 RATE_PER_S = rounds("PAYCORE_SOAK_RATE", 25)
 """Calls a second: moderate, so that two cores have time to spare."""
 
@@ -41,7 +41,7 @@ async def test_nothing_grows_and_all_is_as_it_was_told(
         rng,
         rate_per_s=RATE_PER_S,
         seconds=SECONDS,
-        sample_every_s=1.0 if SECONDS < 600 else 5.0,
+        sample_every_s=0.25 if SECONDS < 60 else 1.0 if SECONDS < 600 else 5.0,
     )
     growth = judge(run.samples, STRICT if LARGE else SHORT)
     report = SoakReport(run, growth)
@@ -63,19 +63,19 @@ async def test_a_process_that_is_killed_midway_holds_nothing_up(
     services: LocalStack, callers: Callers, rng: random.Random
 ) -> None:
     async def kill() -> None:
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
         for part in ("query", "command"):
             await asyncio.to_thread(services.crash_part, part)
         for part in ("query", "command"):
             await asyncio.to_thread(services.wait_part, part, 120.0)
 
     run: Run = await soak(
-        services, callers, rng, rate_per_s=20, seconds=8, sample_every_s=0.5, meanwhile=kill
+        services, callers, rng, rate_per_s=20, seconds=5, sample_every_s=0.5, meanwhile=kill
     )
     assert run.samples.restarts["query"] == run.samples.restarts["command"] == 1
-    assert len(run.measured.calls) == 8 * 20
+    assert len(run.measured.calls) == 5 * 20
     answered_last = max(one.due_s for one in run.measured.calls if not one.trouble)
     assert {reason for _, reason in run.measured.troubles} & set(NEVER) == set()
     # What was killed is away at times, and back before the end or soon after it.
     assert run.measured.troubles.total() > 0
-    assert answered_last > 2
+    assert answered_last > 1

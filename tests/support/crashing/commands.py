@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,7 +40,8 @@ class Commands:
         self._accounts = accounts
         self._holds: list[Told] = []
         self._payments: list[Told] = []
-        self.run = f"{rng.getrandbits(32):08x}"
+        # Not by chance that is repeated: on one stack the same seed may be used again.
+        self.run = secrets.token_hex(4)
         """What every key, and so every reference, begins with."""
         self._number = 0
         self.again: dict[str, Call] = {}

@@ -29,11 +29,11 @@ IMPATIENT = 0.3
 """Share of commands that are given up at the first failure: their clients never know."""
 
 
-async def enrol(commands: Commands, client: Caller, rng: random.Random) -> None:
+async def enrol(commands: Commands, client: Caller) -> None:
     """Give `commands` PAYERS who can approve, with accounts of `client` that have money."""
     commands.sealing = await current_sealing_key(client.signing)
     for number in range(PAYERS):
-        payer = Payer(f"payer-{number}-{rng.getrandbits(32):08x}")
+        payer = Payer(f"payer-{commands.run}-{number}")
         await payer.enrol(client.signing, commands.sealing)
         external, account = await client.open(1, owner=payer.user)
         await client.fund(external, [account], ABOVE * 1_000, "EUR")
@@ -61,7 +61,7 @@ class Load:
         self.commands = Commands(self.history, self._rng, accounts)
         self.bank = await Bank.open(plain, self.commands, self._rng)
         if approvals:
-            await enrol(self.commands, self._callers.of(STEP_UP), self._rng)
+            await enrol(self.commands, self._callers.of(STEP_UP))
 
     @asynccontextmanager
     async def running(self, clients: int, readers: int) -> AsyncIterator[None]:

@@ -52,8 +52,7 @@ def draw(run: Run, path: Path, title: str) -> None:
     _lag(lag, run.samples.scrapes, run.seconds)
     services = _services(run.samples, run.seconds)
     stores = run.samples.of_stores()
-    shared = "what processes share is divided between them"
-    _needs(needs[0], services, _mib, f"Resident memory of the services ({shared})", "MiB")
+    _needs(needs[0], services, _mib, "Resident memory of the services", "MiB")
     _needs(needs[1], stores, _mib, "Resident memory of the stores, each as a whole", "MiB")
     _needs(needs[2], services, _files, "Open files and sockets of the services", "descriptors")
     _needs(last, stores, _files, "Open files and sockets of the stores", "descriptors")
@@ -83,7 +82,7 @@ def _latency(axes: Axes, run: Run, every_s: float) -> None:
 def _percentile(
     axes: Axes, calls: Sequence[Seen], every_s: float, name: str, style: tuple[str, str]
 ) -> None:
-    found = windows(calls, every_s)
+    found = [one for one in windows(calls, every_s) if one.calls > one.troubled]
     axes.plot(
         [(one.from_s + every_s / 2) / 60 for one in found],
         [one.p99_s * 1_000 for one in found],

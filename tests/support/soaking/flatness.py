@@ -10,6 +10,7 @@ from itertools import combinations
 MOST_POINTS = 300
 """Of more, every so manieth is taken: slopes are of every pair."""
 
+LEAST_POINTS = 6
 FIFTH = 0.2
 
 
@@ -48,13 +49,13 @@ class Bound:
 def trend(points: Sequence[tuple[float, float]], warm_up: float) -> Trend | None:
     """Of (second, value) in order of time; the first `warm_up` of the time is not looked at.
 
-    None where fewer than ten points are left: nothing can be said of those.
+    None where fewer than LEAST_POINTS are left: nothing can be said of those.
     """
     if not points:
         return None
     first, last = points[0][0], points[-1][0]
     after = [one for one in points if one[0] >= first + warm_up * (last - first)]
-    if len(after) < 10:
+    if len(after) < LEAST_POINTS:
         return None
     some = after[:: -(-len(after) // MOST_POINTS)]
     slopes = [

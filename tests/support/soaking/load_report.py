@@ -16,7 +16,7 @@ from tests.bench.machine import describe
 from tests.support.reports import Rows, Tables, as_markdown, show
 from tests.support.seeds import SEED_VARIABLE
 from tests.support.soaking.open_loop import P99_WITHIN_S
-from tests.support.soaking.overload import FLOOD, TIMES, USUAL, WAITED_S, Overload
+from tests.support.soaking.overload import FLOOD, TIMES, USUAL, WAITED_S, WINDOW_S, Overload
 from tests.support.soaking.pace import Measured, Seen, spread_ms
 from tests.support.soaking.samples import Process
 from tests.support.soaking.search import CONFIRMED, Search
@@ -88,6 +88,7 @@ class OverloadReport:
 
     def _tables(self) -> Tables:
         yield "latency from the due time, milliseconds", self._latencies()
+        yield "the usual load from the flood's end on", self._passing()
         yield "what was not answered with a transfer", self._refusals()
         yield "resident memory, MiB", self._memory()
 
@@ -104,6 +105,17 @@ class OverloadReport:
         for name, measured, from_s, to_s in parts:
             calls = [one for one in measured.calls if from_s <= one.due_s < to_s]
             yield (name, *_figures(calls))
+
+    def _passing(self) -> Rows:
+        yield ("seconds after it", "calls", "not answered", "p50 ms", "p99 ms")
+        for one in self.seen.passing():
+            yield (
+                f"{one.from_s:g} to {one.from_s + WINDOW_S:g}",
+                f"{one.calls:,}",
+                f"{one.troubled:,}",
+                f"{one.p50_s * 1_000:,.0f}",
+                f"{one.p99_s * 1_000:,.0f}",
+            )
 
     def _refusals(self) -> Rows:
         yield ("reason", "calls and items of bulk calls", "without a word when to come back")
@@ -136,8 +148,11 @@ class OverloadReport:
             f" answered) again: {'not to the end' if back_s is None else f'{back_s:g} s'} after it"
         )
         yield f"memory a process may have beyond what it had: {self.more_memory / MIB:g} MiB"
-        yield f"most calls under way at once: {seen.flood.most_under_way:,}"
-        yield _own_lateness(seen.flood)
+        yield f"most calls of the flood under way at once: {seen.flood.most_under_way:,}"
+        queued = max(one.queue for one in seen.samples.scrapes)
+        yield f"most commands that waited for a batch, as looks every second saw it: {queued:,.0f}"
+        yield f"the usual load, {_own_lateness(seen.usual)}"
+        yield f"the flood, {_own_lateness(seen.flood)}"
 
 
 def peaks(seen: Overload) -> Mapping[Process, tuple[int, int]]:
@@ -160,7 +175,7 @@ def _figures(calls: Sequence[Seen]) -> Iterator[str]:
 
 def _own_lateness(measured: Measured) -> str:
     return (
-        "sent later than due, by this process: 99% within"
+        "sent later than due by its own process: 99% within"
         f" {measured.late(99) * 1_000:,.1f} ms, all within {measured.late(100) * 1_000:,.1f} ms"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Sequence
 
 from deploy.local import Endpoints
@@ -36,8 +37,9 @@ async def highest_rate(
 ) -> tuple[Search, Told, str]:
     """The search, with what was told of every payment and what their keys begin with."""
     _, *accounts = await callers.of(PLAIN).open(ACCOUNTS, balance=BALANCE)
-    run = f"{rng.getrandbits(32):08x}"
-    async with Payments(endpoints, PLAIN, accounts, run, rng, TIMEOUT_S) as payments:
+    run = secrets.token_hex(4)
+    where = (endpoints.command_target, endpoints.tls[PLAIN])
+    async with Payments(*where, PLAIN, accounts, run, rng, TIMEOUT_S) as payments:
 
         async def hold(rate_per_s: float) -> Step:
             return await _hold(payments, rate_per_s, step_s)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from deploy.local import LocalStack
 from paycore.v1 import policy_service_pb2 as policy
 from tests.bench.figures import percentile
 from tests.support.callers import TIMEOUT_S, Caller, Callers
 from tests.support.crashing.commands import PLAIN, STEP_UP
-from tests.support.soaking.pace import Call, Measured, at_rate, windows
-from tests.support.soaking.payments import Heard, Payments
+from tests.support.soaking.flood import (
+    IN_BULK,
+    ITEMS,
+    Client,
+    Outcome,
+    Plan,
+    elsewhere,
+    sender,
+)
+from tests.support.soaking.pace import Measured, Window, windows
+from tests.support.soaking.payments import Heard
 from tests.support.soaking.samples import Samples, sampled
 
 LIMITED = STEP_UP
@@ -25,16 +33,9 @@ LIMITED = STEP_UP
 TIMES = 10
 ACCOUNTS = 500
 BALANCE = 10**9
-ITEMS = 20
-"""Payments in a bulk call."""
-
-IN_BULK = 5
-"""Every so manieth call is a bulk one."""
-
 WAITED_S = 5.0
 """How long every caller waits for its answer."""
 
-MOST_UNDER_WAY = 50_000
 WINDOW_S = 2.0
 """Stretches in which the usual load's latency is looked at."""
 
@@ -87,16 +88,21 @@ class Overload:
         """How long after the flood's end 99% of the usual load's calls were as usual again, and
         stayed so; None where they were not to the end."""
         bound_s = self.bound_s(least_s)
-        calm = [one for one in self.usual.calls if one.due_s >= self.phases.calm_from_s]
         late = [
-            one.from_s + WINDOW_S
-            for one in windows(calm, WINDOW_S)
-            if one.p99_s > bound_s or one.troubled
+            one.from_s + WINDOW_S for one in self.passing() if one.p99_s > bound_s or one.troubled
         ]
-        if not late:
-            return 0.0
-        after_s = max(late) - self.phases.calm_from_s
+        after_s = max(late, default=0.0)
         return after_s if after_s < self.phases.after_s else None
+
+    def passing(self) -> list[Window]:
+        """The usual load from the flood's end on, counted from there, by WINDOW_S."""
+        calm_s = self.phases.calm_from_s
+        calm = (
+            one._replace(due_s=one.due_s - calm_s)
+            for one in self.usual.calls
+            if one.due_s >= calm_s
+        )
+        return windows(calm, WINDOW_S)
 
     def _took(self, from_s: float, to_s: float) -> Iterator[float]:
         return (
@@ -114,68 +120,65 @@ async def overload(
 ) -> Overload:
     """The usual load all the while, nine times as much beside it in the middle. Half of the calls
     are of a client whose rate is limited to its usual one."""
-    run = f"{rng.getrandbits(32):08x}"
-    async with AsyncExitStack() as resources:
-        clients = []
-        for name in (PLAIN, LIMITED):
-            _, *accounts = await callers.of(name).open(ACCOUNTS, balance=BALANCE)
-            clients.append(
-                await resources.enter_async_context(
-                    Payments(stack.endpoints, name, accounts, run, rng, WAITED_S)
-                )
-            )
-        usual_calls = _calls(clients[:1], int(rate_per_s * phases.all_s) + 2, USUAL)
-        flood_rate = (TIMES - 1) * rate_per_s
-        flood_calls = _calls(clients, int(flood_rate * phases.flood_s) + 2, FLOOD)
-        # Bulk calls count as many as their payments.
-        share = (1 + (ITEMS - 1) / IN_BULK) / 2
-        await resources.enter_async_context(
-            _limited(callers.of("operator"), LIMITED, rate_per_s * share)
-        )
-        samples = await resources.enter_async_context(sampled(stack, 1.0))
-        usual, flood = Measured(), Measured()
+    run = secrets.token_hex(4)
+    endpoints = stack.endpoints
+    clients = []
+    for name in (PLAIN, LIMITED):
+        _, *accounts = await callers.of(name).open(ACCOUNTS, balance=BALANCE)
+        clients.append(Client(name, endpoints.tls[name], accounts))
+    usual_plan = Plan(
+        target=endpoints.command_target,
+        clients=clients[:1],
+        run=run,
+        kind=USUAL,
+        seed=rng.getrandbits(32),
+        rate_per_s=rate_per_s,
+        seconds=phases.all_s,
+        waited_s=WAITED_S,
+        from_s=0.0,
+    )
+    flood_plan = replace(
+        usual_plan,
+        clients=clients,
+        kind=FLOOD,
+        seed=rng.getrandbits(32),
+        rate_per_s=(TIMES - 1) * rate_per_s,
+        seconds=phases.flood_s,
+        from_s=phases.before_s,
+    )
+    # What is usual of the limited client; bulk calls count as many as their payments.
+    share_per_s = rate_per_s * (1 + (ITEMS - 1) / IN_BULK) / len(clients)
+    async with (
+        sender(usual_plan) as usual,
+        elsewhere(flood_plan) as flood,
+        _limited(callers.of("operator"), LIMITED, share_per_s),
+        sampled(stack, 1.0) as samples,
+        asyncio.TaskGroup() as group,
+    ):
 
-        async def in_the_middle() -> None:
+        async def in_the_middle() -> Outcome:
             await asyncio.sleep(phases.before_s)
-            await at_rate(
-                flood_rate,
-                phases.flood_s,
-                lambda: next(flood_calls),
-                MOST_UNDER_WAY,
-                flood,
-                from_s=phases.before_s,
-            )
+            return await flood.send()
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(
-                at_rate(rate_per_s, phases.all_s, lambda: next(usual_calls), MOST_UNDER_WAY, usual)
-            )
-            group.create_task(in_the_middle())
-        heard = [client.heard for client in clients]
-        return Overload(rate_per_s, phases, usual, flood, heard, samples, f"{run}-")
-
-
-def _calls(clients: Sequence[Payments], count: int, kind: str) -> Iterator[Call]:
-    """So many, of the clients in turn, every IN_BULK-th of them in bulk."""
-    each = -(-count // len(clients))
-    bulks = -(-each // IN_BULK)
-    made = [
-        (
-            iter(client.singles(each - bulks + 1, kind)),
-            iter(client.bulks(bulks + 1, ITEMS, f"{kind}, bulk")),
-        )
-        for client in clients
-    ]
-    for number in itertools.count():
-        singles, bulk = made[number % len(made)]
-        yield next(bulk if (number // len(made)) % IN_BULK == 0 else singles)
+        usual_sent = group.create_task(usual.send())
+        flood_sent = group.create_task(in_the_middle())
+    usual_heard, flood_heard = usual_sent.result(), flood_sent.result()
+    return Overload(
+        rate_per_s,
+        phases,
+        usual_heard.measured,
+        flood_heard.measured,
+        [*usual_heard.heard, *flood_heard.heard],
+        samples,
+        f"{run}-",
+    )
 
 
 @asynccontextmanager
 async def _limited(operator: Caller, client: str, per_s: float) -> AsyncIterator[None]:
     """`client` may ask so much a second while the block runs."""
     place = policy.LimitPlace(client=client, name=policy.LIMIT_NAME_CLIENT)
-    rate = policy.RateLimit(per_s=per_s, burst=max(1_000, int(per_s)))
+    rate = policy.RateLimit(per_s=per_s, burst=max(ITEMS, int(per_s)))
     await operator.policy.SetLimit(
         policy.SetLimitRequest(
             idempotency_key=secrets.token_hex(12),

@@ -123,21 +123,17 @@ class Window(NamedTuple):
 
 
 def windows(calls: Iterable[Seen], every_s: float) -> list[Window]:
-    """By stretches of `every_s`, those without an answered call left out; sorted by time."""
+    """By stretches of `every_s`, sorted by time; where no call was answered latency is infinite."""
     parts: dict[int, list[Seen]] = {}
     for one in calls:
         parts.setdefault(int(one.due_s // every_s), []).append(one)
-    return [
-        Window(
-            number * every_s,
-            len(some),
-            sum(bool(one.trouble) for one in some),
-            percentile(took, 50),
-            percentile(took, 99),
-        )
-        for number, some in sorted(parts.items())
-        if (took := sorted(one.took_s for one in some if not one.trouble))
-    ]
+    found = []
+    for number, some in sorted(parts.items()):
+        took = sorted(one.took_s for one in some if not one.trouble) or [float("inf")]
+        troubled = sum(bool(one.trouble) for one in some)
+        p50_s, p99_s = percentile(took, 50), percentile(took, 99)
+        found.append(Window(number * every_s, len(some), troubled, p50_s, p99_s))
+    return found
 
 
 def spread_ms(ordered: Sequence[float]) -> list[str]:

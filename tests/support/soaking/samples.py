@@ -20,13 +20,19 @@ from deploy.local import LocalStack
 from deploy.local.layout import SERVICES
 
 SCRAPE_TIMEOUT_S = 5.0
+ASKED_EVERY_S = 10.0
 
 Process = tuple[str, int]
 """A part, and the id of one of its processes."""
 
+SHARING = "postgres"
+"""A part whose processes share most of what they have: it is divided between them (PSS). It takes
+long to find out, and is of no account for the others."""
+
 LAG = "paycore_projector_lag_seconds"
 QUEUE = "paycore_queue_depth"
 POOL_WAIT = "paycore_database_pool_wait_seconds"
+WANTED = (LAG, QUEUE, POOL_WAIT)
 
 
 class Needs(NamedTuple):
@@ -35,7 +41,7 @@ class Needs(NamedTuple):
     at_s: float
     """Since the first look."""
     resident: int
-    """Bytes; what processes share is divided between them."""
+    """Bytes; what PostgreSQL's processes share is divided between them."""
     private: int
     """Bytes of it that are no file's: heap and stacks."""
     descriptors: int
@@ -115,11 +121,12 @@ async def sampled(stack: LocalStack, every_s: float) -> AsyncIterator[Samples]:
     """Look while the block runs, and once more at its end. No process holds it up."""
     samples = Samples()
     before = {part: stack.part_restarts(part) for part in stack.parts}
+    processes = _Processes(stack)
     began_s = time.monotonic()
 
     async def look() -> None:
         at_s = time.monotonic() - began_s
-        for process, needs in await asyncio.to_thread(_needs, stack, at_s):
+        for process, needs in await asyncio.to_thread(processes.needs, at_s):
             samples.needs[process].append(needs)
         samples.scrapes.append(await _scrape(stack, at_s))
 
@@ -140,27 +147,38 @@ async def sampled(stack: LocalStack, every_s: float) -> AsyncIterator[Samples]:
         samples.restarts = {part: stack.part_restarts(part) - before[part] for part in stack.parts}
 
 
-def _needs(stack: LocalStack, at_s: float) -> list[tuple[Process, Needs]]:
-    found = []
-    for part in stack.parts:
-        for pid in stack.part_pids(part):
+class _Processes:
+    """Those of all parts. Which there are is asked only now and then: on a machine with many
+    processes it takes long to find out."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack
+        self._known: list[Process] = []
+        self._asked_at_s = float("-inf")
+
+    def needs(self, at_s: float) -> list[tuple[Process, Needs]]:
+        """What each process has now."""
+        if at_s - self._asked_at_s >= ASKED_EVERY_S:
+            self._asked_at_s = at_s
+            stack = self._stack
+            self._known = [(part, pid) for part in stack.parts for pid in stack.part_pids(part)]
+        found = []
+        for part, pid in self._known:
             try:
-                found.append(((part, pid), _of_process(pid, at_s)))
+                found.append(((part, pid), _of_process(part, pid, at_s)))
             except (FileNotFoundError, ProcessLookupError):
-                # It has ended since it was named.
-                continue
-    return found
+                # It has ended since; what follows it is to be found soon.
+                self._asked_at_s = float("-inf")
+        return found
 
 
-def _of_process(pid: int, at_s: float) -> Needs:
+def _of_process(part: str, pid: int, at_s: float) -> Needs:
     status = _kib(f"/proc/{pid}/status")
-    shared = _kib(f"/proc/{pid}/smaps_rollup")
-    return Needs(
-        at_s,
-        shared["Pss"] * 1024,
-        status["RssAnon"] * 1024,
-        len(os.listdir(f"/proc/{pid}/fd")),
-    )
+    resident = status["VmRSS"]
+    if part == SHARING:
+        resident = _kib(f"/proc/{pid}/smaps_rollup")["Pss"]
+    files = len(os.listdir(f"/proc/{pid}/fd"))
+    return Needs(at_s, resident * 1024, status["RssAnon"] * 1024, files)
 
 
 def _kib(path: str) -> dict[str, int]:
@@ -216,9 +234,17 @@ def _histogram(values: Mapping[str, float]) -> Histogram:
 
 
 def _read(url: str) -> str | None:
-    """None of a process that is not there, or does not answer."""
+    """What is wanted of a process's metrics; None where it is not there, or does not answer.
+
+    The rest is left out before it is parsed: that takes time from the load.
+    """
     try:
         with urllib.request.urlopen(url, timeout=SCRAPE_TIMEOUT_S) as reply:
-            return bytes(reply.read()).decode()
+            lines = bytes(reply.read()).decode().splitlines()
     except (OSError, urllib.error.URLError):
         return None
+    return "".join(
+        f"{line}\n"
+        for line in lines
+        if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith(WANTED)
+    )

@@ -12,6 +12,10 @@ GROWTH = 1.5
 PRECISION = 0.05
 """Share by which the lowest rate that was not borne is above the highest that was, at most."""
 
+LEAST = 1 / 16
+TRIES = 2
+"""How often a rate is tried before it counts as not borne: a machine has its hiccups."""
+
 CONFIRMED = 2
 """Times, one after the other, that the rate must be borne again."""
 
@@ -46,33 +50,44 @@ class Search:
 
 
 async def highest(run: Run, first_per_s: float, most_per_s: float) -> Search:
-    """The highest rate between the two that `run` bears, to within PRECISION, CONFIRMED times.
+    """The highest rate up to `most_per_s` that `run` bears, to within PRECISION, CONFIRMED times.
 
-    A rate that is not confirmed is lowered by PRECISION and confirmed anew, down to the first.
+    Where not even the first is borne, lower ones are tried, down to LEAST of it. A rate that is
+    not confirmed is lowered by PRECISION and confirmed anew.
     """
     search = Search()
+    least_per_s = LEAST * first_per_s
 
     async def held(rate: float) -> bool:
-        search.steps.append(await run(rate))
-        return search.steps[-1].borne
+        for _ in range(TRIES):
+            search.steps.append(await run(rate))
+            if search.steps[-1].borne:
+                return True
+        return False
+
+    async def confirmed(rate: float) -> bool:
+        for _ in range(CONFIRMED):
+            search.steps.append(replace(await run(rate), confirming=True))
+            if not search.steps[-1].borne:
+                return False
+        return True
 
     low, high = 0.0, first_per_s
     while high <= most_per_s and await held(high):
         low, high = high, high * GROWTH
-    high = min(high, most_per_s * GROWTH)
+    while not low and high / 2 >= least_per_s:
+        if await held(high / 2):
+            low = high / 2
+        else:
+            high /= 2
     while low and high / low > 1 + PRECISION and (middle := (low + high) / 2) <= most_per_s:
         if await held(middle):
             low = middle
         else:
             high = middle
-    while low >= first_per_s:
-        for _ in range(CONFIRMED):
-            again = replace(await run(low), confirming=True)
-            search.steps.append(again)
-            if not again.borne:
-                break
-        else:
+    while low >= least_per_s:
+        if await confirmed(low):
             search.found_per_s = low
-            return search
+            break
         low /= 1 + PRECISION
     return search

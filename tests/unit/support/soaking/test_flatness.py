@@ -51,7 +51,7 @@ def test_what_shrinks_does_not_grow() -> None:
 
 def test_of_too_few_points_nothing_is_said() -> None:
     assert trend([], warm_up=0.3) is None
-    assert trend(series(lambda _: 1, seconds=50), warm_up=0.3) is None
+    assert trend(series(lambda _: 1, seconds=30), warm_up=0.3) is None
 
 
 def samples(resident: object, descriptors: object = lambda _: 50) -> Samples:

@@ -71,5 +71,15 @@ async def test_beyond_the_most_under_way_nothing_is_sent_and_each_is_counted() -
 
 
 def test_windows_are_of_answered_calls_and_count_the_others() -> None:
-    calls = [Seen("a", 0.5, 0.1, ""), Seen("a", 0.6, 9.0, "LATE"), Seen("a", 2.1, 0.3, "")]
-    assert windows(calls, 1.0) == [(0.0, 2, 1, 0.1, 0.1), (2.0, 1, 0, 0.3, 0.3)]
+    calls = [
+        Seen("a", 0.5, 0.1, ""),
+        Seen("a", 0.6, 9.0, "LATE"),
+        Seen("a", 2.1, 0.3, ""),
+        Seen("a", 3.0, 0.1, "LATE"),
+    ]
+    never = float("inf")
+    assert windows(calls, 1.0) == [
+        (0.0, 2, 1, 0.1, 0.1),
+        (2.0, 1, 0, 0.3, 0.3),
+        (3.0, 1, 1, never, never),
+    ]
