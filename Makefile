@@ -179,8 +179,8 @@ open-loop: $(READY) ## The highest constant rate of payments with p99 < 100 ms, 
 		$(BIN)/python -m pytest -s tests/soak/test_open_loop.py $(ARGS)
 
 .PHONY: overload
-overload: $(READY) ## Ten times the usual RATE (default 100 calls/s) for SECONDS (60); SAVE=1 also docs/proof/load.md
-	@PAYCORE_OVERLOAD_SECONDS=$(or $(SECONDS),60) PAYCORE_OVERLOAD_RATE=$(or $(RATE),100) \
+overload: $(READY) ## Ten times the usual RATE (default 40 calls/s) for SECONDS (60); SAVE=1 also docs/proof/load.md
+	@PAYCORE_OVERLOAD_SECONDS=$(or $(SECONDS),60) PAYCORE_OVERLOAD_RATE=$(or $(RATE),40) \
 		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_OVERLOAD_SAVE=1) \
 		$(BIN)/python -m pytest -s tests/soak/test_overload.py $(ARGS)
 

@@ -13,6 +13,7 @@ from tests.support.ledger_checks import whole_ledger
 from tests.support.seeds import rounds
 from tests.support.soaking.load_report import OverloadReport, peaks
 from tests.support.soaking.overload import Overload, Phases, overload
+from tests.support.soaking.pace import NOT_SENT
 from tests.support.soaking.told import Told, told_breaches
 
 SECONDS = rounds("PAYCORE_OVERLOAD_SECONDS", 3)
@@ -30,6 +31,9 @@ CLEAN = {"OVERLOADED", "RATE_LIMITED", "DEADLINE_EXCEEDED", "gRPC: DEADLINE_EXCE
 
 MORE_MEMORY = 400 * 2**20
 """Bytes that a process may have at most beyond what it had before: what its bounded queues hold."""
+
+UNSENT = 0.2
+"""Share of the flood that may be left out because its own process cannot send as much."""
 
 BACK_WITHIN_S = 10.0
 """How long after the flood latency is as usual, at most."""
@@ -50,7 +54,10 @@ async def test_ten_times_the_usual_load_is_refused_in_order(
     reasons = {reason for heard in seen.heard for reason in heard.reasons}
     assert reasons <= CLEAN
     assert reasons, "nothing was refused: it was no overload"
-    assert {reason for _, reason in seen.flood.troubles} <= CLEAN
+    assert {reason for _, reason in seen.flood.troubles} <= {*CLEAN, NOT_SENT}
+    assert {reason for _, reason in seen.usual.troubles} <= CLEAN
+    unsent = sum(times for (_, why), times in seen.flood.troubles.items() if why == NOT_SENT)
+    assert unsent <= UNSENT * len(seen.flood.calls), "more than this machine can send"
     assert [heard.without_when for heard in seen.heard if heard.without_when] == []
     audit = services.endpoints.postgres_dsn["paycore_audit"]
     told = Told()

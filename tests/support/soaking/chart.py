@@ -24,10 +24,10 @@ STYLES = ("-", "--", ":", "-.")
 
 WIDE, HIGH = 11.0, 18.0
 DOTS = 100
-WINDOWS = 60
+WINDOWS = 40
 """Stretches of the time in which percentiles are taken."""
 
-LEAST_WINDOW_S = 2.0
+LEAST_WINDOW_S = 5.0
 MIB = 2**20
 GROUPS = {
     "single payments": ("single",),

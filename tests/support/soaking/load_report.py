@@ -17,7 +17,7 @@ from tests.support.reports import Rows, Tables, as_markdown, show
 from tests.support.seeds import SEED_VARIABLE
 from tests.support.soaking.open_loop import P99_WITHIN_S
 from tests.support.soaking.overload import FLOOD, TIMES, USUAL, WAITED_S, WINDOW_S, Overload
-from tests.support.soaking.pace import Measured, Seen, spread_ms
+from tests.support.soaking.pace import NOT_SENT, Measured, Seen, spread_ms
 from tests.support.soaking.samples import Process
 from tests.support.soaking.search import CONFIRMED, Search
 
@@ -148,6 +148,8 @@ class OverloadReport:
             f" answered) again: {'not to the end' if back_s is None else f'{back_s:g} s'} after it"
         )
         yield f"memory a process may have beyond what it had: {self.more_memory / MIB:g} MiB"
+        unsent = sum(times for (_, why), times in seen.flood.troubles.items() if why == NOT_SENT)
+        yield f"calls of the flood that its process could not send in time: {unsent:,}"
         yield f"most calls of the flood under way at once: {seen.flood.most_under_way:,}"
         queued = max(one.queue for one in seen.samples.scrapes)
         yield f"most commands that waited for a batch, as looks every second saw it: {queued:,.0f}"

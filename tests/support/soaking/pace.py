@@ -16,7 +16,11 @@ from typing import NamedTuple
 from tests.bench.figures import percentile
 
 NOT_SENT = "NOT_SENT"
-"""What is due while too many calls are under way is left out, and counted as this."""
+"""What is due while too many calls are under way, or cannot be sent while the load lasts, is left
+out, and counted as this."""
+
+
+OVERDUE_S = 1.0
 
 
 class Seen(NamedTuple):
@@ -85,7 +89,8 @@ async def at_rate(
 ) -> None:
     """Make a call of `due` every 1/`rate_per_s` for `seconds`; returns when the last has ended.
 
-    Every call must end by itself. `from_s` is what the first one's due time is noted as.
+    What could not be sent by OVERDUE_S after the end is not sent any more. Every call must end by
+    itself. `from_s` is what the first one's due time is noted as.
     """
     began_s = time.perf_counter()
     under_way: set[asyncio.Task[None]] = set()
@@ -102,7 +107,8 @@ async def at_rate(
             number += 1
             await asyncio.sleep(max(0.0, began_s + due_s - time.perf_counter()))
             call = due()
-            if len(under_way) >= most_under_way:
+            late_s = time.perf_counter() - began_s - seconds
+            if len(under_way) >= most_under_way or late_s > OVERDUE_S:
                 measured.calls.append(Seen(call.kind, from_s + due_s, 0.0, NOT_SENT))
                 continue
             task = group.create_task(one(call, due_s))
