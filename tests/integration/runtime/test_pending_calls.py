@@ -43,7 +43,8 @@ def ask(target: str) -> Counter[grpc.StatusCode]:
     """What becomes of CALLS at once, by a caller whose threads are not the busy one's."""
     with grpc.insecure_channel(target) as channel:
         grpc.channel_ready_future(channel).result(TIMEOUT_S)
-        call: Any = channel.unary_unary(PATH)
+        untyped: Any = channel
+        call = untyped.unary_unary(PATH)
         futures = [call.future(b"", timeout=TIMEOUT_S) for _ in range(CALLS)]
         return Counter(future.code() for future in futures)
 

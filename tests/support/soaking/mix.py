@@ -29,7 +29,7 @@ CLIENTS = 8
 """Connections of each client: they reach every process."""
 
 READ_TIMEOUT_S = 10.0
-AT_ONCE = 16
+AT_ONCE = 8
 """Approvals by PIN, to begin with."""
 
 WEIGHTS: Mapping[str, int] = {
@@ -163,4 +163,5 @@ async def _hash_at_once(made: Mix) -> None:
     """Approve by PIN as many at once as the signing service hashes: each of its threads then has
     the memory that a hash takes, which it keeps. It would be had by chance otherwise, late."""
     troubles = await asyncio.gather(*(made.of("by PIN").make() for _ in range(AT_ONCE)))
-    assert set(troubles) == {""}, troubles
+    # A signer that hashes for the first time may be too late for some.
+    assert set(troubles) <= {"", "SIGNER_UNAVAILABLE"}, troubles
