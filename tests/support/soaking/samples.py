@@ -165,14 +165,15 @@ class _Processes:
         found = []
         for part, pid in self._known:
             try:
-                found.append(((part, pid), _of_process(part, pid, at_s)))
+                found.append(((part, pid), of_process(part, pid, at_s)))
             except (FileNotFoundError, ProcessLookupError):
                 # It has ended since; what follows it is to be found soon.
                 self._asked_at_s = float("-inf")
         return found
 
 
-def _of_process(part: str, pid: int, at_s: float) -> Needs:
+def of_process(part: str, pid: int, at_s: float) -> Needs:
+    """What a process has now. Raises FileNotFoundError or ProcessLookupError where it is gone."""
     status = _kib(f"/proc/{pid}/status")
     resident = status["VmRSS"]
     if part == SHARING:
