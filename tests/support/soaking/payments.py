@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -109,11 +108,10 @@ class Payments:
         raw, key = request.SerializeToString(), request.idempotency_key
 
         async def make() -> str:
-            began_s = time.perf_counter()
             try:
                 reply = await next(self._stubs[SUBMIT_TRANSFER])(raw, timeout=self._timeout_s)
             except grpc.RpcError as failure:
-                return self._failed([key], failure, began_s)
+                return self._failed([key], failure)
             found = pb.SubmitTransferResponse.FromString(reply)
             self.heard.told.posted[self._client, key] = found.transfer.id
             return ""
@@ -125,11 +123,10 @@ class Payments:
         keys = [one.idempotency_key for one in requests]
 
         async def make() -> str:
-            began_s = time.perf_counter()
             try:
                 reply = await next(self._stubs[SUBMIT_TRANSFERS])(raw, timeout=self._timeout_s)
             except grpc.RpcError as failure:
-                return self._failed(keys, failure, began_s)
+                return self._failed(keys, failure)
             found = pb.SubmitTransfersResponse.FromString(reply)
             trouble = ""
             for key, outcome in zip(keys, found.outcomes, strict=True):
@@ -143,15 +140,9 @@ class Payments:
 
         return make
 
-    def _failed(self, keys: Sequence[str], failure: grpc.RpcError, began_s: float) -> str:
+    def _failed(self, keys: Sequence[str], failure: grpc.RpcError) -> str:
         error: Any = failure
-        code: grpc.StatusCode = error.code()
-        name = code.name
-        if code is grpc.StatusCode.CANCELLED and time.perf_counter() - began_s >= self._timeout_s:
-            # A server's core drops with this what nobody took up by its deadline. A caller whose
-            # own core is in time never hears of it: it has ended the call itself by then.
-            name = grpc.StatusCode.DEADLINE_EXCEEDED.name
-        return self._refused(keys, from_rpc_error(failure), name)
+        return self._refused(keys, from_rpc_error(failure), error.code().name)
 
     def _refused(self, keys: Sequence[str], error: PaycoreError | None, code: str) -> str:
         """The reason; nothing where it is a decline, which is an answer."""
