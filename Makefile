@@ -114,6 +114,11 @@ mutations: $(READY) ## Altered proofs, payments, authorizations, ROUNDS in all (
 bench: $(READY) ## Measure, print a table, write JSON (SAVE=1 also docs/performance.md)
 	@$(BIN)/python -m tests.bench $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: ghz
+ghz: $(READY) ## NAMES of configurations (default all) of deploy/ghz by ghz, CALLS each, on the stack of `make up`
+	@$(BIN)/python -m tools.generate_stubs --descriptors .build/paycore.binpb
+	@$(BIN)/python -m deploy.ghz $(if $(CALLS),--calls $(CALLS)) $(NAMES) $(ARGS)
+
 .PHONY: approvals
 approvals: $(READY) ## Approvals a second by device and by PIN, beside argon2id alone
 	@$(BIN)/python -m tests.bench.signing $(ARGS)
@@ -167,6 +172,25 @@ fuzz: $(READY) ## CALLS random calls of every method (default 100000), of SEED; 
 	@PAYCORE_FUZZ_CALLS=$(or $(CALLS),100000) $(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) \
 		$(if $(SAVE),PAYCORE_FUZZ_SAVE=1) \
 		$(BIN)/python -m pytest -s tests/crash/test_fuzz.py $(ARGS)
+
+.PHONY: soak
+soak: $(READY) ## A day's mix of calls for MINUTES (default 60), RATE a second (25), of SEED; SAVE=1 also docs/proof/soak.md
+	@PAYCORE_SOAK_SECONDS=$$(( $(or $(MINUTES),60) * 60 )) PAYCORE_SOAK_RATE=$(or $(RATE),25) \
+		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_SOAK_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/soak/test_soak.py $(ARGS)
+
+.PHONY: open-loop
+open-loop: $(READY) ## The highest constant rate of payments with p99 < 100 ms, STEP (default 10) s each; SAVE=1 also docs/proof/load.md
+	@PAYCORE_OPEN_LOOP_STEP_S=$(or $(STEP),10) PAYCORE_OPEN_LOOP_FIRST=$(or $(FIRST),20) \
+		PAYCORE_OPEN_LOOP_MOST=$(or $(MOST),5000) \
+		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_OPEN_LOOP_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/soak/test_open_loop.py $(ARGS)
+
+.PHONY: overload
+overload: $(READY) ## Ten times the usual RATE (default 40 calls/s) for SECONDS (60); SAVE=1 also docs/proof/load.md
+	@PAYCORE_OVERLOAD_SECONDS=$(or $(SECONDS),60) PAYCORE_OVERLOAD_RATE=$(or $(RATE),40) \
+		$(if $(SEED),PAYCORE_TEST_SEED=$(SEED)) $(if $(SAVE),PAYCORE_OVERLOAD_SAVE=1) \
+		$(BIN)/python -m pytest -s tests/soak/test_overload.py $(ARGS)
 
 .PHONY: teeth
 teeth: $(READY) ## Plant bugs (BUGS=name,... or all) in copies; named tests catch each; SAVE=1 also docs/proof/teeth.md

@@ -50,7 +50,9 @@ def generate(target: Path) -> int:
 
 
 def describe(target: Path) -> int:
-    """Write a descriptor set with source information, for linting; returns protoc's exit code."""
+    """Write a descriptor set with source information, for linting and for callers that have no
+    stubs; returns protoc's exit code."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     return int(
         protoc.main(
             [

@@ -33,6 +33,9 @@ __all__ = ["OPTIONS", "Call", "Limiter", "Server"]
 READ_AHEAD_BYTES = 512 * 1024
 """What one call may send ahead of its being read."""
 
+MOST_PENDING = 20_000
+"""Calls that a process has received and has not taken up; gRPC's own bounds are 1,000 and 3,000."""
+
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 1),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -42,6 +45,11 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # not as much as the way is thought to hold.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", READ_AHEAD_BYTES),
+    # Of calls that wait to be taken up the core ends some with CANCELLED, and no word, beyond the
+    # first of these, and all beyond the second. Their callers are to hear a reason, or their own
+    # deadline: these are more than come while a process is busy, and bound its memory.
+    ("grpc.server.max_pending_requests", MOST_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * MOST_PENDING),
 )
 """How every server of ours is set up."""
 

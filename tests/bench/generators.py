@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from deploy.ghz.configurations import FOLDER
+from deploy.ghz.program import GhzError, Outcome, find_ghz, run_ghz
 from paycore.runtime.tls import TlsFiles
 from tests.bench.errors import BenchError
 from tests.bench.figures import Latency
@@ -24,8 +22,6 @@ from tools import generate_stubs
 
 MOST_CONNECTIONS = 16
 LONGEST_RUN_S = 120.0
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGURATIONS = ROOT / "deploy" / "ghz"
 _CONFIGURATION = {
     "/paycore.v1.TransferService/SubmitTransfer": "submit-transfer.json",
     "/paycore.bench.v1.EchoService/Echo": "echo.json",
@@ -93,30 +89,22 @@ class Ghz:
         data = self._folder / "requests.json"
         requests = [MessageToDict(one, preserving_proto_field_name=True) for one in job.requests]
         data.write_text(json.dumps(requests))
-        process = await asyncio.create_subprocess_exec(
-            self._program,
-            f"--config={CONFIGURATIONS / _CONFIGURATION[job.method]}",
-            f"--protoset={self._descriptors}",
-            *_transport(self._tls),
-            f"--data-file={data}",
-            f"--total={job.calls}",
-            f"--concurrency={job.callers}",
-            f"--connections={job.connections}",
-            "--format=json",
-            job.target,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
         try:
-            async with asyncio.timeout(LONGEST_RUN_S):
-                output, complaint = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            raise BenchError(f"ghz ended with {process.returncode}: {complaint.decode()[-500:]}")
-        return ghz_result(json.loads(output), job.calls)
+            outcome = await run_ghz(
+                self._program,
+                f"--config={FOLDER / _CONFIGURATION[job.method]}",
+                f"--protoset={self._descriptors}",
+                *_transport(self._tls),
+                f"--data-file={data}",
+                f"--total={job.calls}",
+                f"--concurrency={job.callers}",
+                f"--connections={job.connections}",
+                job.target,
+                within_s=LONGEST_RUN_S,
+            )
+        except GhzError as error:
+            raise BenchError(str(error)) from error
+        return ghz_result(outcome, job.calls)
 
 
 def _transport(tls: TlsFiles | None) -> tuple[str, ...]:
@@ -125,14 +113,11 @@ def _transport(tls: TlsFiles | None) -> tuple[str, ...]:
     return (f"--cacert={tls.ca}", f"--cert={tls.certificate}", f"--key={tls.key}")
 
 
-def ghz_result(report: dict[str, Any], calls: int) -> Result:
-    """What ghz's JSON report says. Raises BenchError unless each of `calls` succeeded."""
-    codes = report["statusCodeDistribution"]
-    if codes != {"OK": calls}:
-        raise BenchError(f"not every call succeeded: {codes} {report.get('errorDistribution')}")
-    # Its times are in nanoseconds.
-    latencies = {one["percentage"]: one["latency"] / 1e6 for one in report["latencyDistribution"]}
-    return Result(report["rps"], Latency(latencies[50], latencies[99]))
+def ghz_result(outcome: Outcome, calls: int) -> Result:
+    """What ghz reports. Raises BenchError unless each of `calls` succeeded."""
+    if outcome.codes != {"OK": calls}:
+        raise BenchError(f"not every call succeeded: {outcome.codes} {outcome.errors}")
+    return Result(outcome.rate, Latency(outcome.latencies_ms[50], outcome.latencies_ms[99]))
 
 
 class OwnClient:
@@ -151,19 +136,6 @@ class OwnClient:
         async with Lanes(job.target, self._tls, job.connections) as lanes:
             taken = await shared_loops(lanes.call(job.method), requests, job.callers)
         return Result(job.calls / taken.elapsed_s, Latency.of(taken.latencies_s))
-
-
-def find_ghz() -> Path | None:
-    """ghz in PATH, or where `go install` puts it."""
-    found = shutil.which("ghz")
-    if found is not None:
-        return Path(found)
-    go = shutil.which("go")
-    if go is None:
-        return None
-    reply = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True, check=False)
-    installed = Path(reply.stdout.strip() or os.devnull) / "bin" / "ghz"
-    return installed if installed.is_file() else None
 
 
 def choose_generator(tls: TlsFiles | None, folder: Path) -> Generator:

@@ -42,5 +42,5 @@ def as_markdown(
         head, *body = rows
         dashes = ["---", *["---:"] * (len(head) - 1)]
         rendered = ["| " + " | ".join(row) + " |" for row in (head, dashes, *body)]
-        parts.append(f"### {title.capitalize()}\n\n" + "\n".join(rendered))
+        parts.append(f"### {title[:1].upper()}{title[1:]}\n\n" + "\n".join(rendered))
     return "\n\n".join(parts)

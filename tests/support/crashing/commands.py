@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,7 +44,9 @@ class Commands:
         self._crowd = crowd
         self._holds: list[Told] = []
         self._payments: list[Told] = []
-        self._run = f"{rng.getrandbits(32):08x}"
+        # Not by chance that is repeated: on one stack the same seed may be used again.
+        self.run = secrets.token_hex(4)
+        """What every key, and so every reference, begins with."""
         self._number = 0
         self._calls: dict[str, Call] = {}
         """How to send those that their legs do not tell whole, by their keys."""
@@ -77,6 +80,10 @@ class Commands:
             made = self._makers[name]()
             if made is not None:
                 return made
+
+    def of(self, sort: str) -> Sending | None:
+        """One of that sort, None where there is nothing yet that it could follow."""
+        return self._makers[sort]()
 
     def learn(self, sending: Sending) -> None:
         """Take up what was posted: it can be followed."""
@@ -261,7 +268,7 @@ class Commands:
 
     def _key(self) -> str:
         self._number += 1
-        return f"{self._run}-{self._number}"
+        return f"{self.run}-{self._number}"
 
 
 def _call(method: str, request: Any) -> Call:

@@ -39,6 +39,17 @@ IMPATIENT = 0.3
 """Share of commands that are given up at the first failure: their clients never know."""
 
 
+async def enrol(commands: Commands, client: Caller) -> None:
+    """Give `commands` PAYERS who can approve, with accounts of `client` that have money."""
+    commands.sealing = await current_sealing_key(client.signing)
+    for number in range(PAYERS):
+        payer = Payer(f"payer-{commands.run}-{number}")
+        await payer.enrol(client.signing, commands.sealing)
+        external, account = await client.open(1, owner=payer.user)
+        await client.fund(external, [account], ABOVE * 1_000, "EUR")
+        commands.payers.append((payer, account))
+
+
 class Load:
     """All commands, and the bank, by clients with connections of their own."""
 
@@ -62,17 +73,7 @@ class Load:
         self.commands = Commands(self.history, self._rng, accounts, many)
         self.bank = await Bank.open(plain, self.commands, self._rng)
         if approvals:
-            await self._enrol()
-
-    async def _enrol(self) -> None:
-        client = self._callers.of(STEP_UP)
-        self.commands.sealing = await current_sealing_key(client.signing)
-        for number in range(PAYERS):
-            payer = Payer(f"payer-{number}-{self._rng.getrandbits(32):08x}")
-            await payer.enrol(client.signing, self.commands.sealing)
-            external, account = await client.open(1, owner=payer.user)
-            await client.fund(external, [account], ABOVE * 1_000, "EUR")
-            self.commands.payers.append((payer, account))
+            await enrol(self.commands, self._callers.of(STEP_UP))
 
     @asynccontextmanager
     async def running(self, clients: int, readers: int, carriers: int = 0) -> AsyncIterator[None]:

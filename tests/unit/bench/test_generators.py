@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from deploy.ghz.program import Outcome
 from tests.bench.errors import BenchError
 from tests.bench.figures import Latency
 from tests.bench.generators import Result, ghz_result
 
 
-def report(codes: dict[str, int]) -> dict[str, Any]:
-    return {
+def report(codes: dict[str, int]) -> Outcome:
+    said: dict[str, Any] = {
         "rps": 1234.5,
         "statusCodeDistribution": codes,
         "latencyDistribution": [
@@ -20,6 +21,7 @@ def report(codes: dict[str, int]) -> dict[str, Any]:
             {"percentage": 99, "latency": 40_000_000},
         ],
     }
+    return Outcome.of(said)
 
 
 def test_times_are_turned_from_nanoseconds() -> None:
