@@ -164,6 +164,10 @@ fuzz: $(READY) ## CALLS random calls of every method (default 100000), of SEED; 
 teeth: $(READY) ## Plant bugs (BUGS=name,... or all) in copies; named tests catch each; SAVE=1 also docs/proof/teeth.md
 	@$(BIN)/python -m tests.teeth $(if $(BUGS),--bugs $(BUGS)) $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: mutants
+mutants: $(READY) ## Make every small change of PART (domain, posting; default both); tests see each; SAVE=1 also docs/proof/mutants.md
+	@$(BIN)/python -m tests.mutants $(if $(PART),--part $(PART)) $(if $(SAVE),--save) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and build products (not the state in .paycore)
 	@rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis

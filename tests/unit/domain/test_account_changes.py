@@ -129,20 +129,23 @@ def test_a_free_name_of_another_scheme_is_linked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "linked", "changes"),
+    ("owner", "linked", "changes", "told"),
     [
-        (7, {"stripe": "cus_42"}, {}),
-        (8, {}, {}),
-        (None, {"stripe": "cus_41"}, {}),
-        (None, {}, {"status": AccountStatus.CLOSED}),
+        (7, {"stripe": "cus_42"}, {}, {"scheme": "stripe"}),
+        (8, {}, {}, {"scheme": "stripe"}),
+        (None, {"stripe": "cus_41"}, {}, {"scheme": "stripe"}),
+        (None, {}, {"status": AccountStatus.CLOSED}, {}),
     ],
     ids=["linked already", "taken", "another of the scheme", "closed"],
 )
 def test_other_links_are_refused_without_telling_whose_a_name_is(
-    owner: int | None, linked: dict[str, str], changes: dict[str, object]
+    owner: int | None, linked: dict[str, str], changes: dict[str, object], told: dict[str, str]
 ) -> None:
+    subject = account(**changes)
     with pytest.raises(PaycoreError) as error:
-        check_link(account(**changes), NAME, owner, linked)
-    assert error.value.reason is Reason.ILLEGAL_STATE
-    assert error.value.metadata["account"] == "7"
+        check_link(subject, NAME, owner, linked)
+    assert refusal(error) == (
+        Reason.ILLEGAL_STATE,
+        {"account": "7", "state": subject.status, **told},
+    )
     assert "8" not in f"{error.value} {error.value.metadata}"

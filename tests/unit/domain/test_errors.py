@@ -10,9 +10,14 @@ from paycore.domain.errors import (
     PaycoreError,
     Reason,
     Violation,
+    account_not_found,
+    identifier_not_found,
     invalid_field,
     invalid_fields,
+    key_reused,
+    transfer_not_found,
 )
+from paycore.domain.identifiers import ExternalIdentifier
 
 
 def test_reasons_are_named_as_they_are_spelt() -> None:
@@ -44,6 +49,26 @@ def test_a_bad_request_names_every_field() -> None:
 
 def test_one_bad_field_is_a_list_of_one() -> None:
     assert invalid_field("kind", "a kind").violations == (Violation("kind", "a kind"),)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "figures"),
+    [
+        (account_not_found(7), Reason.ACCOUNT_NOT_FOUND, {"id": "7"}),
+        (
+            identifier_not_found(ExternalIdentifier("stripe", "cus_42")),
+            Reason.ACCOUNT_NOT_FOUND,
+            {"id": "stripe:cus_42"},
+        ),
+        (transfer_not_found(8), Reason.TRANSFER_NOT_FOUND, {"id": "8"}),
+        (key_reused("k1"), Reason.IDEMPOTENCY_KEY_REUSED, {"key": "k1"}),
+    ],
+    ids=lambda one: getattr(one, "message", None),
+)
+def test_a_refusal_tells_what_was_asked_for(
+    error: PaycoreError, reason: Reason, figures: dict[str, str]
+) -> None:
+    assert (error.reason, error.metadata) == (reason, figures)
 
 
 def test_errors_are_told_apart_by_identity() -> None:
