@@ -226,7 +226,7 @@ class TestTime:
 
 class TestKeys:
     def test_a_second_copy_in_one_batch_is_a_replay(self) -> None:
-        asked = command(1, 2, 600)
+        asked = command(1, 2, 600, details=Details(description="rent"), details_hash=b"h")
 
         planned = plan([account(1), account(2)], [asked, asked, asked])
 
@@ -240,7 +240,7 @@ class TestKeys:
         assert after.balance == 400
 
     def test_a_second_copy_of_a_decline_is_a_replay(self) -> None:
-        asked = command(1, 2, 6_000)
+        asked = command(1, 2, 6_000, details=Details(description="rent"), details_hash=b"h")
         planned = plan([account(1), account(2)], [asked, asked])
         assert replace(declined(planned.outcomes[1]), replayed=False) == planned.outcomes[0]
         assert len(planned.declines) == len(planned.keys) == 1
