@@ -14,6 +14,7 @@ from rich.console import Console
 
 from deploy.local import StackError
 from tests.bench.document import MarkersError
+from tests.mutants.kept import Kept
 from tests.mutants.parts import PARTS, ROOT, MutantsError
 from tests.mutants.reasons import REASONS, as_toml, read_reasons
 from tests.mutants.report import DOCUMENT, Run, save_run, show_run
@@ -40,6 +41,9 @@ def mutants(
         Path | None,
         typer.Option("--propose", help="File to write entries for reasons.toml to, to fill in."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option(help="Judge only what earlier runs over the same code did not see.")
+    ] = False,
     saved: Annotated[
         bool, typer.Option("--save", help="Also write the result into docs/proof/mutants.md.")
     ] = False,
@@ -64,7 +68,7 @@ def mutants(
         if saved and only:
             raise MutantsError("only whole parts are written into the document")
         for name in [part] if part else PARTS:
-            run = _run(name, tree, only, reasons)
+            run = _run(name, tree, only, reasons, again=again)
             show_run(run, console)
             if saved:
                 save_run(run)
@@ -83,14 +87,21 @@ def mutants(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _run(name: str, tree: Path, modules: list[str], reasons: Path) -> Run:
+def _run(name: str, tree: Path, modules: list[str], reasons: Path, *, again: bool) -> Run:
     known = read_reasons(reasons)
+    kept = Kept(tree / ".build" / "mutants" / f"{name}.jsonl", tree, PARTS[name])
+    if not again:
+        kept.forget()
+    before = len(kept.read())
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="paycore-mutants-") as folder:
         # The stores run as another user when this runs as root, and must reach their folders.
         Path(folder).chmod(0o755)
-        verdicts = judge(tree, Path(folder), PARTS[name], modules)
-    return Run(name, verdicts, time.monotonic() - began_s, known)
+        verdicts = judge(tree, Path(folder), PARTS[name], modules, kept)
+    notes = [f"- in all: {time.monotonic() - began_s:.0f} s"]
+    if before:
+        notes.append(f"- seen by earlier runs over the same code, and not judged again: {before}")
+    return Run(name, verdicts, known, notes)
 
 
 if __name__ == "__main__":

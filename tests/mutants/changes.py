@@ -44,9 +44,16 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judged:
     """How one change fared."""
 
     end: End
     by: str = ""
     """The test that saw it, a node id; empty where none did."""
+    round: str = ""
+    """The last that judged it."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether no test saw it."""
+        return self.end in (End.LIVES, End.UNTESTED)

@@ -11,13 +11,12 @@ from rich.console import Console
 
 from tests.bench.document import save_section
 from tests.bench.machine import ROOT, commit, hardware
-from tests.mutants.changes import Change, End, Verdict
+from tests.mutants.changes import Change, End, Judged
 from tests.mutants.reasons import Reason, Reasons
 from tests.support.reports import Rows, show
 
 DOCUMENT = ROOT / "docs" / "proof" / "mutants.md"
 
-_LIVING = (End.LIVES, End.UNTESTED)
 _HEAD = ("module", "changes", "seen", "too long", "live", "score")
 
 
@@ -26,16 +25,15 @@ class Run:
     """What a run over one part gave, held against the reasons."""
 
     part: str
-    verdicts: Mapping[Change, tuple[Verdict, str]]
-    took_s: float
+    verdicts: Mapping[Change, Judged]
     reasons: Reasons
+    notes: Sequence[str] = ()
+    """How it was run, an item of a list each."""
 
     @property
     def living(self) -> list[Change]:
         """What no test saw, in order."""
-        return sorted(
-            change for change, (verdict, _) in self.verdicts.items() if verdict.end in _LIVING
-        )
+        return sorted(change for change, judged in self.verdicts.items() if judged.lives)
 
     @property
     def unexplained(self) -> list[Change]:
@@ -85,9 +83,9 @@ def as_markdown(run: Run) -> str:
     today = datetime.datetime.now(datetime.UTC).date()
     head, *body = _rows(run)
     rounds: dict[str, int] = defaultdict(int)
-    for verdict, by in run.verdicts.values():
-        if verdict.end not in _LIVING:
-            rounds[by] += 1
+    for judged in run.verdicts.values():
+        if not judged.lives:
+            rounds[judged.round] += 1
     parts = [
         f"`make {section(run.part)} SAVE=1` on {today}.",
         "\n".join(
@@ -95,7 +93,7 @@ def as_markdown(run: Run) -> str:
                 f"- commit: {commit()}",
                 *(f"- {name}: {value}" for name, value in hardware().items()),
                 *(f"- seen by {by}: {count}" for by, count in rounds.items()),
-                f"- in all: {run.took_s:.0f} s",
+                *run.notes,
             )
         ),
         "\n".join(
@@ -109,17 +107,17 @@ def as_markdown(run: Run) -> str:
 
 def _rows(run: Run) -> Rows:
     yield _HEAD
-    by_module: dict[str, list[Verdict]] = defaultdict(list)
-    for change, (verdict, _) in run.verdicts.items():
-        by_module[change.module].append(verdict)
+    by_module: dict[str, list[Judged]] = defaultdict(list)
+    for change, judged in run.verdicts.items():
+        by_module[change.module].append(judged)
     for module, verdicts in sorted(by_module.items()):
         yield _row(module, verdicts)
-    yield _row("all", [verdict for verdict, _ in run.verdicts.values()])
+    yield _row("all", list(run.verdicts.values()))
 
 
-def _row(name: str, verdicts: Sequence[Verdict]) -> Sequence[str]:
-    ends = [verdict.end for verdict in verdicts]
-    living = sum(end in _LIVING for end in ends)
+def _row(name: str, verdicts: Sequence[Judged]) -> Sequence[str]:
+    ends = [judged.end for judged in verdicts]
+    living = sum(judged.lives for judged in verdicts)
     score = f"{100 * (len(ends) - living) / len(ends):.1f} %"
     counts = (len(ends), ends.count(End.SEEN), ends.count(End.TOO_LONG), living)
     return (name, *map(str, counts), score)

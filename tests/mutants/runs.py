@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.mutants.changes import Change, End, Verdict
+from tests.mutants.changes import Change, End, Judged
 from tests.mutants.copies import prepare
 from tests.mutants.judge import NAMES_VARIABLE, REPORT_VARIABLE
+from tests.mutants.kept import Kept
 from tests.mutants.parts import MutantsError, Part, Round
 from tests.teeth.stores import shared_stores
 
@@ -22,35 +23,35 @@ EXAMPLES = 25
 
 STOPS_WITHIN_S = 60.0
 
-Verdicts = Mapping[Change, tuple[Verdict, str]]
-"""What became of each change, with the name of the last round that judged it."""
-
-_LIVING = (End.LIVES, End.UNTESTED)
-
 
 def judge(
-    tree: Path, folder: Path, part: Part, modules: Sequence[str] = ()
-) -> dict[Change, tuple[Verdict, str]]:
-    """What became of each change of `part` in a copy of `tree` in `folder`, and in which round.
+    tree: Path,
+    folder: Path,
+    part: Part,
+    modules: Sequence[str] = (),
+    kept: Kept | None = None,
+) -> dict[Change, Judged]:
+    """What became of each change of `part` in a copy of `tree` in `folder`.
 
-    Raises MutantsError, and StackError where stores that a round needs do not start.
+    What `kept` has seen is not judged again. Raises MutantsError, and StackError where stores that
+    a round needs do not start.
     """
     place = folder / "tree"
     changes = prepare(tree, place, part, modules)
-    say(f"{len(changes)} changes in {part.folder}")
-    names = list(changes)
-    verdicts: dict[Change, tuple[Verdict, str]] = {}
+    seen = {} if kept is None else kept.read()
+    verdicts = {change: seen[change] for change in changes.values() if change in seen}
+    names = [name for name, change in changes.items() if change not in seen]
+    say(f"{len(changes)} changes in {part.folder}, {len(verdicts)} of them seen before")
     for number, by in enumerate(part.rounds):
-        began_s = time.monotonic()
-        with _stores(by, folder / f"stores{number}") as environment:
-            found = _run_round(place, folder, names, by, environment)
-        for name, verdict in found.items():
-            verdicts[changes[name]] = verdict, by.name
-        names = [name for name, verdict in found.items() if verdict.end in _LIVING]
-        took_s = time.monotonic() - began_s
-        say(f"{by.name}: {len(names)} of {len(found)} live, {took_s:.0f} s")
         if not names:
             break
+        began_s = time.monotonic()
+        with _stores(by, folder / f"stores{number}") as environment:
+            found = _run_round(place, folder, names, by, environment, changes, kept)
+        verdicts |= {changes[name]: judged for name, judged in found.items()}
+        names = [name for name, judged in found.items() if judged.lives]
+        took_s = time.monotonic() - began_s
+        say(f"{by.name}: {len(names)} of {len(found)} live, {took_s:.0f} s")
     return verdicts
 
 
@@ -66,18 +67,26 @@ def _stores(by: Round, folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _run_round(
-    place: Path, folder: Path, names: Sequence[str], by: Round, environment: Mapping[str, str]
-) -> dict[str, Verdict]:
+    place: Path,
+    folder: Path,
+    names: Sequence[str],
+    by: Round,
+    environment: Mapping[str, str],
+    changes: Mapping[str, Change],
+    kept: Kept | None,
+) -> dict[str, Judged]:
     wanted, report = folder / "names.json", folder / "report.jsonl"
     wanted.write_text(json.dumps(names))
-    report.unlink(missing_ok=True)
-    _run_pytest(
-        place,
-        by.tests,
-        {**environment, NAMES_VARIABLE: str(wanted), REPORT_VARIABLE: str(report)},
-    )
-    lines = [json.loads(line) for line in report.read_text().splitlines()]
-    found = {line["name"]: Verdict(End(line["end"]), line["by"]) for line in lines}
+    report.write_text("")
+    needed = {**environment, NAMES_VARIABLE: str(wanted), REPORT_VARIABLE: str(report)}
+    try:
+        _run_pytest(place, by.tests, needed)
+    finally:
+        # Of a run that is interrupted too.
+        lines = [json.loads(line) for line in report.read_text().splitlines()]
+        found = {line["name"]: Judged(End(line["end"]), line["by"], by.name) for line in lines}
+        if kept is not None:
+            kept.add({changes[name]: judged for name, judged in found.items()})
     if list(found) != list(names):
         raise MutantsError(f"only {len(found)} of {len(names)} changes were judged")
     return found

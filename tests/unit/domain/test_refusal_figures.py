@@ -11,9 +11,14 @@ from paycore.domain.accounts import AccountKind, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import GrantAction, GrantScope
 from paycore.domain.money import MAX_MINOR, MIN_MINOR, Currency, Minor
+from paycore.domain.singles import LONGEST_HOLD_US
 from paycore.domain.transfers import (
     Command,
+    Declined,
+    Posted,
     Refused,
+    RiskDecision,
+    RiskVerdict,
     TransferKind,
     TransferState,
 )
@@ -128,6 +133,82 @@ def test_an_approval_that_does_not_hold_is_told_with_its_account(
 ) -> None:
     given = authorization(changes.pop("user_id", "owner-1"), **changes)
     assert told(command(1, 2, authorization=given)) == (reason, {"account": "1", "why": why})
+
+
+def test_a_transfer_to_itself_is_told_by_its_account() -> None:
+    assert told(command(1, 1)) == (Reason.SAME_ACCOUNT, {"account": "1"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "external_side", "wrong", "expected", "actual"),
+    [
+        (TransferKind.DEPOSIT, 2, "1", "EXTERNAL", "CUSTOMER"),
+        (TransferKind.TRANSFER, 2, "2", "CUSTOMER", "EXTERNAL"),
+        (TransferKind.WITHDRAWAL, 1, "1", "CUSTOMER", "EXTERNAL"),
+    ],
+)
+def test_an_account_of_the_wrong_kind_is_told_with_the_right_one(
+    kind: TransferKind, external_side: int, wrong: str, expected: str, actual: str
+) -> None:
+    accounts = [account(1), account(2)]
+    accounts[external_side - 1] = account(external_side, kind=AccountKind.EXTERNAL)
+    figures = {"account": wrong, "expected": expected, "actual": actual}
+    asked = command(1, 2, kind=kind)
+    assert told(asked, *accounts) == (Reason.ACCOUNT_KIND_MISMATCH, figures)
+
+
+@pytest.mark.parametrize("other", [1, 2])
+def test_an_account_in_another_currency_is_told_with_its_own(other: int) -> None:
+    accounts = [account(1), account(2)]
+    accounts[other - 1] = account(other, currency=Currency("USD"))
+    figures = {"account": str(other), "expected": "USD", "actual": "EUR"}
+    assert told(command(1, 2), *accounts) == (Reason.CURRENCY_MISMATCH, figures)
+
+
+@pytest.mark.parametrize(("side", "number"), [("debit", 1), ("credit", 2)])
+@pytest.mark.parametrize("reads", [False, True])
+def test_another_version_is_told_to_readers(side: str, number: int, reads: bool) -> None:
+    may = [("rival", GrantAction.TRANSFER, GrantScope.ALL, "")]
+    if reads:
+        may.append(("rival", GrantAction.READ, GrantScope.ALL, ""))
+    asked = command(1, 2, client="rival", **{f"expected_{side}_version": 4})
+    figures = {"account": str(number), "expected": "4", **({"actual": "5"} if reads else {})}
+    assert told(asked, with_rules=rules(*may)) == (Reason.VERSION_MISMATCH, figures)
+
+
+@pytest.mark.parametrize("ahead_us", [0, LONGEST_HOLD_US + 1])
+def test_a_deadline_that_does_not_do_is_told_by_its_field(ahead_us: int) -> None:
+    def asked(ahead_us: int) -> Command:
+        return command(1, 2, kind=TransferKind.HOLD, expires_at_us=NOW_US + ahead_us)
+
+    accounts = [account(1), account(2)]
+    (outcome,) = plan(accounts, [asked(ahead_us)]).outcomes
+    assert isinstance(outcome, Refused)
+    assert [one.field for one in outcome.error.violations] == ["expire_time"]
+    (longest,) = plan(accounts, [asked(LONGEST_HOLD_US)]).outcomes
+    assert isinstance(longest, Posted)
+
+
+def test_what_a_rule_declined_is_told_by_the_rule() -> None:
+    asked = command(1, 2, risk=RiskVerdict(RiskDecision.DECLINE, "odd"))
+    (outcome,) = plan([account(1), account(2)], [asked]).outcomes
+    assert isinstance(outcome, Declined)
+    assert (outcome.decline.reason, outcome.decline.figures) == ("RISK_DECLINED", {"rule": "odd"})
+
+
+@pytest.mark.parametrize("granted", ["bank", "other"])
+def test_a_hold_for_the_world_outside_needs_the_grant_of_a_withdrawal_too(granted: str) -> None:
+    may = rules(
+        ("rival", GrantAction.HOLD, GrantScope.ALL, ""),
+        ("rival", GrantAction.WITHDRAWAL, GrantScope.INSTITUTION, granted),
+    )
+    asked = command(1, 2, 10, kind=TransferKind.HOLD, expires_at_us=NOW_US + 9, client="rival")
+    accounts = (account(1), account(2, kind=AccountKind.EXTERNAL))
+    if granted == "bank":
+        assert isinstance(plan(accounts, [asked], may).outcomes[0], Posted)
+    else:
+        figures = {"account": "1", "grant": "WITHDRAWAL"}
+        assert told(asked, *accounts, with_rules=may) == (Reason.NOT_PERMITTED, figures)
 
 
 def test_an_account_that_has_no_floor_or_money_left_is_told() -> None:

@@ -8,7 +8,8 @@ from paycore.domain.accounts import Account, AccountId, AccountKind, AccountStat
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
 from paycore.domain.money import Currency, Minor
 from paycore.domain.rules import Rules, visibility
-from paycore.domain.transfers import Visibility
+from paycore.domain.step_up_policy import StepUpPolicy, StepUpRule
+from paycore.domain.transfers import StepUpBasis, Visibility
 
 
 def account(number: int, opened_by: str, institution: str) -> Account:
@@ -41,6 +42,21 @@ def test_of_a_transfer_a_client_sees_the_accounts_that_it_may_read(
 ) -> None:
     debit, credit = account(1, "app", ""), account(2, "other", "bank")
     assert visibility(Grants.of([scope]), "app", debit, credit) == expected
+
+
+def test_what_is_its_own_may_be_the_credited_account_alone() -> None:
+    own = Grants.of([Grant("app", GrantAction.READ, GrantScope.OWN)])
+    debit, credit = account(1, "other", "bank"), account(2, "app", "")
+    assert visibility(own, "app", debit, credit) == Visibility(False, True)
+
+
+@pytest.mark.parametrize("institution", ["bank", "other", ""])
+def test_an_exemption_holds_for_the_accounts_of_its_institution(institution: str) -> None:
+    grants = Grants.of([Grant("app", GrantAction.STEP_UP_EXEMPT, GrantScope.INSTITUTION, "bank")])
+    by = Rules(grants, {"EUR": StepUpPolicy(100)})
+    found = by.step_up("app", 101, "EUR", account(1, "other", institution))
+    exempt = institution == "bank"
+    assert found is (StepUpBasis.CLIENT_EXEMPT if exempt else StepUpRule.THRESHOLD)
 
 
 def test_a_client_links_names_of_the_schemes_that_it_was_given() -> None:

@@ -87,7 +87,7 @@ def run(tree: Path, reasons: str) -> Result:
 def test_what_lives_is_what_the_tests_do_not_see(tree: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    verdicts = {change: one for change, (one, _) in judge(tree, folder, PARTS["domain"]).items()}
+    verdicts = judge(tree, folder, PARTS["domain"])
     assert verdicts[LAST_UNIT].end is End.LIVES
     assert verdicts[FORGOTTEN].end is End.UNTESTED
     available = Change(
