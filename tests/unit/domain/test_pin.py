@@ -32,7 +32,7 @@ def test_a_pin_prints_as_stars_everywhere() -> None:
     pin = Pin(CANARY)
     shown = [str(pin), repr(pin), f"{pin}", f"{pin:>20}", "%s %r" % (pin, pin), repr([pin])]  # noqa: UP031
     assert not any(CANARY in text for text in shown)
-    assert str(pin) == "***"
+    assert str(pin) == f"{pin:>20}" == "***"
     with pytest.raises(RuntimeError) as raised:
         raise RuntimeError(pin)
     assert CANARY not in "".join(traceback.format_exception(raised.value))

@@ -121,6 +121,14 @@ class TestThreshold:
 class TestFirstPayment:
     POLICY = under(StepUpPolicy(100, first_payment_threshold=30))
 
+    def test_the_refusal_tells_its_own_threshold(self) -> None:
+        (outcome,) = decided([command(1, 2, 31)], self.POLICY).outcomes
+        assert isinstance(outcome, Refused)
+        assert (outcome.error.metadata["rule"], outcome.error.metadata["threshold"]) == (
+            "FIRST_PAYMENT",
+            "30",
+        )
+
     def test_only_above_its_own_threshold(self) -> None:
         assert asked_by(decided([command(1, 2, 30)], self.POLICY).outcomes[0]) is None
         above = decided([command(1, 2, 31)], self.POLICY).outcomes[0]
@@ -162,6 +170,12 @@ class TestDailyTotal:
         assert asked_by(decided([command(1, 2, 50)], self.POLICY, past).outcomes[0]) is None
         above = decided([command(1, 2, 51)], self.POLICY, past).outcomes[0]
         assert asked_by(above) is StepUpRule.DAILY_TOTAL
+
+    def test_the_refusal_tells_the_total_of_the_policy_and_not_what_is_spent(self) -> None:
+        (outcome,) = decided([command(1, 2, 51)], self.POLICY, PastRead(spent(200))).outcomes
+        assert isinstance(outcome, Refused)
+        assert outcome.error.metadata["threshold"] == "250"
+        assert "200" not in outcome.error.metadata.values()
 
     def test_payments_of_one_batch_count_for_each_other(self) -> None:
         commands = [command(1, 2, 100), command(1, 3, 100), command(1, 2, 51), command(1, 2, 50)]
@@ -385,6 +399,21 @@ class TestGroups:
         planned = decided([asked], under(StepUpPolicy(100)))
         assert bases(planned.outcomes[0]) == [StepUpBasis.NOT_APPLICABLE]
         assert not planned.authorizations
+
+
+@pytest.mark.parametrize(
+    ("policy", "hangs"),
+    [
+        (StepUpPolicy(100), False),
+        (StepUpPolicy(100, first_payment_threshold=30), True),
+        (StepUpPolicy(100, daily_total=250), True),
+        (StepUpPolicy(100, first_payment_threshold=30, daily_total=250), True),
+    ],
+)
+def test_policy_hangs_on_the_past_where_one_of_its_rules_does(
+    policy: StepUpPolicy, hangs: bool
+) -> None:
+    assert under(policy).hanging == ({"EUR"} if hangs else set())
 
 
 class TestWhatIsRead:

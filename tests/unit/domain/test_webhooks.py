@@ -67,10 +67,15 @@ def test_other_transfers_are_told_by_their_kind_alone(
         "https://[2606:4700::1111]/",
         "https://xn--bcher-kva.example/",
         "https://shop.example/" + "x" * 2027,
+        "https://shop.example:1024/",
+        "https://a.b/",
+        "https://" + "a" * 63 + ".example/",
+        "https://" + "a23456789." * 25 + "abc/",
     ],
 )
 def test_an_endpoint_may_be_any_of_https(url: str) -> None:
     assert url_fault(url, http=False) is None
+    assert url_fault(url, http=True) is None
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,8 @@ def test_an_endpoint_may_be_any_of_https(url: str) -> None:
         "https://[name]/",
         "https://a..b/",
         "https://" + "a" * 64 + ".example/",
+        "https://" + "a23456789." * 25 + "abcd/",
+        "https://shop.example/a\\b",
         "https://shop.example/" + "x" * 2028,
     ],
 )
