@@ -42,6 +42,7 @@ def account(**changes: object) -> Account:
 
 
 def refusal(error: pytest.ExceptionInfo[PaycoreError]) -> tuple[Reason, Mapping[str, str]]:
+    assert error.value.message, "a refusal says in words what is wrong"
     return error.value.reason, error.value.metadata
 
 
@@ -66,7 +67,7 @@ def test_only_the_moves_in_the_table_are_allowed(
 def test_only_an_account_at_zero_and_without_holds_is_closed(figures: dict[str, int]) -> None:
     with pytest.raises(PaycoreError) as error:
         check_status(account(overdraft_limit=9, **figures), AccountStatus.CLOSED)
-    assert error.value.reason is Reason.ILLEGAL_STATE
+    assert refusal(error)[0] is Reason.ILLEGAL_STATE
 
 
 @pytest.mark.parametrize("readable", [False, True])
@@ -117,7 +118,7 @@ def test_what_is_used_is_told_only_to_readers() -> None:
 def test_some_accounts_get_no_limit(changes: dict[str, object], reason: Reason) -> None:
     with pytest.raises(PaycoreError) as error:
         check_limit(account(**changes), Minor(1), readable=True)
-    assert error.value.reason is reason
+    assert refusal(error)[0] is reason
 
 
 def test_a_frozen_account_can_be_limited() -> None:

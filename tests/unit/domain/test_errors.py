@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from paycore.domain.errors import (
@@ -47,6 +49,12 @@ def test_a_bad_request_names_every_field() -> None:
     assert "amount.currency" in str(error)
 
 
+def test_of_many_bad_fields_the_message_names_five() -> None:
+    error = invalid_fields(tuple(Violation(name, "bad") for name in "abcdef"))
+    assert error.message == "invalid: a, b, c, d, e"
+    assert len(error.violations) == 6
+
+
 def test_one_bad_field_is_a_list_of_one() -> None:
     assert invalid_field("kind", "a kind").violations == (Violation("kind", "a kind"),)
 
@@ -54,21 +62,23 @@ def test_one_bad_field_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "figures"),
     [
-        (account_not_found(7), Reason.ACCOUNT_NOT_FOUND, {"id": "7"}),
+        (lambda: account_not_found(7), Reason.ACCOUNT_NOT_FOUND, {"id": "7"}),
         (
-            identifier_not_found(ExternalIdentifier("stripe", "cus_42")),
+            lambda: identifier_not_found(ExternalIdentifier("stripe", "cus_42")),
             Reason.ACCOUNT_NOT_FOUND,
             {"id": "stripe:cus_42"},
         ),
-        (transfer_not_found(8), Reason.TRANSFER_NOT_FOUND, {"id": "8"}),
-        (key_reused("k1"), Reason.IDEMPOTENCY_KEY_REUSED, {"key": "k1"}),
+        (lambda: transfer_not_found(8), Reason.TRANSFER_NOT_FOUND, {"id": "8"}),
+        (lambda: key_reused("k1"), Reason.IDEMPOTENCY_KEY_REUSED, {"key": "k1"}),
     ],
-    ids=lambda one: getattr(one, "message", None),
+    ids=["account", "identifier", "transfer", "key"],
 )
 def test_a_refusal_tells_what_was_asked_for(
-    error: PaycoreError, reason: Reason, figures: dict[str, str]
+    error: Callable[[], PaycoreError], reason: Reason, figures: dict[str, str]
 ) -> None:
-    assert (error.reason, error.metadata) == (reason, figures)
+    made = error()
+    assert (made.reason, made.metadata) == (reason, figures)
+    assert made.message
 
 
 def test_errors_are_told_apart_by_identity() -> None:

@@ -44,6 +44,8 @@ def test_a_pin_cannot_be_written_out_by_accident() -> None:
         with pytest.raises(TypeError) as raised:
             write(pin)
         assert CANARY not in str(raised.value)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(pin)
 
 
 def test_a_sealed_pin_prints_without_its_ciphertext() -> None:

@@ -185,6 +185,7 @@ def test_a_deadline_that_does_not_do_is_told_by_its_field(ahead_us: int) -> None
     (outcome,) = plan(accounts, [asked(ahead_us)]).outcomes
     assert isinstance(outcome, Refused)
     assert [one.field for one in outcome.error.violations] == ["expire_time"]
+    assert all(one.description for one in outcome.error.violations)
     (longest,) = plan(accounts, [asked(LONGEST_HOLD_US)]).outcomes
     assert isinstance(longest, Posted)
 

@@ -128,6 +128,7 @@ class TestFirstPayment:
             "FIRST_PAYMENT",
             "30",
         )
+        assert outcome.error.message
 
     def test_only_above_its_own_threshold(self) -> None:
         assert asked_by(decided([command(1, 2, 30)], self.POLICY).outcomes[0]) is None
@@ -322,12 +323,15 @@ class TestGroups:
     def test_what_was_paid_before_a_group_that_fails_still_counts(self) -> None:
         by = under(StepUpPolicy(100, first_payment_threshold=30, daily_total=100))
         before = [command(1, 2, 30), command(1, 3, 30)]
-        commands = [*before, group((1, 4, 30), (1, 99, 1)), command(1, 4, 41), command(1, 2, 40)]
-        outcomes = decided(commands, by, PastRead(spent(0))).outcomes
+        # The second payer is asked after the first has paid; then the third item fails.
+        failing = group((1, 4, 30), (3, 4, 1), (1, 99, 1))
+        past = PastRead({**spent(0), **spent(0, payer=3)})
+        commands = [*before, failing, command(1, 4, 31), command(1, 2, 40)]
+        outcomes = decided(commands, by, past).outcomes
         assert list(map(asked_by, outcomes[:2])) == [None, None]
         assert isinstance(outcomes[2], Refused)
         assert list(map(asked_by, outcomes[3:])) == [StepUpRule.FIRST_PAYMENT, None]
-        over = decided([*commands[:3], command(1, 2, 41)], by, PastRead(spent(0))).outcomes
+        over = decided([*commands[:3], command(1, 2, 41)], by, past).outcomes
         assert asked_by(over[3]) is StepUpRule.DAILY_TOTAL
 
     def test_each_payer_above_policy_approves_its_part(self) -> None:
@@ -365,7 +369,9 @@ class TestGroups:
         planned = decided([asked], under(StepUpPolicy(100)))
         (outcome,) = planned.outcomes
         assert isinstance(outcome, Refused)
-        assert (outcome.error.reason, outcome.error.metadata["why"]) == (reason, why)
+        assert outcome.error.reason is reason
+        assert outcome.error.metadata == {"account": "1", "why": why, "item": "0"}
+        assert outcome.error.message
         assert not planned.authorizations
 
     @pytest.mark.parametrize(
