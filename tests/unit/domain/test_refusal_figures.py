@@ -131,7 +131,7 @@ def test_so_is_what_would_come_back_beyond_it() -> None:
 def test_an_approval_that_does_not_hold_is_told_with_its_account(
     changes: dict[str, Any], reason: Reason, why: str
 ) -> None:
-    given = authorization(changes.pop("user_id", "owner-1"), **changes)
+    given = authorization(**{"user_id": "owner-1", **changes})
     assert told(command(1, 2, authorization=given)) == (reason, {"account": "1", "why": why})
 
 
@@ -174,6 +174,9 @@ def test_another_version_is_told_to_readers(side: str, number: int, reads: bool)
     asked = command(1, 2, client="rival", **{f"expected_{side}_version": 4})
     figures = {"account": str(number), "expected": "4", **({"actual": "5"} if reads else {})}
     assert told(asked, with_rules=rules(*may)) == (Reason.VERSION_MISMATCH, figures)
+    (outcome,) = plan([account(1), account(2)], [asked], rules(*may)).outcomes
+    assert isinstance(outcome, Refused)
+    assert outcome.error.message.startswith(f"the {side} account ")
 
 
 @pytest.mark.parametrize("ahead_us", [0, LONGEST_HOLD_US + 1])

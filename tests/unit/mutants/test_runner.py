@@ -72,6 +72,10 @@ def tree(tmp_path: Path) -> Path:
         (tree / package / "__init__.py").touch()
     (tree / "paycore" / "domain" / "purse.py").write_text(CODE)
     (tree / "tests" / "unit" / "domain" / "test_purse.py").write_text(TESTS)
+    for test in PARTS["domain"].rounds[0].tests:
+        if test.endswith(".py") and not test.startswith("-"):
+            (tree / test).parent.mkdir(exist_ok=True)
+            (tree / test).touch()
     shutil.copytree(ROOT / "tests" / "mutants", tree / "tests" / "mutants")
     shutil.copy(ROOT / "pyproject.toml", tree)
     return tree
@@ -125,6 +129,16 @@ def test_tests_that_fail_without_any_change_show_nothing(tree: Path) -> None:
     failed = run(tree, "")
     assert failed.exit_code == 1
     assert "fails without any change" in failed.output
+
+
+def test_a_test_that_passes_only_once_shows_nothing(tree: Path) -> None:
+    once = TESTS.replace("Purse(4), 3) == 3", "Purse(4), LEFT.pop()) == 3").replace(
+        "import pytest\n", "import pytest\nLEFT = [3]\n"
+    )
+    (tree / "tests" / "unit" / "domain" / "test_purse.py").write_text(once)
+    failed = run(tree, "")
+    assert failed.exit_code == 1
+    assert "test_what_is_there_is_spent fails when it runs again" in failed.output
 
 
 def test_a_property_is_the_same_without_its_decorator() -> None:
