@@ -36,10 +36,13 @@ REPORT_VARIABLE = "PAYCORE_MUTANTS_REPORT"
 REACHED = "stats"
 """Name under which mutmut notes which functions are called."""
 
-LEAST_CPU_S = 10
+LEAST_CPU_S = 3
 TIMES_AS_LONG = 20
+"""Bound on what one child may compute: this many times what its tests take."""
 WAITING_S = 300.0
-"""Bound on the time of one child, in seconds; what it may compute is bounded by the tests' own."""
+"""Bound on how long it may take, in seconds."""
+MEMORY_BYTES = 4 * 2**30
+"""Bound on its address space: a loop without an end may fill it."""
 
 _TOO_LONG = frozenset({-signal.SIGXCPU, -signal.SIGALRM, -signal.SIGKILL})
 
@@ -123,6 +126,7 @@ def _first_failed(name: str, items: Sequence[pytest.Item]) -> str:
     """Node id of the first of `items` that fails with the change; empty where all pass."""
     limit_s = LEAST_CPU_S + int(TIMES_AS_LONG * sum(_took_s[item] for item in items))
     resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, max(WAITING_S, limit_s))
     set_mutant_under_test(name)

@@ -50,7 +50,13 @@ PARTS: Mapping[str, Part] = {
     "posting": Part(
         "command_service/posting",
         (
-            Round("units", ("tests/unit/command_service",)),
+            Round(
+                "units",
+                (
+                    "tests/unit/command_service/test_fair_queue.py",
+                    "tests/unit/command_service/test_pacing.py",
+                ),
+            ),
             Round(
                 "on PostgreSQL",
                 (
