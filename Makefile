@@ -196,6 +196,10 @@ overload: $(READY) ## Ten times the usual RATE (default 40 calls/s) for SECONDS 
 teeth: $(READY) ## Plant bugs (BUGS=name,... or all) in copies; named tests catch each; SAVE=1 also docs/proof/teeth.md
 	@$(BIN)/python -m tests.teeth $(if $(BUGS),--bugs $(BUGS)) $(if $(SAVE),--save) $(ARGS)
 
+.PHONY: mutants
+mutants: $(READY) ## Make every small change of PART (domain, posting; default both); tests see each; SAVE=1 also docs/proof/mutants.md
+	@$(BIN)/python -m tests.mutants $(if $(PART),--part $(PART)) $(if $(SAVE),--save) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and build products (not the state in .paycore)
 	@rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -42,6 +42,7 @@ def account(**changes: object) -> Account:
 
 
 def refusal(error: pytest.ExceptionInfo[PaycoreError]) -> tuple[Reason, Mapping[str, str]]:
+    assert error.value.message, "a refusal says in words what is wrong"
     return error.value.reason, error.value.metadata
 
 
@@ -66,7 +67,7 @@ def test_only_the_moves_in_the_table_are_allowed(
 def test_only_an_account_at_zero_and_without_holds_is_closed(figures: dict[str, int]) -> None:
     with pytest.raises(PaycoreError) as error:
         check_status(account(overdraft_limit=9, **figures), AccountStatus.CLOSED)
-    assert error.value.reason is Reason.ILLEGAL_STATE
+    assert refusal(error)[0] is Reason.ILLEGAL_STATE
 
 
 @pytest.mark.parametrize("readable", [False, True])
@@ -117,7 +118,7 @@ def test_what_is_used_is_told_only_to_readers() -> None:
 def test_some_accounts_get_no_limit(changes: dict[str, object], reason: Reason) -> None:
     with pytest.raises(PaycoreError) as error:
         check_limit(account(**changes), Minor(1), readable=True)
-    assert error.value.reason is reason
+    assert refusal(error)[0] is reason
 
 
 def test_a_frozen_account_can_be_limited() -> None:
@@ -129,20 +130,23 @@ def test_a_free_name_of_another_scheme_is_linked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "linked", "changes"),
+    ("owner", "linked", "changes", "told"),
     [
-        (7, {"stripe": "cus_42"}, {}),
-        (8, {}, {}),
-        (None, {"stripe": "cus_41"}, {}),
-        (None, {}, {"status": AccountStatus.CLOSED}),
+        (7, {"stripe": "cus_42"}, {}, {"scheme": "stripe"}),
+        (8, {}, {}, {"scheme": "stripe"}),
+        (None, {"stripe": "cus_41"}, {}, {"scheme": "stripe"}),
+        (None, {}, {"status": AccountStatus.CLOSED}, {}),
     ],
     ids=["linked already", "taken", "another of the scheme", "closed"],
 )
 def test_other_links_are_refused_without_telling_whose_a_name_is(
-    owner: int | None, linked: dict[str, str], changes: dict[str, object]
+    owner: int | None, linked: dict[str, str], changes: dict[str, object], told: dict[str, str]
 ) -> None:
+    subject = account(**changes)
     with pytest.raises(PaycoreError) as error:
-        check_link(account(**changes), NAME, owner, linked)
-    assert error.value.reason is Reason.ILLEGAL_STATE
-    assert error.value.metadata["account"] == "7"
+        check_link(subject, NAME, owner, linked)
+    assert refusal(error) == (
+        Reason.ILLEGAL_STATE,
+        {"account": "7", "state": subject.status, **told},
+    )
     assert "8" not in f"{error.value} {error.value.metadata}"

@@ -89,6 +89,25 @@ def test_without_grants_there_is_nothing() -> None:
     assert nobody.reach("a", "READ") == Reach(all=False, own=False, institutions=frozenset())
 
 
-def test_an_account_without_an_institution_is_reached_by_no_institution_grant() -> None:
-    rows = [Grant("a", GrantAction.READ, GrantScope.INSTITUTION, "x")]
-    assert not Grants.of(rows).allows("a", "READ", opened_by="b", institution="")
+@pytest.mark.parametrize(
+    "row",
+    [
+        Grant("a", GrantAction.READ, GrantScope.INSTITUTION, "x"),
+        Grant("a", GrantAction.READ, GrantScope.OWN),
+    ],
+    ids=["of an institution", "its own"],
+)
+def test_an_account_without_an_institution_is_reached_by_no_institution_grant(row: Grant) -> None:
+    assert not Grants.of([row]).allows("a", "READ", opened_by="b", institution="")
+
+
+def test_grants_of_one_action_add_up() -> None:
+    rows = [
+        Grant("a", GrantAction.READ, GrantScope.INSTITUTION, "x"),
+        Grant("a", GrantAction.READ, GrantScope.OWN),
+        Grant("a", GrantAction.READ, GrantScope.INSTITUTION, "y"),
+        Grant("b", GrantAction.READ, GrantScope.INSTITUTION, "z"),
+        Grant("a", GrantAction.HOLD, GrantScope.INSTITUTION, "z"),
+    ]
+    reach = Grants.of(rows).reach("a", "READ")
+    assert reach == Reach(all=False, own=True, institutions=frozenset({"x", "y"}))

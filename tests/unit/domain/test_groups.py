@@ -8,7 +8,8 @@ from paycore.domain.accounts import AccountStatus
 from paycore.domain.errors import Reason
 from paycore.domain.grants import GrantAction, GrantScope
 from paycore.domain.money import Minor
-from paycore.domain.plan import OutcomeKind
+from paycore.domain.plan import GroupRow, KeyRow, OutcomeKind, StoredGroup, StoredOutcome
+from paycore.domain.position import Position
 from paycore.domain.transfers import (
     Declined,
     Details,
@@ -17,10 +18,14 @@ from paycore.domain.transfers import (
     Refused,
     RiskDecision,
     RiskVerdict,
+    TransferCommand,
+    Visibility,
     shown_figures,
 )
 from tests.support.applied_plans import apply_transfers
-from tests.support.samples import account, command, group, plan, rules
+from tests.support.samples import CLIENT, NOW_US, account, command, group, plan, rules
+
+DETAILS = Details(description="x")
 
 
 def test_a_payroll_is_posted_in_its_order() -> None:
@@ -83,6 +88,79 @@ def test_a_refusal_names_the_item_and_the_shortfall_and_changes_nothing() -> Non
     apply_transfers(state, planned.transfers)
 
 
+@pytest.mark.parametrize(
+    "failing", [command(1, 2, 901), command(1, 99, 1)], ids=["declined", "refused"]
+)
+def test_what_was_planned_before_a_group_that_fails_stays(failing: TransferCommand) -> None:
+    said = {"details": DETAILS, "details_hash": b"h"}
+    before = command(1, 2, 100, **said)
+    asked = group(command(2, 1, 5, **said), command(1, 2, 6, **said), failing)
+    planned = plan([account(1), account(2)], [before, asked])
+    first, outcome = planned.outcomes
+    assert isinstance(first, Posted)
+    assert isinstance(outcome, Declined | Refused)
+    assert planned.transfers == [first.transfer]
+    assert planned.details == [(first.transfer.id, DETAILS)]
+
+
+def test_a_group_is_written_under_its_client_and_key() -> None:
+    asked = group(command(1, 2, 10), command(2, 1, 5))
+    planned = plan([account(1), account(2)], [asked])
+    (outcome,) = planned.outcomes
+    assert isinstance(outcome, GroupPosted)
+    assert {one.transfer.client for one in outcome.transfers} == {CLIENT}
+    members = tuple(one.transfer.id for one in outcome.transfers)
+    assert planned.groups == [GroupRow(outcome.id, NOW_US, CLIENT, members)]
+    assert planned.keys == [
+        KeyRow(CLIENT, asked.key, outcome.id, OutcomeKind.GROUP, asked.request_hash)
+    ]
+
+
+def test_a_group_of_a_client_carries_its_name_whatever_its_items_say() -> None:
+    may = ("rival", GrantAction.TRANSFER, GrantScope.ALL, "")
+    asked = group(command(1, 2, 10), command(1, 2, 5_000), client="rival")
+    planned = plan([account(1), account(2)], [asked], rules(may))
+    (outcome,) = planned.outcomes
+    assert isinstance(outcome, Declined)
+    assert outcome.decline.client == "rival"
+    assert [(row.client, row.key) for row in planned.keys] == [("rival", asked.key)]
+    paid = plan([account(1), account(2)], [asked._replace(items=asked.items[:1])], rules(may))
+    assert [row.client for row in paid.transfers] == ["rival"]
+
+
+def test_copies_of_a_declined_group_get_its_first_refusal() -> None:
+    asked = group(command(1, 2, 10), command(1, 2, 5_000, details=DETAILS, details_hash=b"h"))
+    planned = plan([account(1), account(2)], [asked, asked])
+    first, copy = planned.outcomes
+    assert isinstance(first, Declined)
+    assert isinstance(copy, Declined)
+    assert copy.replayed
+    assert (copy.decline, copy.details) == (first.decline, DETAILS)
+    assert len(planned.declines) == len(planned.keys) == 1
+
+
+def test_a_stored_group_is_given_again_with_its_first_position() -> None:
+    asked = group(command(1, 2, 10, details=DETAILS, details_hash=b"h"), command(2, 1, 5))
+    (first,) = plan([account(1), account(2)], [asked]).outcomes
+    assert isinstance(first, GroupPosted)
+    members = tuple((one.transfer, one.details) for one in first.transfers)
+    place = Position(1, 42, 4242)
+    row = StoredGroup(first.id, members)
+    stored = {(CLIENT, asked.key): StoredOutcome(asked.request_hash, row, None, place)}
+    poor = [account(1, balance=Minor(0)), account(2, balance=Minor(0))]
+
+    planned = plan(poor, [asked], stored=stored)
+
+    (again,) = planned.outcomes
+    assert isinstance(again, GroupPosted)
+    assert (again.id, again.replayed, again.position) == (first.id, True, place)
+    assert [(one.transfer, one.details) for one in again.transfers] == list(members)
+    assert [one.visible for one in again.transfers] == [Visibility(True, True)] * 2
+    assert all(one.replayed and one.position == place for one in again.transfers)
+    assert not planned.transfers
+    assert not planned.keys
+
+
 @pytest.mark.parametrize("lacking", [0, 1])
 def test_with_the_shortfall_made_up_it_passes(lacking: int) -> None:
     asked = group(command(1, 2, 700), command(2, 1, 100), command(1, 2, 900))
@@ -142,6 +220,7 @@ def test_copies_of_a_group_get_its_first_outcome() -> None:
     assert isinstance(first, GroupPosted)
     assert isinstance(copy, GroupPosted)
     assert copy.replayed
+    assert copy.id == first.id
     assert copy.transfers == first.transfers
     assert len(planned.transfers) == 2
 

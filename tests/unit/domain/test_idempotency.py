@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -32,6 +33,24 @@ BASE: dict[str, Any] = {
 
 def request_hash(secret: bytes = SECRET, **changes: Any) -> bytes:
     return transfer_request_hash(secret, **{**BASE, **changes})
+
+
+def documented(text: str) -> bytes:
+    """The keyed hash of fields joined by the unit separator, written out here as `|`."""
+    joined = text.replace("|", "\x1f").encode()
+    return blake2b(joined, key=SECRET, digest_size=16).digest()
+
+
+def test_hashes_are_of_the_documented_text_so_that_those_stored_before_stay_comparable() -> None:
+    assert request_hash() == documented("transfer/1|TRANSFER|1|2|300|EUR|invoice 7|5|rent|a|1|b|2")
+    assert request_hash(effective_at_us=None, metadata=None) == documented(
+        "transfer/1|TRANSFER|1|2|300|EUR|invoice 7||rent"
+    )
+    assert command_hash(SECRET, "open/1", 7, "ab") == documented("open/1|7|ab")
+    details = Details("u", "d", "::1", "rent", {"b": "2", "a": "1"})
+    assert details_hash(SECRET, details) == documented("details/1|u|d|::1|rent|a|1|b|2")
+    plain = Details("u", "d", "::1", "rent")
+    assert details_hash(SECRET, plain) == documented("details/1|u|d|::1|rent")
 
 
 def test_the_same_fields_give_the_same_hash() -> None:

@@ -32,7 +32,7 @@ def test_a_pin_prints_as_stars_everywhere() -> None:
     pin = Pin(CANARY)
     shown = [str(pin), repr(pin), f"{pin}", f"{pin:>20}", "%s %r" % (pin, pin), repr([pin])]  # noqa: UP031
     assert not any(CANARY in text for text in shown)
-    assert str(pin) == "***"
+    assert str(pin) == f"{pin:>20}" == "***"
     with pytest.raises(RuntimeError) as raised:
         raise RuntimeError(pin)
     assert CANARY not in "".join(traceback.format_exception(raised.value))
@@ -44,6 +44,8 @@ def test_a_pin_cannot_be_written_out_by_accident() -> None:
         with pytest.raises(TypeError) as raised:
             write(pin)
         assert CANARY not in str(raised.value)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(pin)
 
 
 def test_a_sealed_pin_prints_without_its_ciphertext() -> None:

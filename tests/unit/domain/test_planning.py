@@ -40,6 +40,7 @@ from tests.support.samples import (
 )
 
 PLACE = Position(1, 42, 4242)
+RENT = Details(description="rent")
 
 
 def posted(outcome: object) -> Posted:
@@ -226,7 +227,7 @@ class TestTime:
 
 class TestKeys:
     def test_a_second_copy_in_one_batch_is_a_replay(self) -> None:
-        asked = command(1, 2, 600)
+        asked = command(1, 2, 600, details=Details(description="rent"), details_hash=b"h")
 
         planned = plan([account(1), account(2)], [asked, asked, asked])
 
@@ -240,7 +241,7 @@ class TestKeys:
         assert after.balance == 400
 
     def test_a_second_copy_of_a_decline_is_a_replay(self) -> None:
-        asked = command(1, 2, 6_000)
+        asked = command(1, 2, 6_000, details=Details(description="rent"), details_hash=b"h")
         planned = plan([account(1), account(2)], [asked, asked])
         assert replace(declined(planned.outcomes[1]), replayed=False) == planned.outcomes[0]
         assert len(planned.declines) == len(planned.keys) == 1
@@ -278,10 +279,10 @@ class TestKeys:
         assert not posted(planned.outcomes[1]).replayed
 
     def test_a_stored_transfer_is_given_again_with_its_first_position(self) -> None:
-        asked = command(1, 2, 600)
+        asked = command(1, 2, 600, details=RENT, details_hash=b"h")
         first = posted(plan([account(1), account(2)], [asked]).outcomes[0])
         stored = {
-            (CLIENT, asked.key): StoredOutcome(asked.request_hash, first.transfer, None, PLACE)
+            (CLIENT, asked.key): StoredOutcome(asked.request_hash, first.transfer, RENT, PLACE)
         }
 
         planned = plan([account(1, balance=Minor(0)), account(2)], [asked], stored=stored)
@@ -290,10 +291,10 @@ class TestKeys:
         assert_writes_nothing(planned)
 
     def test_a_stored_decline_is_given_again_though_funds_have_come(self) -> None:
-        asked = command(1, 2, 6_000)
+        asked = command(1, 2, 6_000, details=RENT, details_hash=b"h")
         first = declined(plan([account(1), account(2)], [asked]).outcomes[0])
         stored = {
-            (CLIENT, asked.key): StoredOutcome(asked.request_hash, first.decline, None, PLACE)
+            (CLIENT, asked.key): StoredOutcome(asked.request_hash, first.decline, RENT, PLACE)
         }
 
         planned = plan([account(1, balance=Minor(9_000)), account(2)], [asked], stored=stored)
@@ -313,7 +314,9 @@ class TestKeys:
         asked = command(1, 2)
         stored = {(CLIENT, asked.key): StoredOutcome(asked.request_hash, None, None, PLACE)}
         planned = plan([account(1), account(2)], [asked], stored=stored)
-        assert refused(planned.outcomes[0]).reason is Reason.IDEMPOTENCY_KEY_REUSED
+        error = refused(planned.outcomes[0])
+        assert error.reason is Reason.IDEMPOTENCY_KEY_REUSED
+        assert error.metadata == {"key": asked.key}
 
     def test_a_replay_needs_no_proof_any_more(self) -> None:
         asked = approved_payment(command(1, 2, 10), "owner-1")

@@ -251,3 +251,11 @@ def test_the_sign_time_may_be_two_minutes_off_either_way() -> None:
         assert is_fresh(fresh, now_us)
     for stale in (now_us - SIGN_TIME_WINDOW_US - 1, now_us + SIGN_TIME_WINDOW_US + 1):
         assert not is_fresh(stale, now_us)
+
+
+def test_a_proof_is_bound_to_the_digest_of_what_was_meant() -> None:
+    payment = intent_of(VECTORS["payments"][0])
+    leg = GroupLeg("TRANSFER", 1, 2, 300, "EUR")
+    several = GroupIntent("shop", "key", 1, (leg,), 5)
+    assert intent_digest(payment) == payment_digest(payment)
+    assert intent_digest(several) == group_digest(several)

@@ -130,6 +130,15 @@ class TestThreshold:
 class TestFirstPayment:
     POLICY = under(StepUpPolicy(100, first_payment_threshold=30))
 
+    def test_the_refusal_tells_its_own_threshold(self) -> None:
+        (outcome,) = decided([command(1, 2, 31)], self.POLICY).outcomes
+        assert isinstance(outcome, Refused)
+        assert (outcome.error.metadata["rule"], outcome.error.metadata["threshold"]) == (
+            "FIRST_PAYMENT",
+            "30",
+        )
+        assert outcome.error.message
+
     def test_only_above_its_own_threshold(self) -> None:
         assert asked_by(decided([command(1, 2, 30)], self.POLICY).outcomes[0]) is None
         above = decided([command(1, 2, 31)], self.POLICY).outcomes[0]
@@ -150,6 +159,13 @@ class TestFirstPayment:
         outcomes = decided(commands, self.POLICY).outcomes
         assert list(map(asked_by, outcomes)) == [StepUpRule.FIRST_PAYMENT, None, None]
 
+    def test_an_approved_payment_makes_its_payee_known_too(self) -> None:
+        given = authorization("owner-1")
+        commands = [command(1, 2, 60, authorization=given), command(1, 2, 31)]
+        outcomes = decided(commands, self.POLICY).outcomes
+        assert isinstance(outcomes[0], Posted)
+        assert asked_by(outcomes[1]) is None
+
     def test_a_hold_makes_nobody_known(self) -> None:
         hold = command(1, 2, 5, kind=TransferKind.HOLD, expires_at_us=NOW_US + 9)
         outcomes = decided([hold, command(1, 2, 31)], self.POLICY).outcomes
@@ -164,6 +180,12 @@ class TestDailyTotal:
         assert asked_by(decided([command(1, 2, 50)], self.POLICY, past).outcomes[0]) is None
         above = decided([command(1, 2, 51)], self.POLICY, past).outcomes[0]
         assert asked_by(above) is StepUpRule.DAILY_TOTAL
+
+    def test_the_refusal_tells_the_total_of_the_policy_and_not_what_is_spent(self) -> None:
+        (outcome,) = decided([command(1, 2, 51)], self.POLICY, PastRead(spent(200))).outcomes
+        assert isinstance(outcome, Refused)
+        assert outcome.error.metadata["threshold"] == "250"
+        assert "200" not in outcome.error.metadata.values()
 
     def test_payments_of_one_batch_count_for_each_other(self) -> None:
         commands = [command(1, 2, 100), command(1, 3, 100), command(1, 2, 51), command(1, 2, 50)]
@@ -204,6 +226,11 @@ class TestDailyTotal:
         late = decided([command(1, 2, 100)], self.POLICY, past, now_us=midnight_us - 9, on=on)
         assert asked_by(late.outcomes[0]) is None
 
+    def test_of_another_day_nothing_counts(self) -> None:
+        all_at_once = under(StepUpPolicy(250, daily_total=250))
+        past = PastRead(spent(250, day=TODAY - 1))
+        assert asked_by(decided([command(1, 2, 250)], all_at_once, past).outcomes[0]) is None
+
     def test_two_days_in_one_batch_are_counted_apart(self) -> None:
         midnight_us = (TODAY + 1) * DAY_US
         on = accounts()
@@ -230,6 +257,14 @@ class TestExemption:
     def test_it_is_not_recorded_where_the_amount_alone_is_below(self) -> None:
         by = under(StepUpPolicy(100, first_payment_threshold=30), EXEMPT)
         assert asked_by(decided([command(1, 2, 30)], by).outcomes[0]) is None
+        # Of a group it is what one payee gets that is below.
+        several = decided([group((1, 2, 30), (1, 3, 30))], by).outcomes[0]
+        assert bases(several) == [StepUpBasis.BELOW_THRESHOLD] * 2
+
+    def test_it_holds_for_what_the_client_pays_by_a_group(self) -> None:
+        by = under(StepUpPolicy(100), EXEMPT)
+        exempt = decided([group((1, 2, 60), (1, 3, 60))], by).outcomes[0]
+        assert bases(exempt) == [StepUpBasis.CLIENT_EXEMPT] * 2
 
     def test_what_is_exempt_does_not_count(self) -> None:
         by = under(
@@ -294,6 +329,20 @@ class TestGroups:
         assert isinstance(outcomes[0], Refused)
         assert list(map(asked_by, outcomes[1:])) == [None, None, StepUpRule.FIRST_PAYMENT, None]
 
+    def test_what_was_paid_before_a_group_that_fails_still_counts(self) -> None:
+        by = under(StepUpPolicy(100, first_payment_threshold=30, daily_total=100))
+        before = [command(1, 2, 30), command(1, 3, 30)]
+        # The second payer is asked after the first has paid; then the third item fails.
+        failing = group((1, 4, 30), (3, 4, 1), (1, 99, 1))
+        past = PastRead({**spent(0), **spent(0, payer=3)})
+        commands = [*before, failing, command(1, 4, 31), command(1, 2, 40)]
+        outcomes = decided(commands, by, past).outcomes
+        assert list(map(asked_by, outcomes[:2])) == [None, None]
+        assert isinstance(outcomes[2], Refused)
+        assert list(map(asked_by, outcomes[3:])) == [StepUpRule.FIRST_PAYMENT, None]
+        over = decided([*commands[:3], command(1, 2, 41)], by, past).outcomes
+        assert asked_by(over[3]) is StepUpRule.DAILY_TOTAL
+
     def test_each_payer_above_policy_approves_its_part(self) -> None:
         by = under(StepUpPolicy(100))
         plain = group((1, 4, 60), (2, 4, 60), (1, 3, 60), (3, 4, 10), (2, 3, 60))
@@ -329,7 +378,9 @@ class TestGroups:
         planned = decided([asked], under(StepUpPolicy(100)))
         (outcome,) = planned.outcomes
         assert isinstance(outcome, Refused)
-        assert (outcome.error.reason, outcome.error.metadata["why"]) == (reason, why)
+        assert outcome.error.reason is reason
+        assert outcome.error.metadata == {"account": "1", "why": why, "item": "0"}
+        assert outcome.error.message
         assert not planned.authorizations
 
     @pytest.mark.parametrize(
@@ -366,6 +417,21 @@ class TestGroups:
         assert not planned.authorizations
 
 
+@pytest.mark.parametrize(
+    ("policy", "hangs"),
+    [
+        (StepUpPolicy(100), False),
+        (StepUpPolicy(100, first_payment_threshold=30), True),
+        (StepUpPolicy(100, daily_total=250), True),
+        (StepUpPolicy(100, first_payment_threshold=30, daily_total=250), True),
+    ],
+)
+def test_policy_hangs_on_the_past_where_one_of_its_rules_does(
+    policy: StepUpPolicy, hangs: bool
+) -> None:
+    assert under(policy).hanging == ({"EUR"} if hangs else set())
+
+
 class TestWhatIsRead:
     ALL = StepUpPolicy(100, first_payment_threshold=30, daily_total=1_000)
 
@@ -396,7 +462,16 @@ class TestWhatIsRead:
         assert wanted.payers == {1, 2, 3}
         assert wanted.pairs == {(2, 3), (3, 1)}
         first_only = under(StepUpPolicy(100, first_payment_threshold=30))
-        assert wanted_past(commands, first_only, accounts()).payers == set()
+        wanted = wanted_past(commands, first_only, accounts())
+        assert (wanted.payers, wanted.pairs) == (set(), {(2, 3), (3, 1)})
+        day_only = under(StepUpPolicy(100, daily_total=1_000))
+        wanted = wanted_past(commands, day_only, accounts())
+        assert (wanted.payers, wanted.pairs) == ({1, 2, 3}, set())
+
+    def test_of_a_group_each_payer_that_is_not_settled(self) -> None:
+        commands = [group((77, 2, 50), (1, 2, 101), (3, 2, 40))]
+        wanted = wanted_past(commands, under(self.ALL), accounts())
+        assert (wanted.payers, wanted.pairs) == ({3}, {(3, 2)})
 
 
 class TestTaken:

@@ -39,6 +39,24 @@ def test_a_release_is_told_by_why_the_hold_ended(state: TransferState, expected:
 
 
 @pytest.mark.parametrize(
+    ("kind", "state", "expected"),
+    [
+        (TransferKind.RELEASE, None, EventType.TRANSFER_RELEASED),
+        (TransferKind.CAPTURE, TransferState.CAPTURED, EventType.TRANSFER_CAPTURED),
+        (TransferKind.CAPTURE, TransferState.PARTIALLY_CAPTURED, EventType.TRANSFER_CAPTURED),
+        (TransferKind.REFUND, TransferState.PARTIALLY_REFUNDED, EventType.TRANSFER_REFUNDED),
+        (TransferKind.REVERSAL, TransferState.REVERSED, EventType.TRANSFER_REVERSED),
+        (TransferKind.HOLD, None, EventType.TRANSFER_HELD),
+        (TransferKind.DEPOSIT, None, EventType.TRANSFER_POSTED),
+    ],
+)
+def test_other_transfers_are_told_by_their_kind_alone(
+    kind: TransferKind, state: TransferState | None, expected: EventType
+) -> None:
+    assert event_type_of(kind, state) is expected
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://shop.example",
@@ -49,10 +67,15 @@ def test_a_release_is_told_by_why_the_hold_ended(state: TransferState, expected:
         "https://[2606:4700::1111]/",
         "https://xn--bcher-kva.example/",
         "https://shop.example/" + "x" * 2027,
+        "https://shop.example:1024/",
+        "https://a.b/",
+        "https://" + "a" * 63 + ".example/",
+        "https://" + "a23456789." * 25 + "abc/",
     ],
 )
 def test_an_endpoint_may_be_any_of_https(url: str) -> None:
     assert url_fault(url, http=False) is None
+    assert url_fault(url, http=True) is None
 
 
 @pytest.mark.parametrize(
@@ -85,6 +108,8 @@ def test_an_endpoint_may_be_any_of_https(url: str) -> None:
         "https://[name]/",
         "https://a..b/",
         "https://" + "a" * 64 + ".example/",
+        "https://" + "a23456789." * 25 + "abcd/",
+        "https://shop.example/a\\b",
         "https://shop.example/" + "x" * 2028,
     ],
 )
@@ -101,12 +126,15 @@ def test_plain_http_is_allowed_by_a_setting_alone() -> None:
 
 def test_events_are_known_different_and_some() -> None:
     assert events_fault(["*"]) is None
+    assert events_fault(["transfer.posted"]) is None
     assert events_fault([event.value for event in EventType]) is None
     for wrong in ([], ["*", "*"], ["*", "transfer.posted"], ["transfer.posted"] * 2, ["nosuch"]):
         assert events_fault(wrong) is not None
 
 
 def test_an_event_is_named_by_journal_row_and_place() -> None:
-    assert parse_event_id(event_id(2**62, 999)) == (2**62, 999)
+    for known in ((2**62, 999), (1, 0), (9_999_999_999_999_999_999, 999_999_999)):
+        assert parse_event_id(event_id(*known)) == known
     for wrong in ("", "1", "1-", "-1", "1-2-3", "1-x", "\u0661-1", "9" * 20 + "-1", "1--1"):
         assert parse_event_id(wrong) is None
+    assert parse_event_id("1-" + "9" * 10) is None
