@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-ORDER = ("unit", "integration", "contract", "crash")
+ORDER = ("unit", "integration", "contract", "soak", "crash")
 """Folders of tests in the order in which they run: what disturbs the stack comes after everything
 that needs it calm."""
 

@@ -118,6 +118,10 @@ class Commands:
             )
         return call
 
+    def forget(self, operation: Operation) -> None:
+        """`operation` will not be sent again."""
+        self._calls.pop(operation.key, None)
+
     def _single(self) -> Sending:
         return self.pay(*self._two(), self._amount())
 

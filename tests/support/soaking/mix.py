@@ -114,7 +114,7 @@ class Mix:
             self.told.take(sending)
             self.commands.learn(sending)
             for one in sending.operations:
-                del self.commands.again[one.key]
+                self.commands.forget(one)
             # A refusal after which nothing is done is an answer: what was to be refunded is
             # reversed by now.
             unheard = (one for one in sending.operations if one.unheard)
@@ -151,7 +151,7 @@ async def mix(callers: Callers, rng: random.Random) -> Mix:
     external, *accounts = await plain.open(ACCOUNTS, balance=BALANCE)
     payments = world.books[PLAIN].payments
     world.books[PLAIN] = Books(external, accounts, world.books[PLAIN].approving, payments)
-    commands = Commands(Forgetful(), rng, accounts)
+    commands = Commands(Forgetful(), rng, accounts, accounts)
     await enrol(commands, callers.of(STEP_UP))
     several = {name: [callers.another(name) for _ in range(CLIENTS)] for name in (PLAIN, STEP_UP)}
     made = Mix(commands, world, several, rng)

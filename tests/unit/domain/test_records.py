@@ -24,7 +24,7 @@ from tests.support.samples import (
     CLIENT,
     NOW_US,
     account,
-    authorization,
+    approved_payment,
     child,
     command,
     group,
@@ -279,7 +279,6 @@ def test_a_frozen_account_stops_what_takes_from_it_and_nothing_else(frozen: int)
 
 
 def test_a_hold_with_all_that_was_said_of_it_is_written_whole() -> None:
-    approved = authorization("owner-1")
     asked = command(
         1,
         2,
@@ -287,9 +286,10 @@ def test_a_hold_with_all_that_was_said_of_it_is_written_whole() -> None:
         kind=TransferKind.HOLD,
         expires_at_us=NOW_US + 9,
         effective_at_us=12,
-        authorization=approved,
         **SAID,
     )
+    asked = approved_payment(asked, "owner-1")
+    assert asked.authorization is not None
     planned = plan([PAYER, PAYEE], [asked])
     (outcome,) = planned.outcomes
     assert isinstance(outcome, Posted), outcome
@@ -305,7 +305,7 @@ def test_a_hold_with_all_that_was_said_of_it_is_written_whole() -> None:
         debit_held_after=Minor(400),
         created_at_us=NOW_US + 5,
         effective_at_us=12,
-        authorization_id=approved.id,
+        authorization_id=asked.authorization.id,
         kind=TransferKind.HOLD,
         step_up=StepUpBasis.AUTHORIZED,
         currency=PAYER.currency,

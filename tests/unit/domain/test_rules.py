@@ -54,7 +54,7 @@ def test_what_is_its_own_may_be_the_credited_account_alone() -> None:
 def test_an_exemption_holds_for_the_accounts_of_its_institution(institution: str) -> None:
     grants = Grants.of([Grant("app", GrantAction.STEP_UP_EXEMPT, GrantScope.INSTITUTION, "bank")])
     by = Rules(grants, {"EUR": StepUpPolicy(100)})
-    found = by.step_up("app", 101, "EUR", account(1, "other", institution))
+    found = by.step_up("app", 101, "EUR", account(1, "other", institution), 101)
     exempt = institution == "bank"
     assert found is (StepUpBasis.CLIENT_EXEMPT if exempt else StepUpRule.THRESHOLD)
 

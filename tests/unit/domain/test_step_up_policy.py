@@ -160,8 +160,7 @@ class TestFirstPayment:
         assert list(map(asked_by, outcomes)) == [StepUpRule.FIRST_PAYMENT, None, None]
 
     def test_an_approved_payment_makes_its_payee_known_too(self) -> None:
-        given = authorization("owner-1")
-        commands = [command(1, 2, 60, authorization=given), command(1, 2, 31)]
+        commands = [approved_payment(command(1, 2, 60), "owner-1"), command(1, 2, 31)]
         outcomes = decided(commands, self.POLICY).outcomes
         assert isinstance(outcomes[0], Posted)
         assert asked_by(outcomes[1]) is None
@@ -335,7 +334,7 @@ class TestGroups:
         # The second payer is asked after the first has paid; then the third item fails.
         failing = group((1, 4, 30), (3, 4, 1), (1, 99, 1))
         past = PastRead({**spent(0), **spent(0, payer=3)})
-        commands = [*before, failing, command(1, 4, 31), command(1, 2, 40)]
+        commands: list[Command] = [*before, failing, command(1, 4, 31), command(1, 2, 40)]
         outcomes = decided(commands, by, past).outcomes
         assert list(map(asked_by, outcomes[:2])) == [None, None]
         assert isinstance(outcomes[2], Refused)
