@@ -30,6 +30,8 @@ class Part:
 
     folder: str
     rounds: tuple[Round, ...]
+    modules: tuple[str, ...] = ()
+    """Names of files without suffix; without any, all of the folder."""
 
 
 PARTS: Mapping[str, Part] = {
@@ -57,21 +59,8 @@ PARTS: Mapping[str, Part] = {
                     "tests/unit/command_service/test_pacing.py",
                 ),
             ),
-            Round(
-                "on PostgreSQL",
-                (
-                    "tests/integration/command_service/test_engine.py",
-                    "tests/integration/command_service/test_commit_outcomes.py",
-                    "tests/integration/command_service/test_expiry.py",
-                    "tests/integration/command_service/test_held_up.py",
-                    "tests/integration/command_service/test_partition_watch.py",
-                    "tests/integration/command_service/test_external_identifiers.py",
-                    "tests/integration/command_service/test_overdraft_limits.py",
-                    "tests/integration/command_service/test_velocity.py",
-                    "tests/integration/command_service/test_programs.py",
-                ),
-                stores=True,
-            ),
         ),
+        # What else there is of posting shows only on PostgreSQL.
+        ("fair_queue", "pacing"),
     ),
 }

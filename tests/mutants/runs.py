@@ -37,7 +37,7 @@ def judge(
     a round needs do not start.
     """
     place = folder / "tree"
-    changes = prepare(tree, place, part, modules)
+    changes = prepare(tree, place, part, modules or part.modules)
     seen = {} if kept is None else kept.read()
     verdicts = {change: seen[change] for change in changes.values() if change in seen}
     names = [name for name, change in changes.items() if change not in seen]

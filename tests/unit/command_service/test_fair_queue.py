@@ -110,6 +110,36 @@ def test_no_more_of_a_client_wait_than_allowed_and_others_have_their_turns() -> 
     assert len(queue.take(100, 7, all_run, nothing)) == 100
 
 
+def test_as_many_more_are_looked_at_as_no_longer_wait() -> None:
+    queue = filled(a=10)
+    assert queue.take(100, 4, only(), nothing) == []
+    seen: list[Item] = []
+
+    def judge(item: Item) -> Verdict:
+        seen.append(item)
+        return Verdict.TAKE if item[1] == 0 else Verdict.WAIT
+
+    assert queue.take(100, 4, judge, nothing) == items("a", 1)
+    assert seen == items("a", 5)
+
+
+def test_what_leaves_makes_room_by_its_weight() -> None:
+    queue: FairQueue[Item] = FairQueue(100, lambda item: item[1])
+    queue.add("a", [("a", 10), ("a", 20), ("a", 5)])
+    assert queue.take(10, MANY, only(), nothing) == []
+    assert queue.take(1, MANY, all_run, nothing) == [("a", 10)]
+    assert (len(queue), queue.room("a"), queue.room("b")) == (25, 50, 75)
+    queue.add("b", [("b", 20), ("b", 7)])
+    assert queue.take_light(27, 100, all_run, nothing) == [("b", 20), ("b", 7)]
+    assert (len(queue), queue.room("a"), queue.room("b")) == (25, 50, 75)
+
+
+def test_light_is_who_has_so_much_and_no_more() -> None:
+    queue = filled(some=3, more=4)
+    assert queue.take_light(3, 100, all_run, nothing) == items("some", 3)
+    assert len(queue) == 4
+
+
 def test_whatever_stays_reserves_before_a_later_one_is_judged() -> None:
     queue = filled(a=4)
     reserved: list[Item] = []
