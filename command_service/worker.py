@@ -164,7 +164,7 @@ async def serve(settings: CommandSettings, worker: int, stop: asyncio.Event) -> 
             limits.table,
             limiter,
             secret,
-            lambda client: rules.current().grants.holds(client, GrantAction.ACT_FOR_USERS),
+            lambda client: rules.current().grants.everywhere(client, GrantAction.ACT_FOR_USERS),
         )
         touches = PostgresTouches(pool)
         velocity = Velocity(limits.table, touches, secret)

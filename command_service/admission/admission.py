@@ -14,8 +14,8 @@ from command_service.admission.risk.port import Question
 from command_service.admission.step_up import StepUpAdmission
 from command_service.admission.velocity import Velocity
 from paycore.domain.accounts import Account, AccountId
-from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.grants import GrantAction
+from paycore.domain.errors import PaycoreError
+from paycore.domain.grants import check_actor
 from paycore.domain.rules import GUARDED, PAYER_INITIATED, Rules
 from paycore.domain.step_up_policy import StepUpRule
 from paycore.domain.transfers import Command, GroupCommand, Refused, StepUpBasis, TransferCommand
@@ -44,16 +44,8 @@ class Admission:
         self._velocity = velocity
 
     def check_actor(self, client: str, *, named: bool) -> None:
-        """A named user is believed only from clients that are granted to speak for users.
-
-        Raises PaycoreError NOT_PERMITTED.
-        """
-        if named and not self._rules().grants.holds(client, GrantAction.ACT_FOR_USERS):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{client} may not name an actor",
-                {"grant": GrantAction.ACT_FOR_USERS},
-            )
+        """As `grants.check_actor`."""
+        check_actor(self._rules().grants, client, named=named)
 
     async def admit(self, parsed: ParsedTransfer, deadline_s: float) -> TransferCommand:
         """The command to queue. Raises PaycoreError as the checks do.

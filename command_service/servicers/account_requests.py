@@ -20,7 +20,7 @@ from command_service.servicers.fields import (
 )
 from paycore.domain.accounts import AccountId, AccountKind, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.grants import GrantAction
+from paycore.domain.grants import GrantAction, check_actor
 from paycore.domain.idempotency import command_hash, flattened
 from paycore.domain.identifiers import ExternalIdentifier
 from paycore.domain.money import Currency, Minor
@@ -180,12 +180,7 @@ class AccountRequests:
         self, actor: actor_pb2.Actor, fields: Fields, client: str, *, named: bool
     ) -> Details:
         fields.actor(actor)
-        if named and not self._rules().grants.holds(client, GrantAction.ACT_FOR_USERS):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{client} may not name an actor",
-                {"grant": GrantAction.ACT_FOR_USERS},
-            )
+        check_actor(self._rules().grants, client, named=named)
         return Details(actor.user_id, actor.device_id, actor.ip_address)
 
 

@@ -38,7 +38,7 @@ class PersonalDataServicer:
             fields.actor(request.actor)
         fields.check()
         # Its data lies with any client and institution: a part of the accounts is not enough.
-        if not self._rules().grants.reach(call.client, GrantAction.ERASE).all:
+        if not self._rules().grants.everywhere(call.client, GrantAction.ERASE):
             raise PaycoreError(
                 Reason.NOT_PERMITTED,
                 f"{call.client} may not erase subjects",

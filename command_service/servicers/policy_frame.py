@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from command_service.servicers.fields import MAX_AMOUNT, MAX_REASON, Fields
-from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.grants import GrantAction
+from paycore.domain.grants import check_actor
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import Details
 
@@ -26,13 +25,7 @@ class PolicyFrame:
         fields.text("reason", request.reason, MAX_REASON, required=True)
         actor = request.actor
         fields.actor(actor)
-        named = request.HasField("actor")
-        if named and not self._rules().grants.holds(client, GrantAction.ACT_FOR_USERS):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{client} may not name an actor",
-                {"grant": GrantAction.ACT_FOR_USERS},
-            )
+        check_actor(self._rules().grants, client, named=request.HasField("actor"))
         return Details(actor.user_id, actor.device_id, actor.ip_address)
 
 

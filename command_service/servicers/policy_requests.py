@@ -7,7 +7,7 @@ from collections.abc import Callable
 from command_service.policy.commands import ChangeGrant, RemovePolicy, SchemeGrant, SetPolicy
 from command_service.servicers.fields import MAX_INSTITUTION, MAX_NAME, Fields
 from command_service.servicers.policy_frame import PolicyFrame, check_amount, expected_revision
-from paycore.domain.grants import Grant, GrantAction, GrantScope
+from paycore.domain.grants import CONCERNS_NO_ACCOUNT, Grant, GrantAction, GrantScope
 from paycore.domain.idempotency import command_hash
 from paycore.domain.identifiers import MAX_SCHEME, is_scheme
 from paycore.domain.rules import Rules
@@ -91,6 +91,8 @@ class PolicyRequests:
         fields = Fields()
         actor = self._frame.actor(request, fields, client)
         grant = _grant(request.grant, fields)
+        if given and isinstance(grant, Grant):
+            _check_scope(grant, fields)
         fields.check()
         right = (
             ("scheme", grant.scheme)
@@ -112,6 +114,12 @@ class PolicyRequests:
             request.reason,
             actor,
         )
+
+
+def _check_scope(grant: Grant, fields: Fields) -> None:
+    # One that stands in the table with another scope does nothing, and may be taken.
+    if grant.action in CONCERNS_NO_ACCOUNT and grant.scope is not GrantScope.ALL:
+        fields.violate("grant.accounts.scope", f"ALL: {grant.action} concerns no account")
 
 
 def _grant(message: pb2.Grant, fields: Fields) -> Grant | SchemeGrant:

@@ -17,8 +17,7 @@ from command_service.webhooks.commands import (
     Subscription,
     SwitchSubscription,
 )
-from paycore.domain.errors import PaycoreError, Reason
-from paycore.domain.grants import GrantAction
+from paycore.domain.grants import check_actor
 from paycore.domain.idempotency import command_hash
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import Details
@@ -169,14 +168,7 @@ class WebhookRequests:
         fields.text("reason", request.reason, MAX_REASON)
         actor = request.actor
         fields.actor(actor)
-        if request.HasField("actor") and not self._rules().grants.holds(
-            client, GrantAction.ACT_FOR_USERS
-        ):
-            raise PaycoreError(
-                Reason.NOT_PERMITTED,
-                f"{client} may not name an actor",
-                {"grant": GrantAction.ACT_FOR_USERS},
-            )
+        check_actor(self._rules().grants, client, named=request.HasField("actor"))
         return Details(actor.user_id, actor.device_id, actor.ip_address)
 
 

@@ -41,9 +41,7 @@ class WebhookChanges:
 
     def reaches(self, caller: str, client: str) -> bool:
         """Whether `caller` sees and changes what is `client`'s."""
-        return (
-            caller == client or self._rules().grants.reach(caller, GrantAction.WEBHOOKS.value).all
-        )
+        return caller == client or self._rules().grants.everywhere(caller, GrantAction.WEBHOOKS)
 
     async def make(
         self,

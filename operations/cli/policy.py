@@ -16,7 +16,7 @@ from operations.errors import UsageError
 from operations.money import format_money
 from paycore.client import PaycoreClient
 from paycore.client.policy_model import Grant, PolicyReceipt, StepUpPolicy
-from paycore.domain.grants import GrantAction, GrantScope
+from paycore.domain.grants import CONCERNS_NO_ACCOUNT, GrantAction, GrantScope
 
 policies = typer.Typer(help="Set above which amounts payers must approve.", no_args_is_help=True)
 grants = typer.Typer(help="Set what clients may do.", no_args_is_help=True)
@@ -140,7 +140,7 @@ def give(
     """Let a client do something."""
     change_policy(
         lambda client: client.give_grant(
-            _grant(client_name, right, scope, institution), reason, idempotency_key=key
+            _given(client_name, right, scope, institution), reason, idempotency_key=key
         ),
         state,
         identity,
@@ -186,6 +186,13 @@ def _grant(client: str, right: str, scope: GrantScope | None, institution: str) 
     if scope is None:
         raise UsageError("name a --scope: own, institution or all")
     return Grant(client, action, scope, institution)
+
+
+def _given(client: str, right: str, scope: GrantScope | None, institution: str) -> Grant:
+    grant = _grant(client, right, scope, institution)
+    if grant.action in CONCERNS_NO_ACCOUNT and grant.scope is not GrantScope.ALL:
+        raise UsageError(f"{grant.action} concerns no account: give it with --scope all")
+    return grant
 
 
 def _policies(found: tuple[StepUpPolicy, ...]) -> Table:

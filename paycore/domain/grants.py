@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from paycore.domain.errors import PaycoreError, Reason
+
 
 class GrantAction(StrEnum):
     """What a grant allows; debits are granted by the kind of transfer."""
@@ -36,6 +38,12 @@ class GrantAction(StrEnum):
     """Erase subjects: their personal data, with all clients and institutions."""
     WEBHOOKS = "WEBHOOKS"
     """See and change the webhooks of other clients."""
+
+
+CONCERNS_NO_ACCOUNT = frozenset(
+    {GrantAction.ACT_FOR_USERS, GrantAction.ERASE, GrantAction.WEBHOOKS}
+)
+"""What has no part that a smaller scope could mean: given with scope ALL, or not at all."""
 
 
 class GrantScope(StrEnum):
@@ -103,3 +111,20 @@ class Grants:
     def holds(self, client: str, action: str) -> bool:
         """Whether `client` holds `action` with any scope."""
         return (client, action) in self.reaches
+
+    def everywhere(self, client: str, action: str) -> bool:
+        """Whether `client` holds `action`, one that CONCERNS_NO_ACCOUNT, with scope ALL."""
+        return self.reach(client, action).all
+
+
+def check_actor(grants: Grants, client: str, *, named: bool) -> None:
+    """A named user is believed only from clients that are granted to speak for users.
+
+    Raises PaycoreError NOT_PERMITTED.
+    """
+    if named and not grants.everywhere(client, GrantAction.ACT_FOR_USERS):
+        raise PaycoreError(
+            Reason.NOT_PERMITTED,
+            f"{client} may not name an actor",
+            {"grant": GrantAction.ACT_FOR_USERS},
+        )

@@ -32,6 +32,9 @@ class _GrantActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantActi
     GRANT_ACTION_STEP_UP_EXEMPT: _GrantAction.ValueType  # 3
     """Payments need no approval of their payer; they say so for ever."""
     GRANT_ACTION_ACT_FOR_USERS: _GrantAction.ValueType  # 4
+    """Have the actor of a request believed. As ERASE and WEBHOOKS it concerns no account, and is given
+    with scope ALL alone.
+    """
     GRANT_ACTION_TRANSFER: _GrantAction.ValueType  # 5
     GRANT_ACTION_DEPOSIT: _GrantAction.ValueType  # 6
     GRANT_ACTION_WITHDRAWAL: _GrantAction.ValueType  # 7
@@ -61,6 +64,9 @@ GRANT_ACTION_SET_STATUS: GrantAction.ValueType  # 2
 GRANT_ACTION_STEP_UP_EXEMPT: GrantAction.ValueType  # 3
 """Payments need no approval of their payer; they say so for ever."""
 GRANT_ACTION_ACT_FOR_USERS: GrantAction.ValueType  # 4
+"""Have the actor of a request believed. As ERASE and WEBHOOKS it concerns no account, and is given
+with scope ALL alone.
+"""
 GRANT_ACTION_TRANSFER: GrantAction.ValueType  # 5
 GRANT_ACTION_DEPOSIT: GrantAction.ValueType  # 6
 GRANT_ACTION_WITHDRAWAL: GrantAction.ValueType  # 7

@@ -166,6 +166,26 @@ async def test_grants_are_given_and_taken_once(desk: Desk) -> None:
     assert actions == [("ADD_GRANT", "payroll"), ("REMOVE_GRANT", "ended")]
 
 
+async def test_an_actor_is_believed_only_from_a_client_that_may_speak_for_all(desk: Desk) -> None:
+    app = desk.callers.of("app")
+    _, payer, payee = await app.open(2, balance=1_000)
+    # As an earlier release let it be given: it does nothing, and may be taken.
+    await desk.admin.execute("INSERT INTO ledger.grants VALUES ('app', 'ACT_FOR_USERS', 'OWN')")
+    everyone = giving("app", "ACT_FOR_USERS", "ALL")
+    take = pb2.TakeGrantRequest(idempotency_key="all", grant=everyone, reason="narrower")
+    assert (await desk.call("TakeGrant", take)).changed
+    own = giving("app", "ACT_FOR_USERS", "OWN")
+    asked = payment(payer, payee, 5, actor=actor_pb2.Actor(user_id="u"))
+    refusal = await refusal_of(app.submit(asked))
+    assert refusal is not None
+    assert refusal.reason == "NOT_PERMITTED"
+    take = pb2.TakeGrantRequest(idempotency_key="own", grant=own, reason="did nothing")
+    assert (await desk.call("TakeGrant", take)).changed
+    give = pb2.GiveGrantRequest(idempotency_key="give", grant=everyone, reason="for users")
+    assert (await desk.call("GiveGrant", give)).changed
+    await app.submit(asked)
+
+
 async def test_grants_are_listed_by_pages_with_those_of_schemes(desk: Desk) -> None:
     scheme = pb2.Grant(client="app", scheme="paypal")
     await desk.call(
@@ -204,6 +224,10 @@ async def test_what_is_malformed_is_named(desk: Desk) -> None:
         (giving("", "READ", "INSTITUTION"), {"grant.client", "grant.accounts.institution"}),
         (giving("x", "READ", "ALL", "north"), {"grant.accounts.institution"}),
         (pb2.Grant(client="x", scheme="No!"), {"grant.scheme"}),
+        (giving("x", "ACT_FOR_USERS", "OWN"), {"grant.accounts.scope"}),
+        (giving("x", "ACT_FOR_USERS", "INSTITUTION", "north"), {"grant.accounts.scope"}),
+        (giving("x", "ERASE", "OWN"), {"grant.accounts.scope"}),
+        (giving("x", "WEBHOOKS", "OWN"), {"grant.accounts.scope"}),
     ):
         asked = pb2.GiveGrantRequest(idempotency_key="k", grant=grant, reason="r")
         assert set((await desk.refused("GiveGrant", asked)).fields) == fields

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope, Reach
+from paycore.domain.errors import PaycoreError, Reason
+from paycore.domain.grants import (
+    CONCERNS_NO_ACCOUNT,
+    Grant,
+    GrantAction,
+    Grants,
+    GrantScope,
+    Reach,
+    check_actor,
+)
 
 names = st.sampled_from(("a", "b", "c"))
 institutions = st.sampled_from(("x", "y", "z"))
@@ -50,6 +60,27 @@ def test_a_client_holds_what_a_row_names(
 ) -> None:
     held = any((row.client, row.action) == (client, action) for row in rows)
     assert Grants.of(rows).holds(client, action) == held
+
+
+@pytest.mark.parametrize("action", sorted(CONCERNS_NO_ACCOUNT))
+def test_what_concerns_no_account_is_held_with_all_or_not(action: GrantAction) -> None:
+    part = [Grant("a", action, GrantScope.OWN), Grant("a", action, GrantScope.INSTITUTION, "x")]
+    assert not Grants.of(part).everywhere("a", action)
+    assert Grants.of([*part, Grant("a", action, GrantScope.ALL)]).everywhere("a", action)
+
+
+@pytest.mark.parametrize("scope", GrantScope)
+def test_an_actor_is_named_by_who_may_speak_for_all_users(scope: GrantScope) -> None:
+    institution = "x" if scope is GrantScope.INSTITUTION else ""
+    held = Grants.of([Grant("a", GrantAction.ACT_FOR_USERS, scope, institution)])
+    check_actor(held, "a", named=False)
+    if scope is GrantScope.ALL:
+        check_actor(held, "a", named=True)
+        return
+    with pytest.raises(PaycoreError) as refused:
+        check_actor(held, "a", named=True)
+    assert refused.value.reason is Reason.NOT_PERMITTED
+    assert refused.value.metadata == {"grant": "ACT_FOR_USERS"}
 
 
 def test_without_grants_there_is_nothing() -> None:
