@@ -11,7 +11,14 @@ from paycore.domain.pin import SealedPin
 from signing_service.attempts import Earn
 from signing_service.challenges import Challenge, Challenges, invalid_challenge
 from signing_service.device_keys import DeviceKey
-from signing_service.device_store import MAX_DEVICES, Added, Device, DeviceStore, NewDevice
+from signing_service.device_store import (
+    MAX_DEVICES,
+    Added,
+    Device,
+    DeviceInForce,
+    DeviceStore,
+    NewDevice,
+)
 from signing_service.events import Event, SecurityEvent, record
 from signing_service.pin_check import PinChecker, PinProof
 from signing_service.under_way import UnderWay
@@ -90,6 +97,11 @@ class DeviceKeeper:
             event = Event.DEVICE_VOUCHED_FOR
             record(SecurityEvent(event, presented.user_id, device.device_id, reason, actor))
         return device
+
+    async def in_force(self, user_id: str) -> list[DeviceInForce]:
+        """The devices of `user_id` that authorize, the oldest first: MAX_DEVICES at most. Raises
+        PaycoreError DATABASE_UNAVAILABLE, CONTENTION."""
+        return await self._store.in_force(user_id)
 
     async def revoke(self, user_id: str, device_id: str, reason: str, actor: str) -> int:
         """When the device was revoked, in microseconds since 1970: from then on it authorizes

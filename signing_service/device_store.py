@@ -46,6 +46,16 @@ class Device(NamedTuple):
     revoked_at_us: int | None
 
 
+class DeviceInForce(NamedTuple):
+    """What is told of an enrolled key. `enrolled_at_us` is in microseconds since 1970, `vouched_by`
+    as in NewDevice."""
+
+    device_id: str
+    algorithm: DeviceAlgorithm
+    enrolled_at_us: int
+    vouched_by: str | None
+
+
 class NewDevice(NamedTuple):
     """A key as it is written. `vouched_by` names a client, or is None where the PIN approved it."""
 
@@ -94,6 +104,20 @@ class DeviceStore:
         if public_key is not None:
             key = DeviceKey(DeviceAlgorithm(row["algorithm"]), public_key)
         return Device(row["id"], row["user_id"], key, row["enrolled_at_us"], row["revoked_at_us"])
+
+    async def in_force(self, user_id: str) -> list[DeviceInForce]:
+        """The devices of `user_id` that are, the oldest first."""
+        async with self._transactions.statement() as connection:
+            rows = await self._queries.devices_in_force(connection, user_id=user_id)
+        return [
+            DeviceInForce(
+                row["id"],
+                DeviceAlgorithm(row["algorithm"]),
+                row["enrolled_at_us"],
+                row["vouched_by"],
+            )
+            for row in rows
+        ]
 
     async def find_key(self, device_id: str, user_id: str) -> DeviceKey | None:
         """The key that a device of `user_id` has or had; whether it is in force is left open."""

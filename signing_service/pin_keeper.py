@@ -128,13 +128,19 @@ class PinKeeper:
             record(SecurityEvent(Event.PIN_CHANGED, user_id, actor=actor))
         return existing.enrolled_at_us
 
-    async def reset(self, user_id: str, reason: str, actor: str) -> None:
+    async def reset(
+        self, user_id: str, reason: str, actor: str, *, keep_devices: bool = False
+    ) -> list[str]:
         """Take the PIN of `user_id` out of force, if there is one: another can then be enrolled.
 
-        The lock of a user stays until then. Raises PaycoreError DATABASE_UNAVAILABLE, CONTENTION.
+        With it go the devices, whose ids are returned, if they are not kept. The lock of a user
+        stays until another PIN is enrolled. Raises PaycoreError DATABASE_UNAVAILABLE, CONTENTION.
         """
-        await self._store.reset(user_id)
+        revoked = await self._store.reset(user_id, keep_devices=keep_devices)
         record(SecurityEvent(Event.PIN_RESET, user_id, reason=reason, actor=actor))
+        for device_id in revoked:
+            record(SecurityEvent(Event.DEVICE_REVOKED, user_id, device_id, reason, actor))
+        return revoked
 
     async def unlock(self, user_id: str, reason: str, actor: str) -> None:
         """End the lock of `user_id`, if there is one. Raises PaycoreError DATABASE_UNAVAILABLE,

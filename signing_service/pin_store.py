@@ -66,12 +66,17 @@ class PinStore:
                 connection, user_id=user_id, proof=proof, **record._asdict()
             )
 
-    async def reset(self, user_id: str) -> bool:
-        """Take the PIN of `user_id` out of force; whether there was one."""
+    async def reset(self, user_id: str, *, keep_devices: bool) -> list[str]:
+        """Take the PIN of `user_id` out of force, and the devices if not told otherwise; returns
+        the ids of these."""
         async with self._transactions.begin() as connection:
-            # An attempt under way has its verdict either before the reset or after it.
+            # An attempt or an enrolment under way is either before the reset or after it.
             await self._lock(connection, user_id)
-            return await self._queries.reset_pin(connection, user_id=user_id) is not None
+            await self._queries.reset_pin(connection, user_id=user_id)
+            if keep_devices:
+                return []
+            rows = await self._queries.revoke_devices(connection, user_id=user_id)
+        return sorted(row["id"] for row in rows)
 
     async def unlock(self, user_id: str) -> None:
         """Let `user_id` try again, with as many failures as after a lock that ended by itself."""

@@ -19,6 +19,9 @@ _ALGORITHMS = {
 }
 
 
+_NUMBERS = {algorithm: number for number, algorithm in _ALGORITHMS.items()}
+
+
 class SigningServicer:
     """Translates; what is decided is decided behind it."""
 
@@ -74,11 +77,13 @@ class SigningServicer:
     async def ResetPin(  # noqa: N802  # the RPC's name
         self, request: pb.ResetPinRequest, call: Call
     ) -> pb.ResetPinResponse:
-        """Take a PIN out of force."""
+        """Take a PIN out of force, and the devices of its user."""
         _check_decision(request)
         acting.begin(call, "ResetPin", request.reason)
-        await self._pins.reset(request.user_id, request.reason, call.client)
-        return pb.ResetPinResponse()
+        revoked = await self._pins.reset(
+            request.user_id, request.reason, call.client, keep_devices=request.keep_devices
+        )
+        return pb.ResetPinResponse(revoked_device_ids=revoked)
 
     async def UnlockPin(  # noqa: N802  # the RPC's name
         self, request: pb.UnlockPinRequest, call: Call
@@ -129,6 +134,25 @@ class SigningServicer:
             device = await self._devices.vouch(_presented(request), request.reason, call.client)
         return pb.VouchForDeviceResponse(
             device_id=device.device_id, enroll_time=messages.time_message(device.enrolled_at_us)
+        )
+
+    async def ListDevices(  # noqa: N802  # the RPC's name
+        self, request: pb.ListDevicesRequest, call: Call
+    ) -> pb.ListDevicesResponse:
+        """List a user's devices in force."""
+        checks = Checks()
+        checks.user(request.user_id)
+        checks.done()
+        return pb.ListDevicesResponse(
+            devices=[
+                pb.Device(
+                    device_id=one.device_id,
+                    algorithm=_NUMBERS[one.algorithm],
+                    enroll_time=messages.time_message(one.enrolled_at_us),
+                    vouched_by=one.vouched_by or "",
+                )
+                for one in await self._devices.in_force(request.user_id)
+            ]
         )
 
     async def RevokeDevice(  # noqa: N802  # the RPC's name

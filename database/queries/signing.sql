@@ -229,6 +229,23 @@ SELECT id, user_id, algorithm, public_key, enrolled_at_us, revoked_at_us
 FROM signing.devices
 WHERE id = :id
 
+-- name: devices_in_force(user_id)
+SELECT id, algorithm, enrolled_at_us, vouched_by
+FROM signing.devices
+WHERE user_id = :user_id AND revoked_at_us IS NULL
+ORDER BY enrolled_at_us, id
+
+-- name: revoke_devices(user_id)
+-- All of a user that are in force, locked in the order that all processes share.
+UPDATE signing.devices SET revoked_at_us = signing.now_us()
+WHERE id = ANY (ARRAY(
+  SELECT id FROM signing.devices
+  WHERE user_id = :user_id AND revoked_at_us IS NULL
+  ORDER BY id
+  FOR UPDATE
+))
+RETURNING id
+
 -- name: revoke_device(id, user_id)$
 UPDATE signing.devices SET revoked_at_us = signing.now_us()
 WHERE id = :id AND user_id = :user_id AND revoked_at_us IS NULL

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from operations.cli import options
 from operations.cli.output import Output, run
 from operations.deployment import find_deployment
+from paycore.client.devices import ListedDevice
 
 app = typer.Typer(help="Devices, whose keys sign approvals of payments.", no_args_is_help=True)
 
@@ -17,6 +19,24 @@ app = typer.Typer(help="Devices, whose keys sign approvals of payments.", no_arg
 @app.callback()
 def devices() -> None:
     """Devices, whose keys sign approvals of payments."""
+
+
+@app.command("list", epilog="Example: paycore device list ada --as operator")
+def list_devices(
+    user: options.User,
+    state: options.State = None,
+    identity: options.Identity = options.DEFAULT,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the devices of a user whose keys are in force."""
+    output = Output(as_json=as_json)
+
+    async def work() -> tuple[ListedDevice, ...]:
+        async with find_deployment(state, identity).client() as client:
+            return await client.list_devices(user)
+
+    found = run(output, work)
+    output.show(_table(found) if found else f"{user} has no device in force", found)
 
 
 @app.command(
@@ -42,3 +62,15 @@ def revoke(
         f"[green]✓[/] {device} of {user} approves nothing since {at:%Y-%m-%d %H:%M:%S} UTC",
         {"user": user, "device": device, "revoked_at": at},
     )
+
+
+def _table(found: tuple[ListedDevice, ...]) -> Table:
+    table = Table()
+    # Whole: it is what `revoke` is given.
+    table.add_column("device", no_wrap=True)
+    for title in ("key", "enrolled (UTC)", "vouched by"):
+        table.add_column(title)
+    for one in found:
+        at = f"{one.enrolled_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(one.device_id, one.algorithm.value, at, one.vouched_by or "the PIN")
+    return table

@@ -50,19 +50,27 @@ def enroll(
 def reset(
     user: options.User,
     reason: options.Reason,
+    keep_devices: Annotated[
+        bool, typer.Option("--keep-devices", help="The user has shown to have them.")
+    ] = False,
     state: options.State = None,
     identity: options.Identity = options.DEFAULT,
     as_json: options.AsJson = False,
 ) -> None:
-    """Take a user's PIN out of force, so that the user can set another. A lock stays until then."""
+    """Take a user's PIN and devices out of force; the user can then set another PIN. A lock stays
+    until then."""
     output = Output(as_json=as_json)
 
-    async def work() -> None:
+    async def work() -> tuple[str, ...]:
         async with find_deployment(state, identity).client() as client:
-            await client.reset_pin(user, reason)
+            return await client.reset_pin(user, reason, keep_devices=keep_devices)
 
-    run(output, work)
-    output.show(f"[green]✓[/] {user} has no PIN in force", {"user": user})
+    revoked = run(output, work)
+    devices = "the devices stay" if keep_devices else f"{len(revoked)} devices were revoked"
+    output.show(
+        f"[green]✓[/] {user} has no PIN in force; {devices}",
+        {"user": user, "revoked_devices": revoked},
+    )
 
 
 @app.command(epilog="Example: paycore pin unlock ada --reason 'identified by phone' --as operator")

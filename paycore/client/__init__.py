@@ -5,7 +5,7 @@
 
 from paycore.client.asynchronous import PaycoreClient
 from paycore.client.core import Surroundings
-from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice
+from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice, ListedDevice
 from paycore.client.model import (
     Account,
     AccountName,
@@ -99,6 +99,7 @@ __all__ = [
     "KindBreakdown",
     "KindTotal",
     "LatencySummary",
+    "ListedDevice",
     "Money",
     "NewAccount",
     "Note",

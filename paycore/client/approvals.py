@@ -9,7 +9,7 @@ from typing import TypeVar
 from paycore.client import model, signing_calls
 from paycore.client.calls import Call
 from paycore.client.core import Core, Order
-from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice
+from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice, ListedDevice
 from paycore.client.errors import AuthorizationInvalidError
 from paycore.client.sealing import SealingKey
 from paycore.domain.pin import Pin, SealedPin
@@ -65,12 +65,15 @@ class Approvals(ABC):
             )
         )
 
-    async def reset_pin(self, user: str, reason: str) -> None:
+    async def reset_pin(
+        self, user: str, reason: str, *, keep_devices: bool = False
+    ) -> tuple[str, ...]:
         """Take the PIN of `user`, if there is one, out of force: another can then be enrolled.
 
-        For callers that have identified the user, and are granted to.
+        With it go the devices, whose ids are returned, unless the user has shown to have them. For
+        callers that have identified the user, and are granted to.
         """
-        await self._run(signing_calls.reset_pin(user, reason))
+        return await self._run(signing_calls.reset_pin(user, reason, keep_devices=keep_devices))
 
     async def unlock_pin(self, user: str, reason: str) -> None:
         """End the lock of `user`, if there is one.
@@ -106,6 +109,10 @@ class Approvals(ABC):
         For callers that have identified the user, and are granted to. Raises TooManyDevicesError.
         """
         return await self._run(signing_calls.vouch_for_device(user, challenge, key, reason))
+
+    async def list_devices(self, user: str) -> tuple[ListedDevice, ...]:
+        """The devices of `user` whose keys are in force, the oldest first."""
+        return await self._run(signing_calls.list_devices(user))
 
     async def revoke_device(self, user: str, device: str, reason: str) -> datetime:
         """Take a device's key out of force for ever; returns when that was, now or earlier.

@@ -9,7 +9,7 @@ from typing import TypeVar
 from paycore.client import model, signing_calls
 from paycore.client.calls import Call
 from paycore.client.core import Core, Order
-from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice
+from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice, ListedDevice
 from paycore.client.errors import AuthorizationInvalidError
 from paycore.client.sealing import SealingKey
 from paycore.domain.pin import Pin, SealedPin
@@ -63,12 +63,13 @@ class BlockingApprovals(ABC):
             )
         )
 
-    def reset_pin(self, user: str, reason: str) -> None:
+    def reset_pin(self, user: str, reason: str, *, keep_devices: bool = False) -> tuple[str, ...]:
         """Take the PIN of `user`, if there is one, out of force: another can then be enrolled.
 
-        For callers that have identified the user, and are granted to.
+        With it go the devices, whose ids are returned, unless the user has shown to have them. For
+        callers that have identified the user, and are granted to.
         """
-        self._run(signing_calls.reset_pin(user, reason))
+        return self._run(signing_calls.reset_pin(user, reason, keep_devices=keep_devices))
 
     def unlock_pin(self, user: str, reason: str) -> None:
         """End the lock of `user`, if there is one.
@@ -104,6 +105,10 @@ class BlockingApprovals(ABC):
         For callers that have identified the user, and are granted to. Raises TooManyDevicesError.
         """
         return self._run(signing_calls.vouch_for_device(user, challenge, key, reason))
+
+    def list_devices(self, user: str) -> tuple[ListedDevice, ...]:
+        """The devices of `user` whose keys are in force, the oldest first."""
+        return self._run(signing_calls.list_devices(user))
 
     def revoke_device(self, user: str, device: str, reason: str) -> datetime:
         """Take a device's key out of force for ever; returns when that was, now or earlier.

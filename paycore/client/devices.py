@@ -30,6 +30,17 @@ class DeviceKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedDevice:
+    """A device whose key is in force. `vouched_by` is the client that vouched for the user, empty
+    where the user's PIN approved it."""
+
+    device_id: str
+    algorithm: DeviceAlgorithm
+    enrolled_at: datetime
+    vouched_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnrolledDevice:
     """A device whose key is in force. A DeviceSignature names it by `device_id`."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from paycore.client import model, replies, requests, rpcs
 from paycore.client.calls import Call
-from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice
+from paycore.client.devices import Challenge, DeviceKey, EnrolledDevice, ListedDevice
 from paycore.client.retries import Patience
 from paycore.domain.device_key import DeviceAlgorithm
 from paycore.domain.pin import SealedPin
@@ -17,6 +17,9 @@ _ALGORITHMS = {
     DeviceAlgorithm.ED25519: pb.DEVICE_ALGORITHM_ED25519,
     DeviceAlgorithm.P256: pb.DEVICE_ALGORITHM_P256,
 }
+
+
+_ALGORITHM_OF = {number: algorithm for algorithm, number in _ALGORITHMS.items()}
 
 
 def public_keys() -> Call[tuple[model.PublicKey, ...]]:
@@ -46,8 +49,12 @@ def change_pin(user: str, challenge: bytes, old: SealedPin, new: SealedPin) -> C
     )
 
 
-def reset_pin(user: str, reason: str) -> Call[None]:
-    return Call(rpcs.RESET_PIN, pb.ResetPinRequest(user_id=user, reason=reason), _nothing)
+def reset_pin(user: str, reason: str, *, keep_devices: bool) -> Call[tuple[str, ...]]:
+    return Call(
+        rpcs.RESET_PIN,
+        pb.ResetPinRequest(user_id=user, reason=reason, keep_devices=keep_devices),
+        lambda reply: tuple(reply.revoked_device_ids),
+    )
 
 
 def unlock_pin(user: str, reason: str) -> Call[None]:
@@ -90,6 +97,10 @@ def vouch_for_device(
     )
 
 
+def list_devices(user: str) -> Call[tuple[ListedDevice, ...]]:
+    return Call(rpcs.LIST_DEVICES, pb.ListDevicesRequest(user_id=user), _listed)
+
+
 def revoke_device(user: str, device: str, reason: str) -> Call[datetime]:
     return Call(
         rpcs.REVOKE_DEVICE,
@@ -106,6 +117,18 @@ def _device_key(key: DeviceKey) -> pb.DeviceKey:
 
 def _enrolled(reply: pb.EnrollDeviceResponse | pb.VouchForDeviceResponse) -> EnrolledDevice:
     return EnrolledDevice(reply.device_id, replies.instant(reply.enroll_time))
+
+
+def _listed(reply: pb.ListDevicesResponse) -> tuple[ListedDevice, ...]:
+    return tuple(
+        ListedDevice(
+            one.device_id,
+            _ALGORITHM_OF[one.algorithm],
+            replies.instant(one.enroll_time),
+            one.vouched_by,
+        )
+        for one in reply.devices
+    )
 
 
 def _nothing(_: Any) -> None:

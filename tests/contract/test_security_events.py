@@ -53,7 +53,7 @@ async def test_the_life_of_a_pin(services: LocalStack, app: Caller, callers: Cal
             with pytest.raises(ClientError):
                 await client.submit_transfer(order, pin=Pin("482715"))
     operator: Any = callers.of("operator").signing
-    decided = {"user_id": user, "reason": "shown at the desk"}
+    decided: Any = {"user_id": user, "reason": "shown at the desk"}
     await operator.UnlockPin(signing_pb2.UnlockPinRequest(**decided), timeout=TIMEOUT_S)
     await operator.ResetPin(signing_pb2.ResetPinRequest(**decided), timeout=TIMEOUT_S)
     found = await entries(services, TrailFilter(user=user), 15)

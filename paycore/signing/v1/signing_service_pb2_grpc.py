@@ -70,6 +70,11 @@ class SigningServiceStub:
                 request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceRequest.SerializeToString,
                 response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceResponse.FromString,
                 _registered_method=True)
+        self.ListDevices = channel.unary_unary(
+                '/paycore.signing.v1.SigningService/ListDevices',
+                request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ListDevicesResponse.FromString,
+                _registered_method=True)
         self.RevokeDevice = channel.unary_unary(
                 '/paycore.signing.v1.SigningService/RevokeDevice',
                 request_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.RevokeDeviceRequest.SerializeToString,
@@ -111,8 +116,9 @@ class SigningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetPin(self, request, context):
-        """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
-        identified the user. Answers the same whether there was one.
+        """Takes a user's PIN out of force, so that another can be enrolled, and the user's devices with
+        it: who forgot the one, or had it stolen, may not have the others. For callers that have
+        identified the user. Answers the same whether there was a PIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +149,13 @@ class SigningServiceServicer:
 
     def VouchForDevice(self, request, context):
         """Enrols a key of a user's device without a PIN. For callers that have identified the user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDevices(self, request, context):
+        """Lists the keys of a user's devices that are in force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,6 +230,11 @@ def add_SigningServiceServicer_to_server(servicer, server):
                     servicer.VouchForDevice,
                     request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceRequest.FromString,
                     response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceResponse.SerializeToString,
+            ),
+            'ListDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDevices,
+                    request_deserializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ListDevicesRequest.FromString,
+                    response_serializer=paycore_dot_signing_dot_v1_dot_signing__service__pb2.ListDevicesResponse.SerializeToString,
             ),
             'RevokeDevice': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeDevice,
@@ -429,6 +447,33 @@ class SigningService:
             '/paycore.signing.v1.SigningService/VouchForDevice',
             paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceRequest.SerializeToString,
             paycore_dot_signing_dot_v1_dot_signing__service__pb2.VouchForDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paycore.signing.v1.SigningService/ListDevices',
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.ListDevicesRequest.SerializeToString,
+            paycore_dot_signing_dot_v1_dot_signing__service__pb2.ListDevicesResponse.FromString,
             options,
             channel_credentials,
             insecure,

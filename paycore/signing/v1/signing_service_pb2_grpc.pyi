@@ -38,8 +38,9 @@ class SigningServiceStub:
     ChangePin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.ChangePinRequest, _signing_service_pb2.ChangePinResponse]
     """Replaces a PIN by another; the old one is evaluated, and counted, as in Authorize."""
     ResetPin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.ResetPinRequest, _signing_service_pb2.ResetPinResponse]
-    """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
-    identified the user. Answers the same whether there was one.
+    """Takes a user's PIN out of force, so that another can be enrolled, and the user's devices with
+    it: who forgot the one, or had it stolen, may not have the others. For callers that have
+    identified the user. Answers the same whether there was a PIN.
     """
     UnlockPin: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.UnlockPinRequest, _signing_service_pb2.UnlockPinResponse]
     """Ends a user's lock. For callers that have identified the user. Answers the same whether there
@@ -53,6 +54,8 @@ class SigningServiceStub:
     """
     VouchForDevice: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.VouchForDeviceRequest, _signing_service_pb2.VouchForDeviceResponse]
     """Enrols a key of a user's device without a PIN. For callers that have identified the user."""
+    ListDevices: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.ListDevicesRequest, _signing_service_pb2.ListDevicesResponse]
+    """Lists the keys of a user's devices that are in force."""
     RevokeDevice: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.RevokeDeviceRequest, _signing_service_pb2.RevokeDeviceResponse]
     """Takes a device key out of force for ever. Once it answers, the key authorizes nothing more."""
     Authorize: _grpc.UnaryUnaryMultiCallable[_signing_service_pb2.AuthorizeRequest, _signing_service_pb2.AuthorizeResponse]
@@ -78,8 +81,9 @@ class SigningServiceAsyncStub(SigningServiceStub):
     ChangePin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.ChangePinRequest, _signing_service_pb2.ChangePinResponse]  # type: ignore[assignment]
     """Replaces a PIN by another; the old one is evaluated, and counted, as in Authorize."""
     ResetPin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.ResetPinRequest, _signing_service_pb2.ResetPinResponse]  # type: ignore[assignment]
-    """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
-    identified the user. Answers the same whether there was one.
+    """Takes a user's PIN out of force, so that another can be enrolled, and the user's devices with
+    it: who forgot the one, or had it stolen, may not have the others. For callers that have
+    identified the user. Answers the same whether there was a PIN.
     """
     UnlockPin: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.UnlockPinRequest, _signing_service_pb2.UnlockPinResponse]  # type: ignore[assignment]
     """Ends a user's lock. For callers that have identified the user. Answers the same whether there
@@ -93,6 +97,8 @@ class SigningServiceAsyncStub(SigningServiceStub):
     """
     VouchForDevice: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.VouchForDeviceRequest, _signing_service_pb2.VouchForDeviceResponse]  # type: ignore[assignment]
     """Enrols a key of a user's device without a PIN. For callers that have identified the user."""
+    ListDevices: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.ListDevicesRequest, _signing_service_pb2.ListDevicesResponse]  # type: ignore[assignment]
+    """Lists the keys of a user's devices that are in force."""
     RevokeDevice: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.RevokeDeviceRequest, _signing_service_pb2.RevokeDeviceResponse]  # type: ignore[assignment]
     """Takes a device key out of force for ever. Once it answers, the key authorizes nothing more."""
     Authorize: _aio.UnaryUnaryMultiCallable[_signing_service_pb2.AuthorizeRequest, _signing_service_pb2.AuthorizeResponse]  # type: ignore[assignment]
@@ -133,8 +139,9 @@ class SigningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _signing_service_pb2.ResetPinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_signing_service_pb2.ResetPinResponse, _abc.Awaitable[_signing_service_pb2.ResetPinResponse]]:
-        """Takes a user's PIN out of force, so that another can be enrolled. For callers that have
-        identified the user. Answers the same whether there was one.
+        """Takes a user's PIN out of force, so that another can be enrolled, and the user's devices with
+        it: who forgot the one, or had it stolen, may not have the others. For callers that have
+        identified the user. Answers the same whether there was a PIN.
         """
 
     @_abc_1.abstractmethod
@@ -172,6 +179,14 @@ class SigningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_signing_service_pb2.VouchForDeviceResponse, _abc.Awaitable[_signing_service_pb2.VouchForDeviceResponse]]:
         """Enrols a key of a user's device without a PIN. For callers that have identified the user."""
+
+    @_abc_1.abstractmethod
+    def ListDevices(
+        self,
+        request: _signing_service_pb2.ListDevicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signing_service_pb2.ListDevicesResponse, _abc.Awaitable[_signing_service_pb2.ListDevicesResponse]]:
+        """Lists the keys of a user's devices that are in force."""
 
     @_abc_1.abstractmethod
     def RevokeDevice(

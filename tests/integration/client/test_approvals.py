@@ -9,7 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from paycore.client import Challenge, DeviceKey, EnrolledDevice, PaycoreClient, Pin
+from paycore.client import (
+    Challenge,
+    DeviceKey,
+    EnrolledDevice,
+    ListedDevice,
+    PaycoreClient,
+    Pin,
+)
 from paycore.client.errors import (
     AuthorizationInvalidError,
     DeviceNotFoundError,
@@ -170,10 +177,24 @@ async def test_a_device_that_is_not_the_users_is_not_found(
 async def test_a_pin_is_reset_and_unlocked_with_a_reason(
     client: PaycoreClient, script: Script
 ) -> None:
-    script.play(pb.ResetPinResponse(), pb.UnlockPinResponse())
-    await client.reset_pin("ada", "identified in branch 7")
+    script.play(
+        pb.ResetPinResponse(revoked_device_ids=["0f" * 16]),
+        pb.ResetPinResponse(),
+        pb.UnlockPinResponse(),
+    )
+    assert await client.reset_pin("ada", "identified in branch 7") == ("0f" * 16,)
+    assert await client.reset_pin("ada", "here with the phone", keep_devices=True) == ()
     await client.unlock_pin("ada", "identified by phone")
     assert script.requests == [
         pb.ResetPinRequest(user_id="ada", reason="identified in branch 7"),
+        pb.ResetPinRequest(user_id="ada", reason="here with the phone", keep_devices=True),
         pb.UnlockPinRequest(user_id="ada", reason="identified by phone"),
     ]
+
+
+async def test_the_devices_in_force_are_listed(client: PaycoreClient, script: Script) -> None:
+    device = pb.Device(device_id="0f" * 16, algorithm=pb.DEVICE_ALGORITHM_ED25519, enroll_time=TIME)
+    script.play(pb.ListDevicesResponse(devices=[device]))
+    listed = ListedDevice("0f" * 16, DeviceAlgorithm.ED25519, AT, "")
+    assert await client.list_devices("ada") == (listed,)
+    assert script.requests == [pb.ListDevicesRequest(user_id="ada")]

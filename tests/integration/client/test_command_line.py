@@ -199,6 +199,27 @@ async def test_an_operator_takes_out_of_force_with_a_reason(
         assert request.device_id == "0f" * 16
 
 
+async def test_devices_are_listed_and_may_be_kept_at_a_reset(
+    paycore: Paycore, script: Script
+) -> None:
+    device = pb.Device(
+        device_id="0f" * 16,
+        algorithm=pb.DEVICE_ALGORITHM_P256,
+        enroll_time=Timestamp(seconds=1_790_000_000),
+        vouched_by="operator",
+    )
+    script.play(pb.ListDevicesResponse(devices=[device]))
+    result = await paycore("device", "list", "ada")
+    assert result.exit_code == 0, result.output
+    for shown in ("0f" * 16, "P256", "2026-09-21", "operator"):
+        assert shown in result.stdout
+    script.play(pb.ResetPinResponse())
+    result = await paycore("pin", "reset", "ada", "--keep-devices", "--reason", "came with it")
+    assert result.exit_code == 0, result.output
+    assert "the devices stay" in " ".join(result.stdout.split())
+    assert script.requests[-1].keep_devices
+
+
 @pytest.mark.parametrize("digits", ["777", "not digits", "1234567890123"])
 async def test_a_bad_pin_is_refused_unseen(paycore: Paycore, script: Script, digits: str) -> None:
     result = await paycore("pin", "enroll", "ada", "--pin-file", "-", stdin=digits)

@@ -273,3 +273,30 @@ async def test_a_devices_failures_do_not_lock_the_pin(signer: Signer) -> None:
         spoilt = question._replace(proof=DeviceSignature(device.device_id, bytes(64)))
         assert await reason(signer.ask(spoilt)) == "AUTHORIZATION_INVALID"
     assert await signer.pay("user-1", PIN)
+
+
+async def test_a_reset_of_the_pin_takes_the_devices_out_of_force_unless_they_are_kept(
+    signer: Signer, owner: asyncpg.Connection
+) -> None:
+    for user in ("user-1", "user-2"):
+        await signer.enrol(user)
+    lost = await TestDevice.new().enrol(signer, "user-1")
+    stays = await TestDevice.new(P256).enrol(signer, "user-1")
+    other = await TestDevice.new().enrol(signer, "user-2")
+    await signer.devices.revoke("user-1", lost.device_id, "lost", "app")
+    found = await signer.devices.in_force("user-1")
+    assert [(one.device_id, one.algorithm, one.vouched_by) for one in found] == [
+        (stays.device_id, P256, None)
+    ]
+    assert await signer.pins.reset("user-1", "came with it", "operator", keep_devices=True) == []
+    assert await signer.ask(stays.approve("user-1", payment()))
+    assert await signer.pins.reset("user-1", "forgotten", "operator") == [stays.device_id]
+    assert await signer.devices.in_force("user-1") == []
+    assert await reason(signer.ask(stays.approve("user-1", payment()))) == "AUTHORIZATION_INVALID"
+    assert await signer.ask(other.approve("user-2", payment()))
+    assert await signer.pins.reset("user-1", "forgotten", "operator") == []
+    told = await owner.fetch("SELECT event, device_id FROM signing.events ORDER BY id")
+    assert [row["device_id"] for row in told if row["event"] == "DEVICE_REVOKED"] == [
+        lost.device_id,
+        stays.device_id,
+    ]

@@ -128,6 +128,7 @@ EMPTY = {
         pb.VouchForDeviceRequest,
         {"user_id", "challenge", "reason", *DEVICE_KEY},
     ),
+    "ListDevices": (pb.ListDevicesRequest, {"user_id"}),
     "RevokeDevice": (pb.RevokeDeviceRequest, {"user_id", "device_id", "reason"}),
 }
 

@@ -43,10 +43,15 @@ async def test_a_device_and_a_group_are_authorized_over_the_wire(
         assert authorization.digest == intent_digest(intent)
 
     operator = pb_grpc.SigningServiceStub(connect("operator"))
+    asked = pb.ListDevicesRequest(user_id="user-1")
+    (listed,) = (await operator.ListDevices(asked, timeout=10)).devices
+    assert (listed.device_id, listed.algorithm) == (device.device_id, pb.DEVICE_ALGORITHM_P256)
+    assert (listed.vouched_by, listed.HasField("enroll_time")) == ("", True)
     await operator.RevokeDevice(
         pb.RevokeDeviceRequest(user_id="user-1", device_id=device.device_id, reason="lost"),
         timeout=10,
     )
+    assert not (await operator.ListDevices(asked, timeout=10)).devices
     fresh = payment()
     with pytest.raises(PaycoreError) as raised:
         await client.authorize("user-1", fresh, device.approve("user-1", fresh).proof, in_time())

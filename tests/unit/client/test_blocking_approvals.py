@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import grpc
 import grpc_testing
 import pytest
 
-from paycore.client import EnrolledDevice
+from paycore.client import DeviceAlgorithm, EnrolledDevice, ListedDevice
 from paycore.client.blocking import BlockingPaycoreClient
 from paycore.client.retries import Timeouts
 from paycore.domain.enrolment import new_pin_binding, pin_change_digest
@@ -88,11 +87,24 @@ def test_a_device_is_enrolled_and_revoked(
 
 
 def test_a_pin_is_reset_and_unlocked(channel: Any, client: BlockingPaycoreClient, run: Run) -> None:
-    for call, method, request_class, reply in (
-        (client.reset_pin, "ResetPin", pb.ResetPinRequest, pb.ResetPinResponse()),
-        (client.unlock_pin, "UnlockPin", pb.UnlockPinRequest, pb.UnlockPinResponse()),
-    ):
-        called = run(partial(call, "ada", "identified"))
-        request = answer(channel, method, reply)
-        assert called.result(5) is None
-        assert request == request_class(user_id="ada", reason="identified")
+    reset = run(lambda: client.reset_pin("ada", "identified"))
+    request = answer(channel, "ResetPin", pb.ResetPinResponse(revoked_device_ids=["0f" * 16]))
+    assert reset.result(5) == ("0f" * 16,)
+    assert request == pb.ResetPinRequest(user_id="ada", reason="identified")
+    unlocked = run(lambda: client.unlock_pin("ada", "identified"))
+    request = answer(channel, "UnlockPin", pb.UnlockPinResponse())
+    assert unlocked.result(5) is None
+    assert request == pb.UnlockPinRequest(user_id="ada", reason="identified")
+
+
+def test_devices_are_listed(channel: Any, client: BlockingPaycoreClient, run: Run) -> None:
+    called = run(lambda: client.list_devices("ada"))
+    listed = pb.Device(
+        device_id="0f" * 16,
+        algorithm=pb.DEVICE_ALGORITHM_P256,
+        enroll_time=TIME,
+        vouched_by="operator",
+    )
+    request = answer(channel, "ListDevices", pb.ListDevicesResponse(devices=[listed]))
+    assert called.result(5) == (ListedDevice("0f" * 16, DeviceAlgorithm.P256, AT, "operator"),)
+    assert request == pb.ListDevicesRequest(user_id="ada")

@@ -90,6 +90,10 @@ async def vouch(world: World, client: str) -> Any:
     )
 
 
+async def list_devices(world: World, client: str) -> Any:
+    return pb.ListDevicesRequest(user_id=world.one_of(world.with_pin))
+
+
 async def revoke(world: World, client: str) -> Any:
     user, device_id = world.devices.popleft()
     return pb.RevokeDeviceRequest(user_id=user, device_id=device_id, reason="lost")
@@ -182,6 +186,7 @@ SIGNING: Mapping[str, Right] = {
     "SigningService/CreateChallenge": Right(create_challenge),
     "SigningService/EnrollDevice": Right(enroll_device, _has_device),
     "SigningService/VouchForDevice": Right(vouch, _has_device),
+    "SigningService/ListDevices": Right(list_devices),
     "SigningService/RevokeDevice": Right(revoke),
     "SigningService/Authorize": Right(authorize),
     "SigningService/AuthorizeStream": Right(authorize_stream),
