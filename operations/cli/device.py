@@ -67,10 +67,13 @@ def revoke(
 
 
 def _table(found: tuple[ListedDevice, ...]) -> Table:
-    table = Table("device", "key", "enrolled (UTC)", "by")
+    table = Table()
+    # Whole: it is what `revoke` is given.
+    table.add_column("device", no_wrap=True)
+    for title in ("key", "enrolled (UTC)", "vouched by"):
+        table.add_column(title)
     for one in found:
-        by = f"the word of {in_markup(one.vouched_by)}" if one.vouched_by else "PIN"
-        table.add_row(
-            one.device_id, one.algorithm.value, f"{one.enrolled_at:%Y-%m-%d %H:%M:%S}", by
-        )
+        at = f"{one.enrolled_at:%Y-%m-%d %H:%M:%S}"
+        by = in_markup(one.vouched_by or "the PIN")
+        table.add_row(one.device_id, one.algorithm.value, at, by)
     return table

@@ -139,11 +139,10 @@ def give(
     as_json: options.AsJson = False,
 ) -> None:
     """Let a client do something."""
-    grant = _grant(client_name, right, scope, institution)
-    if grant.action in CONCERNS_NO_ACCOUNT and grant.scope is not GrantScope.ALL:
-        raise UsageError(f"{grant.action} concerns no account: give it with --scope all")
     change_policy(
-        lambda client: client.give_grant(grant, reason, idempotency_key=key),
+        lambda client: client.give_grant(
+            _given(client_name, right, scope, institution), reason, idempotency_key=key
+        ),
         state,
         identity,
         as_json=as_json,
@@ -188,6 +187,13 @@ def _grant(client: str, right: str, scope: GrantScope | None, institution: str) 
     if scope is None:
         raise UsageError("name a --scope: own, institution or all")
     return Grant(client, action, scope, institution)
+
+
+def _given(client: str, right: str, scope: GrantScope | None, institution: str) -> Grant:
+    grant = _grant(client, right, scope, institution)
+    if grant.action in CONCERNS_NO_ACCOUNT and grant.scope is not GrantScope.ALL:
+        raise UsageError(f"{grant.action} concerns no account: give it with --scope all")
+    return grant
 
 
 def _policies(found: tuple[StepUpPolicy, ...]) -> Table:
