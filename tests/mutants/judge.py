@@ -77,7 +77,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
-def _run_whole(session: pytest.Session) -> Mapping[str, Sequence[pytest.Item]]:
+def _run_whole(session: pytest.Session) -> Mapping[str, list[pytest.Item]]:
     """The tests that reach each function, quick ones first; all of them must pass."""
     set_mutant_under_test(REACHED)
     reaching: dict[str, list[pytest.Item]] = {}

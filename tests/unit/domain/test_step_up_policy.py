@@ -326,7 +326,7 @@ class TestGroups:
         # The second payer is asked after the first has paid; then the third item fails.
         failing = group((1, 4, 30), (3, 4, 1), (1, 99, 1))
         past = PastRead({**spent(0), **spent(0, payer=3)})
-        commands = [*before, failing, command(1, 4, 31), command(1, 2, 40)]
+        commands: list[Command] = [*before, failing, command(1, 4, 31), command(1, 2, 40)]
         outcomes = decided(commands, by, past).outcomes
         assert list(map(asked_by, outcomes[:2])) == [None, None]
         assert isinstance(outcomes[2], Refused)
