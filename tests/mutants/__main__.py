@@ -98,7 +98,7 @@ def _run(name: str, tree: Path, modules: list[str], reasons: Path, *, again: boo
     notes = [f"- in all: {time.monotonic() - began_s:.0f} s"]
     if before:
         notes.append(f"- seen by earlier runs over the same code, and not judged again: {before}")
-    return Run(name, verdicts, known, notes)
+    return Run(name, verdicts, known, " ARGS=--again" if again else "", notes)
 
 
 if __name__ == "__main__":
