@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.local import StackError
 from tests.bench.document import MarkersError
 from tests.mutants.kept import Kept
 from tests.mutants.parts import PARTS, ROOT, MutantsError
@@ -77,7 +76,7 @@ def mutants(
                 with proposed.open("a", encoding="utf-8") as file:
                     file.write(as_toml(run.unexplained))
             whole = whole and not run.unexplained and not run.outdated
-    except (MarkersError, MutantsError, StackError) as error:
+    except (MarkersError, MutantsError) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(EXIT_FAILED) from None
     except KeyboardInterrupt:
@@ -95,13 +94,11 @@ def _run(name: str, tree: Path, modules: list[str], reasons: Path, *, again: boo
     before = len(kept.read())
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="paycore-mutants-") as folder:
-        # The stores run as another user when this runs as root, and must reach their folders.
-        Path(folder).chmod(0o755)
         verdicts = judge(tree, Path(folder), PARTS[name], modules, kept)
     notes = [f"- in all: {time.monotonic() - began_s:.0f} s"]
     if before:
         notes.append(f"- seen by earlier runs over the same code, and not judged again: {before}")
-    return Run(name, verdicts, known, notes)
+    return Run(name, verdicts, known, " ARGS=--again" if again else "", notes)
 
 
 if __name__ == "__main__":

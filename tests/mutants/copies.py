@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import libcst as cst
@@ -122,8 +122,3 @@ def _readable(function: str) -> str:
     else:
         names = [function.removeprefix(_PLAIN)]
     return ".".join(names).removesuffix(GETTER)
-
-
-def by_module(changes: Mapping[str, Change]) -> Counter[str]:
-    """How many changes each module has."""
-    return Counter(change.module for change in changes.values())

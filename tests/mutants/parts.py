@@ -20,8 +20,6 @@ class Round:
     name: str
     tests: tuple[str, ...]
     """Paths, from the root of the tree."""
-    stores: bool = False
-    """Whether they need PostgreSQL, Redis and Elasticsearch: one stack is kept up for all."""
 
 
 @dataclass(frozen=True, slots=True)

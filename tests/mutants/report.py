@@ -27,6 +27,8 @@ class Run:
     part: str
     verdicts: Mapping[Change, Judged]
     reasons: Reasons
+    arguments: str = ""
+    """Of make, beside the part."""
     notes: Sequence[str] = ()
     """How it was run, an item of a list each."""
 
@@ -87,7 +89,7 @@ def as_markdown(run: Run) -> str:
         if not judged.lives:
             rounds[judged.round] += 1
     parts = [
-        f"`make {section(run.part)} SAVE=1` on {today}.",
+        f"`make {section(run.part)} SAVE=1{run.arguments}` on {today}.",
         "\n".join(
             (
                 f"- commit: {commit()}",

@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.mutants.changes import Change, End, Judged
@@ -16,7 +15,6 @@ from tests.mutants.copies import prepare
 from tests.mutants.judge import NAMES_VARIABLE, REPORT_VARIABLE
 from tests.mutants.kept import Kept
 from tests.mutants.parts import MutantsError, Part, Round
-from tests.teeth.stores import shared_stores
 
 EXAMPLES = 25
 """How many examples a property takes."""
@@ -33,8 +31,7 @@ def judge(
 ) -> dict[Change, Judged]:
     """What became of each change of `part` in a copy of `tree` in `folder`.
 
-    What `kept` has seen is not judged again. Raises MutantsError, and StackError where stores that
-    a round needs do not start.
+    What `kept` has seen is not judged again. Raises MutantsError.
     """
     place = folder / "tree"
     changes = prepare(tree, place, part, modules or part.modules)
@@ -42,12 +39,11 @@ def judge(
     verdicts = {change: seen[change] for change in changes.values() if change in seen}
     names = [name for name, change in changes.items() if change not in seen]
     say(f"{len(changes)} changes in {part.folder}, {len(verdicts)} of them seen before")
-    for number, by in enumerate(part.rounds):
+    for by in part.rounds:
         if not names:
             break
         began_s = time.monotonic()
-        with _stores(by, folder / f"stores{number}") as environment:
-            found = _run_round(place, folder, names, by, environment, changes, kept)
+        found = _run_round(place, folder, names, by, changes, kept)
         verdicts |= {changes[name]: judged for name, judged in found.items()}
         names = [name for name, judged in found.items() if judged.lives]
         took_s = time.monotonic() - began_s
@@ -60,25 +56,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _stores(by: Round, folder: Path) -> Iterator[Mapping[str, str]]:
-    with ExitStack() as stack:
-        yield stack.enter_context(shared_stores(folder)) if by.stores else {}
-
-
 def _run_round(
     place: Path,
     folder: Path,
     names: Sequence[str],
     by: Round,
-    environment: Mapping[str, str],
     changes: Mapping[str, Change],
     kept: Kept | None,
 ) -> dict[str, Judged]:
     wanted, report = folder / "names.json", folder / "report.jsonl"
     wanted.write_text(json.dumps(names))
     report.write_text("")
-    needed = {**environment, NAMES_VARIABLE: str(wanted), REPORT_VARIABLE: str(report)}
+    needed = {NAMES_VARIABLE: str(wanted), REPORT_VARIABLE: str(report)}
     try:
         _run_pytest(place, by.tests, needed)
     finally:
@@ -101,8 +90,6 @@ def _run_pytest(place: Path, tests: Sequence[str], environment: Mapping[str, str
             *("--assert=plain", "--tb=native"),
             # The same examples each time: what lives in one run lives in the next.
             "--hypothesis-seed=0",
-            *("-o", "asyncio_default_fixture_loop_scope=function"),
-            *("-o", "asyncio_default_test_loop_scope=function"),
             *tests,
         ],
         cwd=place,
