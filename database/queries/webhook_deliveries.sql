@@ -169,11 +169,11 @@ SELECT told.id
 FROM webhooks.subscriptions AS told
 WHERE told.state = 'ENABLED' AND EXISTS (
   SELECT FROM webhooks.deliveries
-  WHERE subscription = told.id AND due_at_us IS NOT NULL
+  WHERE subscription = told.id AND state = 'PENDING'
   OFFSET :most::int LIMIT 1
 ) AND EXISTS (
   SELECT FROM webhooks.deliveries
-  WHERE subscription = told.id AND due_at_us IS NOT NULL AND journal_id > told.from_journal_id
+  WHERE subscription = told.id AND state = 'PENDING' AND journal_id > told.from_journal_id
   OFFSET :most::int LIMIT 1
 )
 

@@ -444,7 +444,8 @@ EXPECTED = {
     | DELIVERY
     | SUBSCRIPTIONS,
     "webhook_deliveries.newest_revision": first("webhooks.subscriptions", "revision"),
-    "webhook_deliveries.overfull": by("webhooks.deliveries", "subscription"),
+    "webhook_deliveries.overfull": by("webhooks.deliveries", "subscription")
+    | whole("webhooks.subscriptions"),
     "webhook_deliveries.prune": DELIVERY,
     "webhook_deliveries.put_back": DELIVERY,
     "webhook_deliveries.reading_grants": NOTHING,

@@ -206,6 +206,8 @@ async def test_a_subscription_of_which_too_much_waits_is_disabled_and_can_go_on(
     async with receiver(always(500)) as hook, receiver() as other:
         which = (await desk.create(hook.url, "transfer.posted")).figures.subscription
         few = (await desk.create(other.url, "account.opened")).figures.subscription
+        # The test's ledger numbers its journal below the ids that commands get.
+        await ledger.execute("UPDATE webhooks.subscriptions SET from_journal_id = 0")
         start(webhook_waiting_most=5, webhook_schedule_s=(0.5,) * 50)
         accounts = await ledger.open_pair()
         await ledger.post([Payment(*accounts, amount) for amount in range(1, 6)])
@@ -223,7 +225,8 @@ async def test_a_subscription_of_which_too_much_waits_is_disabled_and_can_go_on(
         await until(disabled)
         assert (await states())[few] is SubscriptionState.ENABLED
         [audited] = await desk.rows(
-            "SELECT client, reason FROM ledger.audit WHERE action = 'CHANGE_WEBHOOK'"
+            "SELECT client, reason FROM ledger.audit"
+            " WHERE action = 'CHANGE_WEBHOOK' AND after->>'state' = 'DISABLED'"
         )
         assert audited == {"client": "paycore_projector", "reason": "more than 5 deliveries wait"}
         await ledger.post([Payment(*accounts, 9)])
