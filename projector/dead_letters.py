@@ -48,8 +48,10 @@ class DeadLetters:
 
     async def show(self) -> None:
         """Show how many there are. Raises what asyncpg raises."""
-        held: int = await self._queries.count_dead_letters(self._connection, sink=self._sink)
-        DEAD_LETTERS_KEPT.labels(self._sink).set(held)
+        count = await self._queries.count_dead_letters(
+            self._connection, sink=self._sink, kinds=[], document_ids=[]
+        )
+        DEAD_LETTERS_KEPT.labels(self._sink).set(count["held"])
 
     async def save(self, rejections: Sequence[Rejection], position: Position) -> None:
         """Keep `rejections` of the batch that ends at `position`.
@@ -80,7 +82,7 @@ class DeadLetters:
             xid=position.xid,
             journal_id=position.journal_id,
         )
-        DEAD_LETTERS_KEPT.labels(self._sink).set(held + len(rejections))
+        DEAD_LETTERS_KEPT.labels(self._sink).set(held + fresh)
         for rejection in rejections:
             DEAD_LETTERS.labels(self._sink, rejection.kind, rejection.error_type).inc()
         for rejection in rejections[:_LOGGED]:
