@@ -59,7 +59,7 @@ async def index(endpoints: Endpoints, name: str) -> AsyncIterator[TestIndex]:
     yield index
     for made in await client.indices.get(index=f"{name}-*"):
         # A projector that was cut off may have asked for the same just before.
-        await client.indices.delete(index=made, ignore_unavailable=True)
+        await client.options(ignore_status=404).indices.delete(index=made)
     await client.close()
 
 
