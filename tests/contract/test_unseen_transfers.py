@@ -50,7 +50,7 @@ async def told(caller: Caller, method: str, transfer: int, key: str | None = Non
     assert refusal is not None
     assert refusal.error is not None
     metadata = dict(refusal.error.metadata)
-    assert metadata.pop("id") == str(transfer)
+    assert metadata.pop("id", None) == str(transfer), refusal
     details = refusal.details.replace(str(transfer), "it")
     return refusal.code, refusal.reason, details, metadata
 

@@ -120,7 +120,8 @@ async def command_core(
         transactions, posting = Transactions(pool, clock), Transactions(posting_pool, clock)
         await transactions.start()
         await posting.start()
-        ids = IdSource(dsn, clock, "paycore-command-test-ids")
+        # Ids are of the time that the clock of the machine shows, whatever a test has others see.
+        ids = IdSource(dsn, SystemClock(), "paycore-command-test-ids")
         await ids.start()
         stack.push_async_callback(ids.stop)
         rules = RulesCache(pool, clock)
