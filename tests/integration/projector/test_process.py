@@ -109,8 +109,13 @@ async def test_it_serves_health_and_metrics_logs_nothing_personal_and_stops_on_s
         environment["PAYCORE_PROJECTOR_LISTEN"], endpoints.tls["projector"], service="projector"
     ) as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        reply = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
-        assert reply.status == SERVING
+
+        async def serving() -> bool:
+            reply = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            return bool(reply.status == SERVING)
+
+        # The index has the position a moment before the process has heard so.
+        await until(serving)
         listed = await health.List(health_pb2.HealthListRequest(), timeout=5)
         told = {name: status.status for name, status in listed.statuses.items()}
         assert told == {"": SERVING, "projector.elasticsearch": SERVING}
