@@ -84,27 +84,39 @@ def _has_more_fields(raw: bytes, most: int) -> bool:
         for _ in range(most):
             if at >= end:
                 return False
-            wire_type = raw[at] & 7
-            while raw[at] & 0x80:
-                at += 1
-            at += 1
+            key, at = _varint(raw, at)
+            wire_type = key & 7
             if wire_type == _LENGTH_DELIMITED:
-                size, shift = 0, 0
-                while (byte := raw[at]) & 0x80:
-                    size |= (byte & 0x7F) << shift
-                    shift += 7
-                    at += 1
-                at += 1 + (size | byte << shift)
+                size, at = _varint(raw, at)
+                at += size
             elif wire_type == _VARINT:
-                while raw[at] & 0x80:
-                    at += 1
-                at += 1
+                _, at = _varint(raw, at)
             elif wire_type in _FIXED:
                 at += _FIXED[wire_type]
-    except IndexError:
+    except (IndexError, ValueError):
         return False
     return at < end
 
 
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at `at`, and where it ends.
+
+    Raises ValueError for one of more bytes than a number has: read to its end, it would take time
+    with the square of its length. Raises IndexError where `raw` ends within it.
+    """
+    if raw[at] < 0x80:
+        # As almost all are; a large request has thousands.
+        return raw[at], at + 1
+    value = 0
+    for shift in range(0, 7 * _VARINT_BYTES, 7):
+        byte = raw[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a varint without an end")
+
+
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED = {1: 8, 5: 4}
+_VARINT_BYTES = 10

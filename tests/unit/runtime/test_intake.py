@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paycore.domain.errors import PaycoreError, Reason
+from paycore.runtime.channel import MAX_MESSAGE_BYTES
 from paycore.runtime.intake import MOST_FIELDS, SMALL_BYTES, Intake, decoded
 from paycore.v1 import transfer_service_pb2 as transfers
 
@@ -49,6 +50,14 @@ def test_whatever_comes_is_decoded_or_refused(prefix: bytes, repeats: int, end: 
     # Nothing else is raised.
     with contextlib.suppress(PaycoreError):
         decoded(transfers.SubmitTransfersRequest, prefix + EMPTY_ITEM * repeats + end)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("begin", [b"\x0a", b"\x08", b""], ids=["length", "number", "key"])
+def test_a_number_without_an_end_is_refused_at_once(begin: bytes) -> None:
+    with pytest.raises(PaycoreError) as refused:
+        decoded(transfers.SubmitTransfersRequest, begin + b"\xff" * (MAX_MESSAGE_BYTES - 1))
+    assert refused.value.reason is Reason.INVALID_FIELD
 
 
 def test_bytes_are_counted_by_client_and_in_all_until_they_leave() -> None:
