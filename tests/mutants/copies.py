@@ -60,7 +60,7 @@ def plain(source: str) -> str:
 
 
 class _Plain(cst.CSTTransformer):
-    def leave_FunctionDef(  # noqa: N802
+    def leave_FunctionDef(  # noqa: N802  # the name of libcst
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
         if not m.matches(original_node, _IS_PROPERTY):
@@ -70,7 +70,7 @@ class _Plain(cst.CSTTransformer):
         assigned = cst.parse_statement(f"{name} = property({name}{GETTER})")
         return cst.FlattenSentinel([method, assigned])
 
-    def leave_SimpleString(  # noqa: N802
+    def leave_SimpleString(  # noqa: N802  # the name of libcst
         self, original_node: cst.SimpleString, updated_node: cst.SimpleString
     ) -> cst.BaseExpression:
         text = original_node.raw_value

@@ -285,6 +285,7 @@ async def test_whatever_clocks_do_no_id_comes_twice(
         try:
             ids = await process.take(rng.randint(1, 3))
         except PaycoreError as error:
+            # Refusing is allowed, for this reason alone.
             assert error.reason is Reason.DATABASE_UNAVAILABLE  # noqa: PT017
             refused += 1
             continue

@@ -42,6 +42,7 @@ async def test_what_is_sent_late_is_late_from_when_it_was_due() -> None:
 
     def due() -> Call:
         if next(first) == 1:
+            # The process that makes the load stands still: its own lateness is told apart.
             time.sleep(0.3)
         return Call("single", make)
 
