@@ -18,6 +18,10 @@ from projector.sinks.elastic_mappings import (
     compare,
     definition,
 )
+from projector.sinks.elastic_requests import AnswerIncompleteError
+
+_INDEX_GONE = "index_not_found_exception"
+"""Of an alias that nothing has, Elasticsearch says that it is missing, in words."""
 
 log = structlog.get_logger()
 
@@ -42,15 +46,19 @@ class Indices:
         )
 
     async def served(self) -> Mapping[DocumentKind, set[str]]:
-        """The indices behind each of the readers' aliases."""
+        """The indices behind each of the readers' aliases.
+
+        Raises AnswerIncompleteError where one of them was dropped while it was asked for: that
+        none is there must not be read out of it.
+        """
         found: dict[DocumentKind, set[str]] = {kind: set() for kind in DocumentKind}
         for kind in DocumentKind:
+            name = alias(self.prefix, kind)
             try:
-                found[kind] = set(
-                    await self._client.indices.get_alias(name=alias(self.prefix, kind))
-                )
-            except NotFoundError:
-                continue
+                found[kind] = set(await self._client.indices.get_alias(name=name))
+            except NotFoundError as error:
+                if error.error == _INDEX_GONE:
+                    raise AnswerIncompleteError(f"an index of {name} was dropped") from error
         return found
 
     async def existing(self) -> set[str]:
@@ -143,7 +151,10 @@ class Indices:
 
     async def _names(self) -> set[str]:
         found = await self._client.indices.get(
-            index=f"{self.prefix}-*", filter_path="*.settings.index.uuid"
+            index=f"{self.prefix}-*",
+            filter_path="*.settings.index.uuid",
+            # What is dropped meanwhile is not there.
+            ignore_unavailable=True,
         )
         return set(found)
 

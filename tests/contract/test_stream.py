@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from typing import Any
 
 import redis.asyncio as redis
@@ -12,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from deploy.local import LocalStack
 from operations.cli.app import app as cli
-from paycore.client.stream import EARLIEST
-from paycore.domain.stream import DEFAULT_PREFIX, epoch_key, stream_key
+from paycore.domain.position import Position
+from paycore.domain.stream import DEFAULT_PREFIX, NOWHERE, EntryId, epoch_key, stream_key
 from paycore.v1 import actor_pb2
 from tests.support.callers import Caller, payment, refusal_of
 
@@ -23,8 +24,8 @@ async def test_what_is_posted_and_declined_is_printed_as_it_comes(
 ) -> None:
     canary = f"canary{secrets.token_hex(6)}"
     _, payer, payee = await app.open(2, balance=1_000)
-    # What was written before may be a hundred thousand events.
-    start = await newest(services)
+    first = await app.submit(payment(payer, payee, 1))
+    start = await reached(services, first.position)
     details: dict[str, Any] = {
         "description": canary,
         "metadata": {"note": canary},
@@ -37,10 +38,6 @@ async def test_what_is_posted_and_declined_is_printed_as_it_comes(
     async with asyncio.timeout(120):
         while len(found) < 2:
             result = await tail(services, "--from", start, "--within", "2", "--json")
-            if "there is no stream" in result.output:
-                # Nothing was ever written to it: the stack has just begun.
-                await asyncio.sleep(0.2)
-                continue
             assert result.exit_code == 0, result.output
             told = [json.loads(line) for line in result.stdout.splitlines()]
             found += [
@@ -48,7 +45,6 @@ async def test_what_is_posted_and_declined_is_printed_as_it_comes(
                 for event in told
                 if (event["debit_account"], event["credit_account"]) == (str(payer), str(payee))
             ]
-            # Redis may have been emptied by a test before: it is filled again from long ago on.
             start = told[-1]["entry"] if told else start
     paid, refused = found
     assert canary not in json.dumps(found)
@@ -84,15 +80,24 @@ async def test_the_status_names_each_sink(services: LocalStack) -> None:
     }
 
 
-async def newest(services: LocalStack) -> str:
-    """The newest entry of the stream, or where it begins while there is none."""
+async def reached(services: LocalStack, position: str) -> str:
+    """Where the stream ends, once it has what was written up to `position`.
+
+    A test before may have emptied Redis, or posted faster than the projector follows: a hundred
+    thousand events may have to come first.
+    """
+    wanted, last = Position.decode(position), NOWHERE
     reader = redis.Redis.from_url(services.endpoints.stream_url, decode_responses=True)
+    began_s = time.monotonic()
     async with reader:
-        epoch = await reader.get(epoch_key(DEFAULT_PREFIX))
-        if epoch is None:
-            return EARLIEST
-        entries = await reader.xrevrange(stream_key(DEFAULT_PREFIX, int(epoch)), count=1)
-    return str(entries[0][0]) if entries else EARLIEST
+        while last.xid < wanted.xid:
+            assert time.monotonic() - began_s < 240, f"the stream ends with {last}, not {wanted}"
+            await asyncio.sleep(0.1)
+            epoch = await reader.get(epoch_key(DEFAULT_PREFIX))
+            key = stream_key(DEFAULT_PREFIX, int(epoch or 0))
+            entries = await reader.xrevrange(key, count=1)
+            last = EntryId.parse(str(entries[0][0])) if entries else NOWHERE
+    return str(last)
 
 
 async def tail(services: LocalStack, *arguments: str) -> Result:

@@ -18,7 +18,11 @@ Start = Callable[..., Running]
 
 
 async def months(index: TestIndex) -> set[str]:
-    found = await index.client.indices.get_alias(name=f"{index.prefix}-transfers")
+    found = await index.client.indices.get_alias(
+        name=f"{index.prefix}-transfers",
+        # One may be dropped while it is asked for.
+        ignore_unavailable=True,
+    )
     return {name.rsplit("-", 1)[1] for name in found}
 
 

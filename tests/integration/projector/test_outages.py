@@ -204,3 +204,40 @@ async def _write(ledger: TestLedger, accounts: list[int], rng: random.Random, ti
     for _ in range(times):
         await ledger.post(random_payments(rng, accounts, rng.randint(1, 5)))
         await asyncio.sleep(rng.uniform(0.0, 0.04))
+
+
+async def test_an_index_dropped_while_it_is_asked_for_loses_none_of_the_others(
+    ledger: TestLedger, index: TestIndex, settings: ProjectorSettings, start: Start
+) -> None:
+    await ledger.open_pair()
+    first = start(settings)
+    await index.await_position(ledger)
+    await first.stop()
+    there = await identities(index)
+    gone = {"type": "index_not_found_exception", "reason": "no such index [x]"}
+    answer = json.dumps({"error": {"root_cause": [gone], **gone}, "status": 404}).encode()
+    left = 3
+
+    async def drop(request: web.Request, _: bytes) -> web.StreamResponse | None:
+        nonlocal left
+        if "/_alias/" not in request.path or not left:
+            return None
+        left -= 1
+        return refusal(404, answer)
+
+    async with FaultyProxy(settings.elasticsearch_url) as proxy:
+        proxy.fault = drop
+        before = retries("start", "incomplete")
+        running = start(settings.model_copy(update={"elasticsearch_url": proxy.url}))
+        await ledger.open_pair()
+        await index.await_position(ledger)
+        await running.stop()
+    assert retries("start", "incomplete") == before + 3
+    assert await identities(index) == there
+    await index.assert_equals(ledger)
+
+
+async def identities(index: TestIndex) -> dict[str, str]:
+    """What the indices are, beside their names: one that was made anew has another."""
+    told = await index.client.indices.get_settings(index=f"{index.prefix}-*")
+    return {name: told[name]["settings"]["index"]["uuid"] for name in told}

@@ -101,5 +101,8 @@ async def sealing(connect: Connect) -> SealingKey:
 
 
 @pytest.fixture
-async def client(connect: Connect) -> SignerClient:
-    return SignerClient(connect("command"), SystemClock())
+async def client(connect: Connect) -> AsyncIterator[SignerClient]:
+    client = SignerClient(connect("command"), SystemClock())
+    await client.start()
+    yield client
+    await client.stop()
