@@ -6,6 +6,7 @@ acknowledge it: at least once. Events of an account may come out of the order of
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from pathlib import Path
@@ -59,7 +60,8 @@ class TransferStream:
         """The stream that is written now. Raises StreamUnknownError where there is none."""
         client = redis.Redis.from_url(
             url,
-            socket_timeout=ANSWER_WITHIN_S,
+            # Its own would keep cancellations that come while a command is sent to itself.
+            socket_timeout=None,
             socket_connect_timeout=ANSWER_WITHIN_S,
             retry=None,
             protocol=2,
@@ -240,7 +242,8 @@ def _fields(flat: Sequence[str]) -> dict[str, str]:
 
 async def _answer(asked: Awaitable[Any]) -> Any:
     try:
-        return await asked
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return await asked
     except (AuthenticationError, NoPermissionError) as error:
         raise StreamRefusedError(type(error).__name__) from error
     except ResponseError as error:

@@ -146,7 +146,7 @@ class StreamSink:
         if lines:
             self._note_lag(batch.written_us)
         elif self._clock.monotonic_s() - self._looked_s >= LOOK_EVERY_S:
-            found = await self._persistence.request("look", self._writer.ends)
+            found = await self._persistence.request("look", self._writer.look)
             self._looked_s = self._clock.monotonic_s()
             if found != self._ends:
                 raise self._lost(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -88,7 +89,8 @@ class StreamWriter:
         """`entries` is about how many are kept."""
         self._client = redis.Redis.from_url(
             url,
-            socket_timeout=REQUEST_TIMEOUT_S,
+            # Its own would keep cancellations that come while a command is sent to itself.
+            socket_timeout=None,
             socket_connect_timeout=REQUEST_TIMEOUT_S,
             retry=None,
             protocol=2,
@@ -96,12 +98,13 @@ class StreamWriter:
         )
         self._prefix = prefix
         self._entries = entries
+        self._epoch = 0
         self._key = ""
         self._script = ""
 
     async def told_epoch(self) -> int | None:
         """The epoch whose stream readers are told to read; None where nothing is told."""
-        told = await self._client.get(epoch_key(self._prefix))
+        told = await _answer(self._client.get(epoch_key(self._prefix)))
         return None if told is None else int(told)
 
     async def open(self, epoch: int, before: int | None) -> EntryId | None:
@@ -109,36 +112,49 @@ class StreamWriter:
 
         That of the epoch `before` goes after some time.
         """
+        self._epoch = epoch
         self._key = stream_key(self._prefix, epoch)
         if before is not None and before != epoch:
-            await self._client.expire(stream_key(self._prefix, before), OLD_STREAM_S)
-        await self._client.set(epoch_key(self._prefix), epoch)
+            await _answer(self._client.expire(stream_key(self._prefix, before), OLD_STREAM_S))
+        await _answer(self._client.set(epoch_key(self._prefix), epoch))
         return await self.ends()
 
     async def ends(self) -> EntryId | None:
         """The id of the last entry that there ever was; None where there is no stream."""
-        if not await self._client.exists(self._key):
+        if not await _answer(self._client.exists(self._key)):
             return None
-        told: dict[str, Any] = await self._client.xinfo_stream(self._key)
+        told: dict[str, Any] = await _answer(self._client.xinfo_stream(self._key))
         return EntryId.parse(told["last-generated-id"])
+
+    async def look(self) -> EntryId | None:
+        """Where it ends; readers are told of the epoch again where nothing tells them any more."""
+        await _answer(self._client.set(epoch_key(self._prefix), self._epoch, nx=True))
+        return await self.ends()
 
     async def add(self, expected: EntryId | None, events: Sequence[Line]) -> Added:
         """Add `events` where the stream ends as `expected`."""
         words = (
-            1,
+            2,
             self._key,
+            epoch_key(self._prefix),
             "" if expected is None else str(expected),
             self._entries,
             _NAMES,
             f"[{','.join(event.told for event in events)}]",
+            self._epoch,
         )
         try:
-            done, ends = await self._client.evalsha(self._script, *words)
+            done, ends = await _answer(self._client.evalsha(self._script, *words))
         except NoScriptError:
-            self._script = await self._client.script_load(_SCRIPT)
-            done, ends = await self._client.evalsha(self._script, *words)
+            self._script = await _answer(self._client.script_load(_SCRIPT))
+            done, ends = await _answer(self._client.evalsha(self._script, *words))
         return Added(done == 1, EntryId.parse(ends) if ends else None)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def _answer(asked: Any) -> Any:
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        return await asked

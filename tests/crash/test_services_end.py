@@ -34,6 +34,8 @@ def health(endpoints: Endpoints, service: str, identity: str | None) -> int:
 @pytest.mark.parametrize("service", ["command", "signing", "projector", "query"])
 def test_every_service_serves_over_mutual_tls_only(services: LocalStack, service: str) -> None:
     ask = functools.partial(health, services.endpoints, service)
+    # A test before may have taken from it what it needs.
+    services.wait_part(service, 120)
 
     assert ask("operator") == health_pb2.HealthCheckResponse.SERVING
     assert ask("stranger") == health_pb2.HealthCheckResponse.SERVING

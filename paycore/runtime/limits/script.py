@@ -30,7 +30,9 @@ class GcraScript:
     """
 
     def __init__(self, url: str) -> None:
-        pool = redis.ConnectionPool.from_url(url, retry=None, protocol=2)
+        # Its own time-out would keep cancellations that come while a command is sent to itself, those
+        # of ours among them, and wrap each command in a task.
+        pool = redis.ConnectionPool.from_url(url, retry=None, protocol=2, socket_timeout=None)
         self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]  # as redis-py has it
         self._id = b""
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from deploy.local import Endpoints, LocalStack
 from paycore.client.stream import EARLIEST, TransferStream
 from paycore.client.stream_errors import StreamReplacedError
-from paycore.domain.stream import DEFAULT_PREFIX, FIELDS, EntryId, stream_key
+from paycore.domain.stream import DEFAULT_PREFIX, FIELDS, EntryId, epoch_key, stream_key
 from projector.settings import ProjectorSettings
 from projector.sinks.stream_redis import Line, StreamWriter
 from tests.integration.projector.conftest import Running
@@ -251,6 +251,68 @@ async def test_a_stream_that_lost_events_is_filled_again(
     await write(ledger, rng, 3)
     await until(projected)
     await assert_equals(ledger, await streamed(own_redis))
+
+
+async def test_readers_find_a_stream_that_was_emptied_before_its_first_event(
+    ledger: TestLedger,
+    streaming: ProjectorSettings,
+    own_redis: LocalStack,
+    admin: redis.Redis,
+    start: Start,
+    rng: random.Random,
+    projected: Callable[[], Any],
+) -> None:
+    start(streaming)
+    await told(admin)
+    await admin.flushall()
+    # Nobody writes: it is looked for.
+    await told(admin)
+    await write(ledger, rng, 3)
+    await until(projected)
+    await assert_equals(ledger, await streamed(own_redis))
+
+
+@pytest.mark.parametrize("before", [None, 1, 2, 3])
+async def test_who_adds_tells_readers_of_the_epoch_where_nothing_or_an_older_one_does(
+    own_redis: LocalStack, admin: redis.Redis, before: int | None
+) -> None:
+    writer = StreamWriter(own_redis.endpoints.projector_redis_url, DEFAULT_PREFIX, entries=1_000)
+    assert await writer.open(2, None) is None
+    await admin.flushall()
+    if before is not None:
+        await admin.set(epoch_key(DEFAULT_PREFIX), before)
+    event = EntryId(7, 1)
+    added = await writer.add(None, [Line(event, json.dumps([str(event), *["x"] * len(FIELDS)]))])
+    assert added == (True, event)
+    assert await admin.get(epoch_key(DEFAULT_PREFIX)) == str(max(2, before or 0))
+    await writer.close()
+
+
+async def test_who_waits_for_the_stream_can_always_be_ended(
+    own_redis: LocalStack, admin: redis.Redis
+) -> None:
+    endpoints = own_redis.endpoints
+    writer = StreamWriter(endpoints.projector_redis_url, DEFAULT_PREFIX, entries=1_000)
+    await writer.open(1, None)
+    async with await TransferStream.open(endpoints.stream_url) as stream:
+        for ask in (writer.look, lambda: stream.create_group("readers", EARLIEST)):
+            for steps in range(40):
+                asking = asyncio.ensure_future(ask())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                wanted = asking.cancel()
+                await asyncio.wait({asking})
+                assert asking.cancelled() is wanted, steps
+    await writer.close()
+
+
+async def told(admin: redis.Redis) -> None:
+    """Wait until readers are told of the first epoch."""
+
+    async def there() -> bool:
+        return bool(await admin.get(epoch_key(DEFAULT_PREFIX)) == "1")
+
+    await until(there)
 
 
 async def test_no_more_is_filled_again_than_the_stream_may_hold(

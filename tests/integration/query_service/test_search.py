@@ -16,7 +16,7 @@ from paycore.v1 import transfer_pb2
 from paycore.v1.transfer_pb2 import Transfer
 from tests.integration.query_service.calls import TIMEOUT_S, Caller, at, named, refused
 from tests.integration.query_service.conftest import Index
-from tests.integration.query_service.ledger_model import AccountRow, Ledger, TransferRow
+from tests.integration.query_service.ledger_model import CLIENTS, AccountRow, Ledger, TransferRow
 
 Connect = Callable[[str], grpc.aio.Channel]
 
@@ -59,7 +59,10 @@ def during(ledger: Ledger) -> dict[str, Any]:
 
 def fill(ledger: Ledger, count: int) -> None:
     pick = ledger.random
-    for _ in range(8):
+    for client in CLIENTS:
+        # Each caller has one to read, whatever the seed.
+        ledger.open_account(opened_by=client)
+    for _ in range(8 - len(CLIENTS)):
         ledger.open_account()
     for _ in range(count):
         debit, credit = pick.sample(ledger.accounts, 2)

@@ -17,6 +17,7 @@ from paycore.runtime.breaker import STATE, BreakerState
 from paycore.runtime.clock import SystemClock
 from paycore.runtime.limits import shared
 from paycore.runtime.limits.rate import Charge
+from paycore.runtime.limits.script import GcraScript
 from paycore.runtime.limits.shared import SharedLimiter
 from tests.support.tcp_proxy import TcpProxy
 
@@ -274,3 +275,16 @@ async def test_a_refused_call_under_a_faster_limit_lets_time_pass_all_the_same(
     assert await limiter.decide([fast, Charge(Limit.DEVICE, other, SLOW, 1)]) is not None
     await asyncio.sleep(0.1)
     assert await limiter.decide([fast._replace(cost=10)]) is None
+
+
+async def test_who_waits_for_a_decision_can_always_be_ended(endpoints: Endpoints) -> None:
+    script = GcraScript(endpoints.redis_url)
+    await script.load(5.0)
+    for steps in range(40):
+        asking = asyncio.ensure_future(script.decide([], [], 5.0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        wanted = asking.cancel()
+        await asyncio.wait({asking})
+        assert asking.cancelled() is wanted, steps
+    await script.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -93,14 +92,9 @@ def waiting() -> float | None:
 
 
 @pytest.fixture
-async def payers(
-    client: SignerClient, connect: Connect, sealing: SealingKey
-) -> AsyncIterator[Load]:
+async def payers(client: SignerClient, connect: Connect, sealing: SealingKey) -> Load:
     await enrol(connect("app"), sealing, USER, PIN)
-    device = await enrolled_device(connect("app"), sealing, USER)
-    await client.start()
-    yield Load(client, device)
-    await client.stop()
+    return Load(client, await enrolled_device(connect("app"), sealing, USER))
 
 
 async def test_who_asks_together_goes_in_one_message(payers: Load) -> None:
@@ -127,7 +121,9 @@ async def test_a_signer_killed_in_mid_stream_keeps_nobody_waiting_and_changes_no
         async with asyncio.timeout(1.0):
             while waiting():
                 await asyncio.sleep(0.01)
-        assert payers.refused
+        async with asyncio.timeout(60.0):
+            while not payers.refused:
+                await asyncio.sleep(0.01)
         await service.start()
         before = len(payers.approved)
         async with asyncio.timeout(60.0):
