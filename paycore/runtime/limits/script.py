@@ -30,8 +30,8 @@ class GcraScript:
     """
 
     def __init__(self, url: str) -> None:
-        # Its own time-out would keep cancellations that come while a command is sent to itself, those
-        # of ours among them, and wrap each command in a task.
+        # Its own time-out would wrap each command in a task, and keep cancellations that come while
+        # a command is sent to itself, those of our time-out among them.
         pool = redis.ConnectionPool.from_url(url, retry=None, protocol=2, socket_timeout=None)
         self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]  # as redis-py has it
         self._id = b""
