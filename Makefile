@@ -96,7 +96,7 @@ judged: $(READY) ## PAYMENTS (default 20000) judged by rules, far more than are 
 		tests/integration/command_service/risk/test_under_way.py -k "room_for_at_once" $(ARGS)
 
 .PHONY: away
-away: $(READY) ## Pay while Redis is down, late and emptied, SECONDS each (default 60)
+away: $(READY) ## Pay while Redis is down for SECONDS (default 60), and late and emptied for a minute at most
 	@PAYCORE_AWAY_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -s tests/contract/test_redis_away.py $(ARGS)
 
 .PHONY: properties
