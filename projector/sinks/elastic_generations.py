@@ -313,7 +313,8 @@ class Roster:
         return set(wanted) <= served[DocumentKind.TRANSFER] | served[DocumentKind.ACCOUNT]
 
     async def _may_go_on(self, building: Generation, epoch: int) -> bool:
-        if building.epoch != epoch:
+        if building.epoch != epoch or not self._months[building.number]:
+            # Of another history; or a crash came before its first indices were on record.
             return False
         layout = self.layout(building)
         there = await self._indices.existing()

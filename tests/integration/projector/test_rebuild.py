@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from paycore.domain.position import Position
 from projector.settings import ProjectorSettings
@@ -218,6 +219,36 @@ async def test_cut_off_at_random_it_ends_all_the_same(
     [(generation, _)] = [one for one in await generations(ledger) if one[1] == "SERVING"]
     await settled(index, ledger, generation)
     await index.await_position(ledger)
+    await index.assert_equals(ledger)
+
+
+async def test_cut_off_when_its_indices_are_made_and_not_yet_on_record_it_begins_anew(
+    ledger: TestLedger,
+    index: TestIndex,
+    quick: ProjectorSettings,
+    start: Start,
+    rng: random.Random,
+) -> None:
+    accounts = await ledger.open_accounts(6)
+    await ledger.post(random_payments(rng, accounts, 60))
+    made = asyncio.Event()
+    async with FaultyProxy(quick.elasticsearch_url) as proxy:
+
+        async def keep_the_reply(request: web.Request, body: bytes) -> None:
+            # The last that is made of a generation.
+            if request.method == "PUT" and request.path.endswith("-accounts-g2"):
+                await proxy.forward(request, body)
+                made.set()
+                await asyncio.Event().wait()
+
+        proxy.fault = keep_the_reply
+        running = start(quick.model_copy(update={"elasticsearch_url": proxy.url}))
+        request = await ask(ledger, "REBUILD")
+        await asyncio.wait_for(made.wait(), 60)
+        await running.cut()
+    start(quick)
+    assert "equal" in await outcome(ledger, request)
+    await settled(index, ledger, 3)
     await index.assert_equals(ledger)
 
 
