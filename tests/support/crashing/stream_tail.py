@@ -22,6 +22,10 @@ NAMED = (
 """The fields that are compared: all but those that no row of `Tables` tells."""
 
 
+PAGE = 2_000
+"""Entries that are read at a time: all at once may take longer than a reply may."""
+
+
 class Due(NamedTuple):
     """An entry that the journal wants. Its fields are spelt out when they are compared: there may
     be many more of them than the stream keeps."""
@@ -71,22 +75,33 @@ def tail_breaches(kept: Sequence[Entry], due: Sequence[Due]) -> Iterator[str]:
         yield f"the stream has {len(kept)} entries, the journal {len(due)}"
 
 
-async def kept_entries(url: str) -> list[Entry]:
+async def kept_entries(client: redis.Redis) -> list[Entry]:
     """All that the stream holds."""
-    async with redis.from_url(url, decode_responses=True) as client:
-        epoch: Any = await client.get("paycore:transfers:epoch")
-        found: Any = await client.xrange(f"paycore:transfers:{epoch}")
-    return [(name, fields) for name, fields in found]
+    key, last = await _key(client), "-"
+    found: list[Entry] = []
+    while True:
+        page: Any = await client.xrange(key, min=last, count=PAGE)
+        found += page
+        if len(page) < PAGE:
+            return found
+        last = f"({page[-1][0]}"
 
 
 async def caught_up(url: str, due: Sequence[Due], within_s: float) -> list[Entry]:
     """What the stream holds once it ends where the journal does, or when the time is up."""
     give_up_s = time.monotonic() + within_s
-    while True:
-        kept = await kept_entries(url)
-        if (kept and due and kept[-1][0] == due[-1].name) or time.monotonic() > give_up_s:
-            return kept
-        await asyncio.sleep(0.3)
+    async with redis.from_url(url, decode_responses=True) as client:
+        while time.monotonic() < give_up_s:
+            newest: Any = await client.xrevrange(await _key(client), count=1)
+            if newest and due and newest[0][0] == due[-1].name:
+                break
+            await asyncio.sleep(0.3)
+        return await kept_entries(client)
+
+
+async def _key(client: redis.Redis) -> str:
+    epoch: Any = await client.get("paycore:transfers:epoch")
+    return f"paycore:transfers:{epoch}"
 
 
 def _transfer(row: Transfer) -> dict[str, str]:
