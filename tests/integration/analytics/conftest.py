@@ -118,6 +118,9 @@ async def scene(
         journal = TestLedger(pool)
         await index.await_position(journal)
         callers = {reader.client: caller(reader.client) for reader in READERS}
+        # It began before there was an index, and looks for it now and then: by its answer it has.
+        wanted = await index.await_told_of(journal)
+        await callers["analyst"].kinds(min_position=wanted.encode())
         dsn = bank.dsn("audit")
         yield Scene(posting, await ledger_rows(dsn), callers, index, journal, dsn)
     for channel in channels:
