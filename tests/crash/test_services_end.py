@@ -35,7 +35,7 @@ def health(endpoints: Endpoints, service: str, identity: str | None) -> int:
 def test_every_service_serves_over_mutual_tls_only(services: LocalStack, service: str) -> None:
     ask = functools.partial(health, services.endpoints, service)
     # A test before may have taken from it what it needs: it looks for that again within seconds.
-    give_up_s = time.monotonic() + 120
+    give_up_s = time.monotonic() + BACK_WITHIN_S
     while ask("operator") != health_pb2.HealthCheckResponse.SERVING:
         assert time.monotonic() < give_up_s, f"{service} does not serve"
         time.sleep(0.1)

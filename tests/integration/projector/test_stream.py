@@ -26,6 +26,7 @@ from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger, random_payments
 from tests.integration.projector.streams import assert_equals, entries_of, streamed, write
 from tests.integration.projector.test_process import launch, variables
+from tests.support.endings import assert_ends_anywhere
 from tests.support.tcp_proxy import Link, TcpProxy
 
 Start = Callable[..., Running]
@@ -295,14 +296,8 @@ async def test_who_waits_for_the_stream_can_always_be_ended(
     writer = StreamWriter(endpoints.projector_redis_url, DEFAULT_PREFIX, entries=1_000)
     await writer.open(1, None)
     async with await TransferStream.open(endpoints.stream_url) as stream:
-        for ask in (writer.look, lambda: stream.create_group("readers", EARLIEST)):
-            for steps in range(40):
-                asking = asyncio.ensure_future(ask())
-                for _ in range(steps):
-                    await asyncio.sleep(0)
-                wanted = asking.cancel()
-                await asyncio.wait({asking})
-                assert asking.cancelled() is wanted, steps
+        await assert_ends_anywhere(writer.look)
+        await assert_ends_anywhere(lambda: stream.create_group("readers", EARLIEST))
     await writer.close()
 
 
