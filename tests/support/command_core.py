@@ -26,7 +26,15 @@ from command_service.posting.store import LedgerStore
 from command_service.transactions import Transactions
 from paycore.domain.accounts import AccountId, AccountKind
 from paycore.domain.money import Currency, Minor
-from paycore.domain.transfers import Command, Outcome, Posted, TransferCommand, TransferKind
+from paycore.domain.transfers import (
+    ChildCommand,
+    Command,
+    Outcome,
+    Posted,
+    Transfer,
+    TransferCommand,
+    TransferKind,
+)
 from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
 from paycore.runtime.clock import Clock, SystemClock
 from paycore.runtime.data_keys import DataKeys
@@ -167,6 +175,26 @@ def payment(debit: AccountId, credit: AccountId, amount: int, **changes: Any) ->
         "currency": Currency("EUR"),
     }
     return TransferCommand(**{**values, **changes})
+
+
+def follow(
+    parent: Transfer, kind: TransferKind, amount: int | None = None, **changes: Any
+) -> ChildCommand:
+    """A command of CLIENT's that follows `parent`, under a key of its own."""
+    forth = kind in (TransferKind.CAPTURE, TransferKind.RELEASE)
+    key = secrets.token_hex(8)
+    values: dict[str, Any] = {
+        "client": CLIENT,
+        "key": key,
+        "request_hash": key.encode(),
+        "kind": kind,
+        "parent": parent.id,
+        "debit_account": parent.debit_account if forth else parent.credit_account,
+        "credit_account": parent.credit_account if forth else parent.debit_account,
+        "currency": parent.currency,
+        "amount": None if amount is None else Minor(amount),
+    }
+    return ChildCommand(**{**values, **changes})
 
 
 def posted(outcomes: Sequence[Outcome]) -> list[Posted]:

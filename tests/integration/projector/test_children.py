@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +15,8 @@ from operations.verify import IndexAddress
 from operations.verify.index import Index
 from operations.verify.report import Total
 from paycore.domain.accounts import AccountId
-from paycore.domain.money import MAX_MINOR, Currency, Minor
+from paycore.domain.money import MAX_MINOR
 from paycore.domain.transfers import (
-    ChildCommand,
     Declined,
     Posted,
     RiskDecision,
@@ -31,30 +29,10 @@ from projector.settings import ProjectorSettings
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex
 from tests.integration.projector.ledger import TestLedger
-from tests.support.command_core import CLIENT, CommandCore, payment
+from tests.support.command_core import CommandCore, follow, payment
 
 Start = Callable[[ProjectorSettings], Running]
 CHILDREN = (TransferKind.CAPTURE, TransferKind.RELEASE, TransferKind.REFUND, TransferKind.REVERSAL)
-
-
-def follow(
-    parent: Transfer, kind: TransferKind, amount: int | None = None, **changes: Any
-) -> ChildCommand:
-    """A command of CLIENT's that follows `parent`, under a key of its own."""
-    forth = kind in (TransferKind.CAPTURE, TransferKind.RELEASE)
-    key = secrets.token_hex(8)
-    values: dict[str, Any] = {
-        "client": CLIENT,
-        "key": key,
-        "request_hash": key.encode(),
-        "kind": kind,
-        "parent": parent.id,
-        "debit_account": parent.debit_account if forth else parent.credit_account,
-        "credit_account": parent.credit_account if forth else parent.debit_account,
-        "currency": Currency("EUR"),
-        "amount": None if amount is None else Minor(amount),
-    }
-    return ChildCommand(**{**values, **changes})
 
 
 async def post(core: CommandCore, command: Any) -> Posted:
