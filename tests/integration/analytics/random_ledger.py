@@ -189,6 +189,9 @@ class RandomLedger:
         )
         kind = pick.choice(kinds)
         whole = kind in (TransferKind.REVERSAL, TransferKind.RELEASE) or pick.random() < 0.3
+        # Of most amounts chance alone would hardly ever ask for too much.
+        most = parent.amount + 1
+        amount = most if pick.random() < 0.15 else pick.randint(1, most)
         key = secrets.token_hex(8)
         return ChildCommand(
             client=pick.choice(CLIENTS),
@@ -199,5 +202,5 @@ class RandomLedger:
             debit_account=parent.debit_account if forth else parent.credit_account,
             credit_account=parent.credit_account if forth else parent.debit_account,
             currency=parent.currency,
-            amount=None if whole else Minor(pick.randint(1, parent.amount + 1)),
+            amount=None if whole else Minor(amount),
         )
