@@ -13,7 +13,7 @@ from tests.support.seeds import rounds
 from tests.support.soaking.judging import SHORT, STRICT, judge
 from tests.support.soaking.mix import WEIGHTS
 from tests.support.soaking.report import SoakReport
-from tests.support.soaking.soak import Run, soak
+from tests.support.soaking.soak import Run, soak, verify
 
 SECONDS = rounds("PAYCORE_SOAK_SECONDS", 8)
 RATE_PER_S = rounds("PAYCORE_SOAK_RATE", 25)
@@ -45,7 +45,11 @@ async def test_nothing_grows_and_all_is_as_it_was_told(
     )
     growth = judge(run.samples, STRICT if LARGE else SHORT)
     report = SoakReport(run, growth)
-    report.show()
+    try:
+        await verify(services, run)
+    finally:
+        # What an hour showed is told whatever came of it.
+        report.show()
 
     assert len(run.measured.calls) == RATE_PER_S * SECONDS
     assert set(run.measured.kinds) >= (set(WEIGHTS) if LARGE else {"single", "balance"})
@@ -72,6 +76,7 @@ async def test_a_process_that_is_killed_midway_holds_nothing_up(
     run: Run = await soak(
         services, callers, rng, rate_per_s=20, seconds=5, sample_every_s=0.5, meanwhile=kill
     )
+    await verify(services, run)
     assert run.samples.restarts["query"] == run.samples.restarts["command"] == 1
     assert len(run.measured.calls) == 5 * 20
     answered_last = max(one.due_s for one in run.measured.calls if not one.trouble)

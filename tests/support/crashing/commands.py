@@ -26,7 +26,8 @@ MOST = 400
 
 IN_A_CALL = 7
 IN_A_LARGE_CALL = 100
-HOLD_S = 3_600
+HOLD_S = 86_400
+"""How long a hold lasts, in seconds: none ends by itself while what was done is compared."""
 KEPT = 300
 """Transfers of one sort that may still be followed."""
 

@@ -114,7 +114,10 @@ class SoakReport:
         yield f"looks: {len(run.samples.scrapes):,}"
         restarted = {part: times for part, times in run.samples.restarts.items() if times}
         yield f"processes that died: {restarted or 'none'}"
-        yield f"verified in {run.verified_s:,.0f} s: nothing lost, doubled, or other than told"
+        if run.verified_s is None:
+            yield "NOT VERIFIED: see what failed"
+        else:
+            yield f"verified in {run.verified_s:,.0f} s: nothing lost, doubled, or other than told"
 
     def _most_queued(self) -> float:
         return max(one.queue for one in self.run.samples.scrapes)
