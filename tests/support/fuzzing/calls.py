@@ -101,12 +101,13 @@ def made_by_caller(error: grpc.aio.AioRpcError) -> bool:
     tests/integration/runtime/test_own_race.py shows that no server answers so. What the services
     did answer with INTERNAL they have counted.
     """
-    return (
-        error.code() is grpc.StatusCode.INTERNAL
-        and error.details() == "Internal error from Core"
-        # Of a status that was received it begins with the code's name.
-        and (error.debug_error_string() or "").startswith("Failed ")
-    )
+    # Of a status that was received it begins with the code's name.
+    own = (error.debug_error_string() or "").startswith("Failed ")
+    return own and _sounds_made_up(error.code(), error.details())
+
+
+def _sounds_made_up(code: grpc.StatusCode, details: str | None) -> bool:
+    return code is grpc.StatusCode.INTERNAL and details == "Internal error from Core"
 
 
 class Fuzzer:
@@ -292,7 +293,9 @@ class Fuzzer:
                 if sending.cut or target.endless or len(replies) == MOST_REPLIES:
                     call.cancel()
                     break
-            return _Ended(await call.code(), await call.details() or "", replies)
+            code, details = await call.code(), await call.details() or ""
+            # Of a stream that this process left, or read to its end, grpc.aio tells no more.
+            return _Ended(code, details, replies, _sounds_made_up(code, details))
         except grpc.aio.AioRpcError as refused:
             own_race = made_by_caller(refused)
             return _Ended(refused.code(), refused.details() or "", replies, own_race)
