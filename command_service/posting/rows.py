@@ -78,9 +78,9 @@ def details(row: Any) -> StoredDetails:
 
 
 def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, Any]:
-    """Arguments of `write_batch`: a column each."""
-    transfers = _columns(plan.transfers, 26)
-    keys = _columns(plan.keys, 5)
+    """Arguments of `write_batch`: a column each. `plan` has a key at least."""
+    transfers = _columns(plan.transfers) or [()] * len(Transfer._fields)
+    keys = _columns(plan.keys)
     kind, kinds = _alike(transfers[12])
     step_up, step_ups = _alike(transfers[13])
     currency, currencies = _alike(transfers[14])
@@ -132,8 +132,8 @@ def batch_arguments(plan: Plan, journal_id: int, journal_us: int) -> dict[str, A
 
 
 def group_arguments(plan: Plan) -> dict[str, Any]:
-    """Arguments of `write_groups`."""
-    columns = _columns(plan.groups, 4)
+    """Arguments of `write_groups`, of which `plan` has some."""
+    columns = _columns(plan.groups)
     return {
         "ids": columns[0],
         "created_us": columns[1],
@@ -143,8 +143,8 @@ def group_arguments(plan: Plan) -> dict[str, Any]:
 
 
 def decline_arguments(plan: Plan) -> dict[str, Any]:
-    """Arguments of `write_declines`."""
-    columns = _columns(plan.declines, 15)
+    """Arguments of `write_declines`, of which `plan` has some."""
+    columns = _columns(plan.declines)
     return {
         "ids": columns[0],
         "debits": columns[1],
@@ -197,8 +197,8 @@ def authorization_arguments(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
+def _columns(rows: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True))
 
 
 def _filled(column: Sequence[Any]) -> Sequence[Any]:

@@ -3,7 +3,8 @@
 mutmut makes the changes. It leaves decorated functions alone, so in the copy a property is a plain
 method and an assignment, which is the same thing: otherwise `available` would go unjudged. It takes
 text in triple quotes for prose; in the copy so stands whatever text holds a space, since what
-people read is not judged by the letter.
+people read is not judged by the letter. It leaves calls of `len` alone: in the copy all calls of
+`log` are within one.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _IN_CLASS = "ǁ"
 _PLAIN = "x_"
 _PROSE = '"""'
 _IS_PROPERTY = m.FunctionDef(decorators=[m.Decorator(decorator=m.Name("property"))])
+_IS_LOGGING = m.Call(func=m.Attribute(value=m.Name("log")))
 
 
 def prepare(tree: Path, place: Path, part: Part, modules: Sequence[str]) -> dict[str, Change]:
@@ -69,6 +71,14 @@ class _Plain(cst.CSTTransformer):
         method = updated_node.with_changes(name=cst.Name(name + GETTER), decorators=())
         assigned = cst.parse_statement(f"{name} = property({name}{GETTER})")
         return cst.FlattenSentinel([method, assigned])
+
+    def leave_Call(  # noqa: N802  # the name of libcst
+        self, original_node: cst.Call, updated_node: cst.Call
+    ) -> cst.BaseExpression:
+        if not m.matches(original_node, _IS_LOGGING):
+            return updated_node
+        told = cst.Tuple([cst.Element(updated_node)])
+        return cst.Call(cst.Name("len"), [cst.Arg(told)])
 
     def leave_SimpleString(  # noqa: N802  # the name of libcst
         self, original_node: cst.SimpleString, updated_node: cst.SimpleString

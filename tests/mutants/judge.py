@@ -5,6 +5,10 @@ those tests that reach the changed function, the likeliest to see it and the qui
 ends with the first that fails.
 What fixtures of the session have set up serves all children.
 
+Tests on real stores cannot be judged so, for gRPC does not live through a fork: there this process
+judges by itself (see `staying`). It may end before all is judged; whoever started it starts another
+for the rest, which need not find out again which tests reach what.
+
 It is loaded into the run of tests in a copy (`-p tests.mutants.judge`).
 """
 
@@ -17,8 +21,9 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -27,11 +32,16 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state
 
 from tests.mutants.changes import End
+from tests.mutants.staying import Staying
 
 NAMES_VARIABLE = "PAYCORE_MUTANTS_NAMES"
 """Path of a JSON list of the changes to judge, by the names that switch them on."""
 REPORT_VARIABLE = "PAYCORE_MUTANTS_REPORT"
 """Path of the file to which a JSON line is added for each change that was judged."""
+
+REACHED_VARIABLE = "PAYCORE_MUTANTS_REACHED"
+"""Set where no child is forked: path of a file in which the first process of a round notes for the
+others which tests reach each function, and how long each takes."""
 
 REACHED = "stats"
 """Name under which mutmut notes which functions are called."""
@@ -44,6 +54,12 @@ WAITING_S = 300.0
 MEMORY_BYTES = 4 * 2**30
 """Bound on its address space: a loop without an end may fill it."""
 
+Reaching = Mapping[str, list[pytest.Item]]
+"""The tests that reach each function."""
+
+Judge = Callable[[str, Sequence[pytest.Item]], tuple[End, str]]
+"""How a change fares with some tests, and which of them saw it."""
+
 _TOO_LONG = frozenset({-signal.SIGXCPU, -signal.SIGALRM, -signal.SIGKILL})
 
 
@@ -53,19 +69,13 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     if session.testsfailed:
         raise session.Interrupted("tests could not be collected")
     names: list[str] = json.loads(Path(os.environ[NAMES_VARIABLE]).read_text())
-    tests = _run_whole(session)
-    _check_files(names, session.config.rootpath)
-    gc.collect()
-    gc.freeze()
-    # A test that does not pass twice in one process would seem to see whatever it reaches.
-    end, by = _judge("", session.items)
-    if end is not End.LIVES:
-        pytest.exit(f"{by or end} fails when it runs again, without any change", 1)
+    stays = REACHED_VARIABLE in os.environ
+    tests, judge = _staying(session, names) if stays else _forking(session, names)
     with Path(os.environ[REPORT_VARIABLE]).open("a") as report:
         for number, name in enumerate(names, start=1):
             began_s = time.monotonic()
             reaching = tests.get(name.rpartition("__mutmut_")[0], [])
-            end, by = _judge(name, reaching) if reaching else (End.UNTESTED, "")
+            end, by = judge(name, reaching) if reaching else (End.UNTESTED, "")
             # What saw one change of a function is likely to see the next.
             reaching.sort(key=lambda item: item.nodeid != by)
             took_s = round(time.monotonic() - began_s, 3)
@@ -77,16 +87,68 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
-def _run_whole(session: pytest.Session) -> Mapping[str, list[pytest.Item]]:
+def _forking(session: pytest.Session, names: Sequence[str]) -> tuple[Reaching, Judge]:
+    # After the last comes the first again, so that what the session set up stays.
+    tests = _run_whole(session, [*session.items[1:], session.items[0]])
+    _check_files(names, session.config.rootpath)
+    gc.collect()
+    gc.freeze()
+    # A test that does not pass twice in one process would seem to see whatever it reaches.
+    end, by = _judge("", session.items)
+    if end is not End.LIVES:
+        pytest.exit(f"{by or end} fails when it runs again, without any change", 1)
+    return tests, _judge
+
+
+def _staying(session: pytest.Session, names: Sequence[str]) -> tuple[Reaching, Judge]:
+    noted = Path(os.environ[REACHED_VARIABLE])
+    nothing = cast("pytest.Item", _Nothing(session))
+    if not noted.exists():
+        tests = _run_whole(session, [nothing] * len(session.items))
+        for item in session.items:
+            if not _passes(item, nothing):
+                pytest.exit(f"{item.nodeid} fails when it runs again, without any change", 1)
+        lines = {name: [item.nodeid for item in items] for name, items in tests.items()}
+        times = {item.nodeid: took_s for item, took_s in _took_s.items()}
+        noted.write_text(json.dumps([lines, times]))
+    else:
+        by_id = {item.nodeid: item for item in session.items}
+        lines, times = json.loads(noted.read_text())
+        tests = {name: [by_id[one] for one in ids] for name, ids in lines.items()}
+        _took_s.update({by_id[one]: took_s for one, took_s in times.items()})
+        # What the session sets up takes longer than a test may with a change.
+        _run(session.items[0], nothing)
+    _check_files(names, session.config.rootpath)
+
+    def passes(name: str, item: pytest.Item) -> bool:
+        set_mutant_under_test(name)
+        try:
+            return _passes(item, nothing)
+        finally:
+            set_mutant_under_test("")
+
+    return tests, Staying(passes, _took_s).judge
+
+
+class _Nothing:
+    """Follows a test of which nothing but what the session has set up is to stay."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def listchain(self) -> list[object]:
+        return [self._session]
+
+
+def _run_whole(session: pytest.Session, following: Sequence[pytest.Item]) -> Reaching:
     """The tests that reach each function, quick ones first; all of them must pass."""
     set_mutant_under_test(REACHED)
     reaching: dict[str, list[pytest.Item]] = {}
     took_s: dict[pytest.Item, float] = {}
-    for place, item in enumerate(session.items):
+    for item, after in zip(session.items, following, strict=True):
         state()._stats.clear()
         began_s = time.monotonic()
-        # After the last comes the first again, so that what the session set up stays.
-        _run(item, session.items[(place + 1) % len(session.items)])
+        _run(item, after)
         took_s[item] = time.monotonic() - began_s
         for function in state()._stats:
             reaching.setdefault(function, []).append(item)

@@ -20,6 +20,8 @@ class Round:
     name: str
     tests: tuple[str, ...]
     """Paths, from the root of the tree."""
+    on_stores: bool = False
+    """Whether they need PostgreSQL, Redis and Elasticsearch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,64 @@ PARTS: Mapping[str, Part] = {
             Round(
                 "units",
                 (
+                    "tests/unit/command_service/test_expiry.py",
                     "tests/unit/command_service/test_fair_queue.py",
+                    "tests/unit/command_service/test_held_up.py",
+                    "tests/unit/command_service/test_id_readiness.py",
                     "tests/unit/command_service/test_pacing.py",
+                    "tests/unit/command_service/test_partition_watch.py",
+                    "tests/unit/command_service/test_posting_metrics.py",
+                    "tests/unit/command_service/test_rows.py",
+                    "tests/unit/command_service/test_waiting.py",
                 ),
             ),
+            Round(
+                "integration",
+                (
+                    "tests/integration/command_service/test_expiry.py",
+                    "tests/integration/command_service/test_held_up.py",
+                    "tests/integration/command_service/test_partition_watch.py",
+                    "tests/integration/command_service/test_past.py",
+                    "tests/integration/command_service/test_step_up_policy.py",
+                ),
+                on_stores=True,
+            ),
         ),
-        # What else there is of posting shows only on PostgreSQL.
-        ("fair_queue", "pacing"),
+        (
+            "expiry",
+            "fair_queue",
+            "held_up",
+            "id_readiness",
+            "metrics",
+            "pacing",
+            "partition_watch",
+            "past",
+            "rows",
+            "store",
+            "waiting",
+        ),
+    ),
+    # What the engine and its database do together.
+    "engine": Part(
+        "command_service/posting",
+        (
+            Round("units", ("tests/unit/command_service/test_engine.py",)),
+            Round(
+                "integration",
+                (
+                    "tests/integration/command_service/test_commit_outcomes.py",
+                    "tests/integration/command_service/test_engine.py",
+                    "tests/integration/command_service/test_expiry.py",
+                    "tests/integration/command_service/test_held_up.py",
+                    "tests/integration/command_service/test_light_clients.py",
+                    "tests/integration/command_service/test_look_up.py",
+                    "tests/integration/command_service/test_programs.py",
+                    "tests/integration/command_service/test_step_up_policy.py",
+                    "tests/integration/personal/test_command.py",
+                ),
+                on_stores=True,
+            ),
+        ),
+        ("engine", "postgres"),
     ),
 }

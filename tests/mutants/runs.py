@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from deploy.local import LocalStack
 from tests.mutants.changes import Change, End, Judged
 from tests.mutants.copies import prepare
-from tests.mutants.judge import NAMES_VARIABLE, REPORT_VARIABLE
+from tests.mutants.crew import Crew
+from tests.mutants.judge import REACHED_VARIABLE
 from tests.mutants.kept import Kept
 from tests.mutants.parts import MutantsError, Part, Round
+from tests.support.databases import spare_the_disk
+from tests.teeth.stores import Environment, shared_stores
 
-EXAMPLES = 25
-"""How many examples a property takes."""
+TEST_WITHIN_S = 10
+"""Bound on a test without stores, in seconds: with a change it may wait for what never comes."""
 
-STOPS_WITHIN_S = 60.0
+AT_ONCE = 4
+"""Processes that judge on stores: their tests wait for most of the time."""
 
 
 def judge(
@@ -64,52 +67,47 @@ def _run_round(
     changes: Mapping[str, Change],
     kept: Kept | None,
 ) -> dict[str, Judged]:
-    wanted, report = folder / "names.json", folder / "report.jsonl"
-    wanted.write_text(json.dumps(names))
-    report.write_text("")
-    needed = {NAMES_VARIABLE: str(wanted), REPORT_VARIABLE: str(report)}
-    try:
-        _run_pytest(place, by.tests, needed)
-    finally:
-        # Of a run that is interrupted too.
-        lines = [json.loads(line) for line in report.read_text().splitlines()]
-        found = {line["name"]: Judged(End(line["end"]), line["by"], by.name) for line in lines}
-        if kept is not None:
-            kept.add({changes[name]: judged for name, judged in found.items()})
-    if list(found) != list(names):
+    with ExitStack() as stack:
+        # On stores each process bounds its tests itself, and what the session sets up takes long.
+        bound = () if by.on_stores else (f"--timeout={TEST_WITHIN_S}",)
+        crew = Crew(place, folder, (*bound, *by.tests))
+        try:
+            if by.on_stores:
+                crew.judge_side_by_side(names, stack.enter_context(_stores(folder)))
+            else:
+                crew.judge(names, {})
+        finally:
+            # Of a run that is interrupted too.
+            found = {
+                line["name"]: Judged(End(line["end"]), line["by"], by.name)
+                for line in crew.verdicts()
+            }
+            if kept is not None:
+                kept.add({changes[name]: judged for name, judged in found.items()})
+    if found.keys() != set(names):
         raise MutantsError(f"only {len(found)} of {len(names)} changes were judged")
     return found
 
 
-def _run_pytest(place: Path, tests: Sequence[str], environment: Mapping[str, str]) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.judge"),
-            *("-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(place)),
-            # Nobody reads how each test failed, and to explain it takes longer than the test.
-            *("--assert=plain", "--tb=native"),
-            # The same examples each time: what lives in one run lives in the next.
-            "--hypothesis-seed=0",
-            *tests,
-        ],
-        cwd=place,
-        env={
-            **os.environ,
-            # Before what is installed: the editable install of the checkout must not win.
-            "PYTHONPATH": str(place),
-            "PYTHONHASHSEED": "0",
-            "PAYCORE_EXAMPLES": str(EXAMPLES),
-            "PAYCORE_TEST_SEED": "0",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        output, _ = process.communicate()
-    except BaseException:
-        process.terminate()
-        process.communicate(timeout=STOPS_WITHIN_S)
-        raise
-    if process.returncode != 0:
-        raise MutantsError(f"pytest ended with {process.returncode}:\n{output}")
+@contextmanager
+def _stores(folder: Path) -> Iterator[list[Environment]]:
+    """Stores for AT_ONCE processes, and places for what they leave to each other.
+
+    Each has a PostgreSQL of its own: a database cannot be copied while another connects to it.
+    """
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    for place in (folder, temporary):
+        # The stores run as another user when this runs as root, and must reach their folders.
+        place.chmod(0o755)
+    places = {REACHED_VARIABLE: str(folder / "reached.json"), "TMPDIR": str(temporary)}
+    with ExitStack() as stack:
+        shared = stack.enter_context(shared_stores(folder / "stores"))
+        environments: list[Environment] = []
+        for number in range(AT_ONCE):
+            own = LocalStack(folder / f"postgres-{number}", parts=frozenset({"postgres"}))
+            endpoints = stack.enter_context(own).endpoints
+            spare_the_disk(endpoints)
+            dsn = {"PAYCORE_STACK_POSTGRES_DSN": endpoints.postgres_admin_dsn}
+            environments.append({**shared, **places, **dsn})
+        yield environments

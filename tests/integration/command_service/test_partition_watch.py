@@ -26,7 +26,7 @@ def shown() -> float:
 
 
 @pytest.mark.parametrize(
-    ("left_s", "warnings"), [(WARN_BELOW_S + 1, 0), (WARN_BELOW_S - 1, 1), (-86_400.0, 1)]
+    ("left_s", "warnings"), [(WARN_BELOW_S, 0), (WARN_BELOW_S - 1, 1), (-86_400.0, 1)]
 )
 async def test_it_warns_below_its_bound_and_the_gauge_runs_down(
     core: CommandCore, database: OwnDatabase, left_s: float, warnings: int

@@ -34,6 +34,7 @@ def spend(purse, amount):
 
 
 def forgotten():
+    log.info("nobody asked", answer=1)
     return 1
 '''
 TESTS = """\
@@ -101,6 +102,7 @@ def test_what_lives_is_what_the_tests_do_not_see(tree: Path, tmp_path: Path) -> 
     # With a balance of 4, 3 are no longer less than what is available.
     assert verdicts[available].by.endswith("test_what_is_there_is_spent")
     assert not any("XX" in change.now for change in verdicts), "the letters of prose were changed"
+    assert not any("answer" in change.was for change in verdicts), "what is logged was changed"
     assert (tree / "paycore" / "domain" / "purse.py").read_text() == CODE
 
 
