@@ -18,11 +18,8 @@ from tests.mutants.parts import MutantsError, Part, Round
 from tests.support.databases import spare_the_disk
 from tests.teeth.stores import Environment, shared_stores
 
-TEST_WITHIN_S = 10
-"""Bound on a test without stores, in seconds: with a change it may wait for what never comes."""
-
 AT_ONCE = 4
-"""Processes that judge on stores: their tests wait for most of the time."""
+"""Processes that stay: their tests wait for most of the time."""
 
 
 def judge(
@@ -68,12 +65,14 @@ def _run_round(
     kept: Kept | None,
 ) -> dict[str, Judged]:
     with ExitStack() as stack:
-        # On stores each process bounds its tests itself, and what the session sets up takes long.
-        bound = () if by.on_stores else (f"--timeout={TEST_WITHIN_S}",)
-        crew = Crew(place, folder, (*bound, *by.tests))
+        crew = Crew(place, folder, by.tests)
         try:
-            if by.on_stores:
-                crew.judge_side_by_side(names, stack.enter_context(_stores(folder)))
+            if by.stays or by.on_stores:
+                places = _places(folder / by.name)
+                environments: Sequence[Environment] = [places] * AT_ONCE
+                if by.on_stores:
+                    environments = stack.enter_context(_stores(folder / by.name, places))
+                crew.judge_side_by_side(names, environments)
             else:
                 crew.judge(names, {})
         finally:
@@ -89,18 +88,22 @@ def _run_round(
     return found
 
 
+def _places(folder: Path) -> Environment:
+    """Where processes that stay leave things to each other, and what is to go with the run."""
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True)
+    for place in (folder.parent, folder, temporary):
+        # The stores run as another user when this runs as root, and must reach their folders.
+        place.chmod(0o755)
+    return {REACHED_VARIABLE: str(folder / "reached.json"), "TMPDIR": str(temporary)}
+
+
 @contextmanager
-def _stores(folder: Path) -> Iterator[list[Environment]]:
-    """Stores for AT_ONCE processes, and places for what they leave to each other.
+def _stores(folder: Path, places: Environment) -> Iterator[list[Environment]]:
+    """Stores for AT_ONCE processes, in `folder`.
 
     Each has a PostgreSQL of its own: a database cannot be copied while another connects to it.
     """
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    for place in (folder, temporary):
-        # The stores run as another user when this runs as root, and must reach their folders.
-        place.chmod(0o755)
-    places = {REACHED_VARIABLE: str(folder / "reached.json"), "TMPDIR": str(temporary)}
     with ExitStack() as stack:
         shared = stack.enter_context(shared_stores(folder / "stores"))
         environments: list[Environment] = []

@@ -36,10 +36,10 @@ from query_service.readers.search_port import SearchFilter
 from tests.integration.projector.conftest import Running
 from tests.integration.projector.index import TestIndex, until
 from tests.integration.projector.ledger import Payment, TestLedger
-from tests.integration.projector.test_children import follow, post
+from tests.integration.projector.test_children import post
 from tests.integration.projector.test_rebuild import quick, settled
 from tests.support.clocks import ShiftedClock
-from tests.support.command_core import CommandCore, command_core, payment
+from tests.support.command_core import CommandCore, command_core, follow, payment
 from tests.support.databases import OwnDatabase
 
 __all__ = ["quick"]

@@ -107,10 +107,11 @@ class SoakReport:
         )
         yield f"most commands that waited for a batch: {self._most_queued():,.0f}"
         for pool, waits in sorted(self._over("pool_wait").items()):
-            yield (
-                f"waits for a connection of {pool}: {waits.count:,.0f}, 99% within"
-                f" {_bound(waits.within_s(99))} s, all within {_bound(waits.within_s(100))} s"
-            )
+            if waits.count:
+                yield (
+                    f"waits for a connection of {pool}: {waits.count:,.0f}, 99% within"
+                    f" {_bound(waits.within_s(99))} s, all within {_bound(waits.within_s(100))} s"
+                )
         yield f"looks: {len(run.samples.scrapes):,}"
         restarted = {part: times for part, times in run.samples.restarts.items() if times}
         yield f"processes that died: {restarted or 'none'}"
