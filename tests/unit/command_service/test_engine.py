@@ -38,7 +38,7 @@ from tests.support.samples import CLIENT, NOW_US, account, command, group, rules
 LATER_S = 60.0
 """Deadlines of these tests, after the clock's beginning."""
 
-HAPPENS = Callable[[Sequence[Command]], None]
+Happens = Callable[[Sequence[Command]], None]
 """Raises what an attempt comes to; returns where it succeeds."""
 
 
@@ -46,7 +46,7 @@ def fine(_: Sequence[Command]) -> None:
     return None
 
 
-def always(failure: Exception) -> HAPPENS:
+def always(failure: Exception) -> Happens:
     def happens(_: Sequence[Command]) -> None:
         raise failure
 
@@ -69,12 +69,11 @@ class Ids:
 class Store:
     """Decides by the engine's own plan, on accounts 1 to 9, unless an attempt is to fail."""
 
-    happens: list[HAPPENS] = field(default_factory=list)
+    happens: list[Happens] = field(default_factory=list)
     """Of one attempt after the other; `otherwise` of all that come after."""
-    otherwise: HAPPENS = fine
+    otherwise: Happens = fine
     attempts: list[list[Command]] = field(default_factory=list)
     journals: list[int] = field(default_factory=list)
-    wanted: list[Any] = field(default_factory=list)
     held: set[AccountId] = field(default_factory=set)
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     """By attempt, from 1 on: what it waits for."""
@@ -88,7 +87,7 @@ class Store:
             await gate.wait()
         (self.happens.pop(0) if self.happens else self.otherwise)(commands)
         accounts = {AccountId(one): account(one) for one in range(1, 10)}
-        self.wanted.append(wants(commands, accounts))
+        wants(commands, accounts)
         return decide(BatchState(accounts, {})).outcomes
 
     async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:
