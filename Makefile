@@ -197,7 +197,7 @@ teeth: $(READY) ## Plant bugs (BUGS=name,... or all) in copies; named tests catc
 	@$(BIN)/python -m tests.teeth $(if $(BUGS),--bugs $(BUGS)) $(if $(SAVE),--save) $(ARGS)
 
 .PHONY: mutants
-mutants: $(READY) ## Make every small change of PART (domain, posting, engine; default all); tests see each; SAVE=1 also docs/proof/mutants.md
+mutants: $(READY) ## Make every small change of PART (domain, posting, engine; default the first two); tests see each; SAVE=1 also docs/proof/mutants.md
 	@$(BIN)/python -m tests.mutants $(if $(PART),--part $(PART)) $(if $(SAVE),--save) $(ARGS)
 
 .PHONY: clean

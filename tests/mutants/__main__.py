@@ -25,6 +25,9 @@ EXIT_INTERRUPTED = 130
 # Wide enough for the table where the output is a file.
 WIDTH = None if sys.stdout.isatty() else 200
 
+_BY_DEFAULT = [name for name, part in PARTS.items() if part.by_default]
+_DEFAULTS = " and ".join(_BY_DEFAULT)
+
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 console = Console(width=WIDTH)
 errors = Console(stderr=True, width=WIDTH)
@@ -32,7 +35,9 @@ errors = Console(stderr=True, width=WIDTH)
 
 @app.command()
 def mutants(
-    part: Annotated[str, typer.Option(help=f"One of {', '.join(PARTS)}; without any: all.")] = "",
+    part: Annotated[
+        str, typer.Option(help=f"One of {', '.join(PARTS)}; without any: {_DEFAULTS}.")
+    ] = "",
     modules: Annotated[
         str, typer.Option(help="Names of its files, with commas between them; without any: all.")
     ] = "",
@@ -66,7 +71,7 @@ def mutants(
             raise MutantsError(f"{part} is none of {', '.join(PARTS)}")
         if saved and only:
             raise MutantsError("only whole parts are written into the document")
-        for name in [part] if part else PARTS:
+        for name in [part] if part else _BY_DEFAULT:
             run = _run(name, tree, only, reasons, again=again)
             show_run(run, console)
             if saved:

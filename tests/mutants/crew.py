@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Crew:
         self._reports: list[Path] = []
         self._running: set[subprocess.Popen[str]] = set()
         self._stopping = False
+        self._starting = threading.Lock()
 
     def judge(self, names: Sequence[str], environment: Mapping[str, str]) -> None:
         """One process after the other, until all of `names` have a verdict.
@@ -70,12 +72,12 @@ class Crew:
         self.judge([], environments[0])
         at_once = len(environments)
         with ThreadPoolExecutor(at_once) as threads:
-            working = [
-                threads.submit(self.judge, names[place::at_once], environment)
-                for place, environment in enumerate(environments[: len(names)])
-            ]
             try:
-                for one in working:
+                working = [
+                    threads.submit(self.judge, names[place::at_once], environment)
+                    for place, environment in enumerate(environments[: len(names)])
+                ]
+                for one in as_completed(working):
                     one.result()
             except BaseException:
                 self.stop()
@@ -87,15 +89,29 @@ class Crew:
 
     def stop(self) -> None:
         """End what runs, and begin nothing more."""
-        self._stopping = True
+        with self._starting:
+            self._stopping = True
         for process in list(self._running):
-            process.terminate()
+            _end(process)
 
     def run(self, environment: Mapping[str, str]) -> tuple[int, str]:
         """Run the tests once; gives pytest's code and output."""
-        if self._stopping:
-            raise MutantsError("another process ended for no reason of a change's")
-        process = subprocess.Popen(
+        with self._starting:
+            if self._stopping:
+                raise MutantsError("another process ended for no reason of a change's")
+            process = self._start(environment)
+            self._running.add(process)
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            self._running.discard(process)
+        return process.returncode, output
+
+    def _start(self, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.judge"),
                 *("-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(self._place)),
@@ -118,17 +134,18 @@ class Crew:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._running.add(process)
-        try:
-            output, _ = process.communicate()
-        except BaseException:
-            process.terminate()
-            process.communicate(timeout=STOPS_WITHIN_S)
-            raise
-        finally:
-            self._running.discard(process)
-        return process.returncode, output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End it as Ctrl-C would, and where it does not listen, with a change in it, by force."""
+    process.terminate()
+    try:
+        process.wait(STOPS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _lines(report: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in report.read_text().splitlines()]
+    # A process may have ended in the middle of its last.
+    return [json.loads(line) for line in report.read_text().splitlines(True) if line[-1] == "\n"]

@@ -119,6 +119,7 @@ def _staying(session: pytest.Session, names: Sequence[str]) -> tuple[Reaching, J
         # What the session sets up takes longer than a test may with a change.
         _run(session.items[0], nothing)
     _check_files(names, session.config.rootpath)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
     def passes(name: str, item: pytest.Item) -> bool:
         set_mutant_under_test(name)
@@ -176,9 +177,14 @@ def _judge(name: str, items: Sequence[pytest.Item]) -> tuple[End, str]:
             # Nothing that the parent set up is taken down here.
             os._exit(code)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        by = pipe.read().decode()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            by = pipe.read().decode()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except BaseException:
+        # It may wait for what never comes, and nobody would wait for it.
+        os.kill(child, signal.SIGKILL)
+        raise
     if code == 0:
         return End.LIVES, ""
     return End.TOO_LONG if code in _TOO_LONG else End.SEEN, by

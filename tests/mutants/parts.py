@@ -34,6 +34,8 @@ class Part:
     rounds: tuple[Round, ...]
     modules: tuple[str, ...] = ()
     """Names of files without suffix; without any, all of the folder."""
+    by_default: bool = True
+    """Whether it is judged where no part is named."""
 
 
 PARTS: Mapping[str, Part] = {
@@ -117,5 +119,6 @@ PARTS: Mapping[str, Part] = {
             ),
         ),
         ("engine", "postgres"),
+        by_default=False,
     ),
 }

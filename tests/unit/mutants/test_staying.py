@@ -107,7 +107,6 @@ def test_a_change_is_shown_to_tests_of_a_bounded_length(monkeypatch: pytest.Monk
 def test_a_test_without_an_end_ends_the_process(
     monkeypatch: pytest.MonkeyPatch, ends: list[int], before: int, code: int
 ) -> None:
-    monkeypatch.setattr(staying, "LEAST_S", 0.01)
     ended = threading.Event()
 
     def end(code: int) -> None:
@@ -119,6 +118,7 @@ def test_a_test_without_an_end_ends_the_process(
     judging = Staying(lambda name, _item: name == "quick" or ended.wait(30), {item: 0.0})
     for _ in range(before):
         assert judging.judge("quick", [item]) == (End.LIVES, "")
+    monkeypatch.setattr(staying, "LEAST_S", 0.01)
     judging.judge("endless", [item])
     assert ends == [code]
 
