@@ -29,6 +29,9 @@ from tests.support.callers import TIMEOUT_S, Caller, Callers, payment
 from tests.support.load import patient_client
 
 WITHIN_S = 60.0
+NARROW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
+"""Have a connection hold 64 KiB that nobody has read; by itself it may grow to hold megabytes."""
+
 END: object = grpc.aio.EOF  # type: ignore[attr-defined]  # stubs lack it
 
 Response = pb.WatchTransfersResponse
@@ -341,11 +344,11 @@ async def test_what_was_erased_is_shown_as_erased(callers: Callers, app: Caller)
 
 
 async def test_a_slow_reader_is_told_to_go_on_from_its_place(
-    app: Caller, tables: asyncpg.Connection
+    callers: Callers, app: Caller, tables: asyncpg.Connection
 ) -> None:
     outside, target = await app.open(1)
     note = "x" * 250
-    async with watching(app, target) as call:
+    async with watching(callers.another("app", NARROW), target) as call:
         await call.read()
         # More than the way to the reader holds, and what may wait for it.
         for _ in range(8):

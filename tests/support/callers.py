@@ -13,7 +13,7 @@ import grpc
 
 from deploy.local import Endpoints
 from paycore.domain.errors import PaycoreError
-from paycore.runtime.channel import SEPARATE_CONNECTION, open_channel
+from paycore.runtime.channel import SEPARATE_CONNECTION, Options, open_channel
 from paycore.runtime.errors import from_rpc_error
 from paycore.signing.v1 import signing_service_pb2_grpc
 from paycore.v1 import (
@@ -190,17 +190,22 @@ class Callers:
             self._callers[name] = self._open(name)
         return self._callers[name]
 
-    def another(self, name: str) -> Caller:
-        """The caller `name` over connections of its own, which reach any of the processes."""
-        self._extra.append(self._open(name))
+    def another(self, name: str, options: Options = ()) -> Caller:
+        """The caller `name` over connections of its own, which reach any of the processes.
+
+        `options` are gRPC's, beside those that every channel has.
+        """
+        self._extra.append(self._open(name, options))
         return self._extra[-1]
 
-    def _open(self, name: str) -> Caller:
+    def _open(self, name: str, options: Options = ()) -> Caller:
         tls = self._endpoints.tls[name]
         return Caller(
             name,
             {
-                service: open_channel(target, tls, SEPARATE_CONNECTION, service=service)
+                service: open_channel(
+                    target, tls, (*SEPARATE_CONNECTION, *options), service=service
+                )
                 for service, target in self._targets.items()
             },
         )
