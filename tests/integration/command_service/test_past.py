@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from command_service.accounts.commands import AccountStored
 from command_service.posting import past
 from command_service.posting.past import PastReader
 from paycore.domain.accounts import AccountId
@@ -37,7 +38,9 @@ async def open_two(core: CommandCore) -> tuple[AccountId, AccountId, AccountId]:
     outcomes = await core.open_accounts(
         [opening(client=APP, overdraft_limit=1_000), opening(client=APP), opening(client=APP)]
     )
-    payer, one, other = (outcome.account.id for outcome in outcomes)  # type: ignore[union-attr]
+    payer, one, other = (
+        outcome.account.id for outcome in outcomes if isinstance(outcome, AccountStored)
+    )
     return payer, one, other
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from command_service import anew
 from command_service.posting.engine import PostingEngine
@@ -33,6 +32,7 @@ from paycore.domain.planning import ids_needed
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import Command, Outcome, Posted, Refused
 from tests.support.clocks import ManualClock
+from tests.support.counted import counted
 from tests.support.samples import CLIENT, NOW_US, account, command, group, rules
 
 LATER_S = 60.0
@@ -131,10 +131,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(anew, "pause", world.pause)
     return world
-
-
-def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 def told(outcomes: Sequence[Outcome]) -> list[str]:

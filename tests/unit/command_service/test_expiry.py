@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from command_service.posting import expiry
 from command_service.posting.expiry import CLIENT, ExpiryJob
@@ -30,6 +29,7 @@ from paycore.domain.transfers import (
     Visibility,
 )
 from tests.support.clocks import ManualClock
+from tests.support.counted import counted
 from tests.support.samples import parent
 
 
@@ -57,10 +57,6 @@ class Ledger:
     async def submit(self, commands: Sequence[ChildCommand], deadline_s: float) -> list[Outcome]:
         self.submitted.append((list(commands), deadline_s))
         return self.outcomes(len(commands))
-
-
-def counted(name: str) -> float:
-    return REGISTRY.get_sample_value(name) or 0.0
 
 
 @pytest.fixture
@@ -114,8 +110,9 @@ async def test_processes_choose_by_chance_and_so_many_at_once(
 async def test_only_what_this_process_freed_is_counted(ledger: Ledger) -> None:
     ledger.expired = [1, 2, 3, 4]
     refused = Refused(PaycoreError(Reason.CONTENTION, "contended"))
+    nothing: Any = None
     ledger.outcomes = lambda _: [
-        posted(), posted(replayed=True), refused, Declined(None, None, True),  # type: ignore[arg-type]
+        posted(), posted(replayed=True), refused, Declined(nothing, None, True),
     ]  # fmt: skip
     before = counted("paycore_holds_expired_total")
     assert await job(ledger).free() == 1
@@ -163,7 +160,7 @@ async def test_it_goes_on_at_once_while_there_are_more_than_a_look_frees(
         ledger.asked.append((now_us, most))
         return [TransferId(one) for one in next(looks)]
 
-    ledger.find_expired_holds = found  # type: ignore[method-assign]
+    monkeypatch.setattr(ledger, "find_expired_holds", found)
     with pytest.raises(asyncio.CancelledError):
         await job(ledger).run()
     assert len(ledger.asked) == 3
@@ -174,7 +171,7 @@ async def test_it_goes_on_at_once_while_there_are_more_than_a_look_frees(
     [UnreachableError("gone"), PaycoreError(Reason.OVERLOADED, "full"), ValueError("a defect")],
 )
 async def test_a_failure_is_counted_and_waits_for_the_next_look(
-    ledger: Ledger, slept: Slept, failure: Exception
+    ledger: Ledger, slept: Slept, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     failures = [failure]
 
@@ -184,7 +181,7 @@ async def test_a_failure_is_counted_and_waits_for_the_next_look(
             raise failures.pop()
         return [TransferId(7)]
 
-    ledger.find_expired_holds = found  # type: ignore[method-assign]
+    monkeypatch.setattr(ledger, "find_expired_holds", found)
     slept.most = 2
     before = counted("paycore_holds_expiry_failures_total")
     with pytest.raises(asyncio.CancelledError):

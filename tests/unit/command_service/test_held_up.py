@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,8 @@ class World:
     """What goes wrong at which look, from 1 on."""
 
     def held_up(self) -> HeldUp:
-        made = HeldUp(self, self.clock, self.post, lambda: self.changes.append(set(made.accounts)))  # type: ignore[arg-type]
+        store: Any = self
+        made = HeldUp(store, self.clock, self.post, lambda: self.changes.append(set(made.accounts)))
         return made
 
     async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:

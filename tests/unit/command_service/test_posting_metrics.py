@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from command_service.posting import metrics
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import Declined, GroupPosted, Outcome, Posted, Refused, Visibility
+from tests.support.counted import counted
 from tests.support.samples import parent
 
 SEEN = Visibility(True, True)
@@ -28,7 +28,7 @@ def posted(*, replayed: bool = False) -> Posted:
 
 
 def outcomes(reason: str) -> float:
-    return REGISTRY.get_sample_value("paycore_outcomes_total", {"reason": reason}) or 0.0
+    return counted("paycore_outcomes_total", reason=reason)
 
 
 def test_each_outcome_is_counted_by_what_it_is() -> None:
@@ -53,12 +53,12 @@ class Item:
 
 def test_the_wait_of_a_batch_is_that_of_its_first() -> None:
     name = "paycore_queue_wait_seconds"
-    before = [REGISTRY.get_sample_value(f"{name}_{part}") or 0.0 for part in ("sum", "count")]
+    before = [counted(f"{name}_{part}") for part in ("sum", "count")]
     metrics.started([Item(3.0), Item(1.0), Item(2.5)], 4.0)
     # A clock that was read a moment before is no wait below zero.
     metrics.started([Item(5.0)], 4.0)
     metrics.started([Item(4.0)], 4.0)
-    after = [REGISTRY.get_sample_value(f"{name}_{part}") or 0.0 for part in ("sum", "count")]
+    after = [counted(f"{name}_{part}") for part in ("sum", "count")]
     waited_s, batches = (late - early for late, early in zip(after, before, strict=True))
     assert batches == 3
     # What the process has summed up before takes digits from it.

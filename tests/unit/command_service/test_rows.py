@@ -102,7 +102,9 @@ def transfer(number: int, **changes: Any) -> Transfer:
 
 
 def decline(number: int) -> Decline:
-    values = {field: 1_000 * number + place for place, field in enumerate(Decline._fields)}
+    values: dict[str, Any] = {
+        field: 1_000 * number + place for place, field in enumerate(Decline._fields)
+    }
     named = {
         "kind": list(TransferKind)[number],
         "currency": Currency("EUR"),
@@ -112,7 +114,7 @@ def decline(number: int) -> Decline:
         "reference": f"reference-{number}",
         "details_hash": bytes([number]),
     }
-    return Decline(**{**values, **named})  # type: ignore[arg-type]
+    return Decline(**{**values, **named})
 
 
 def key(number: int, client: str = "shop", outcome: OutcomeKind = OutcomeKind.TRANSFER) -> KeyRow:
