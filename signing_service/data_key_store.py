@@ -44,18 +44,19 @@ class DataKeyStore:
             rows = await self._queries.find_in_force(connection, subjects=subjects)
         return {row["subject"]: StoredKey(*row) for row in rows}
 
-    async def add(self, keys: Sequence[NewKey]) -> None:
-        """Store those of `keys` whose subjects have none."""
+    async def add(self, keys: Sequence[NewKey]) -> dict[str, StoredKey]:
+        """Store those of `keys` whose subjects have none; by subject, what was stored."""
         # In one order, so that two who add the same cannot wait for each other.
         ordered = sorted(keys, key=lambda key: key.subject)
         async with self._transactions.statement() as connection:
-            await self._queries.add(
+            rows = await self._queries.add(
                 connection,
                 ids=[key.key_id for key in ordered],
                 subjects=[key.subject for key in ordered],
                 wrapping_key_ids=[key.wrapping_key_id for key in ordered],
                 wrapped=[key.wrapped for key in ordered],
             )
+        return {row["subject"]: StoredKey(*row) for row in rows}
 
     async def find(self, key_ids: Sequence[int]) -> tuple[dict[int, StoredKey], set[int]]:
         """Those that are in force by their ids, and the ids of those that were destroyed."""

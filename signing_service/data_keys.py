@@ -13,12 +13,16 @@ from typing import NamedTuple
 
 import structlog
 
+from paycore.domain.errors import PaycoreError, Reason
 from signing_service.data_key_store import DataKeyStore, NewKey, StoredKey
 from signing_service.keystore.port import Keystore, KeystoreError, WrappedKey
 from signing_service.metrics import DATA_KEYS
 
 SECRET_BYTES = 32
 """AES-256."""
+
+ATTEMPTS = 8
+"""How often a key is looked for that others made, and destroyed before it was read."""
 
 log = structlog.get_logger()
 
@@ -54,14 +58,20 @@ class DataKeys:
 
         Raises PaycoreError DATABASE_UNAVAILABLE or CONTENTION.
         """
-        found = await self._store.find_in_force(subjects)
-        lacking = [subject for subject in subjects if subject not in found]
-        if lacking:
-            # Of processes that make one at once, one prevails, and all give out its key.
-            await self._store.add([self._new(subject) for subject in lacking])
+        found: dict[str, StoredKey] = {}
+        for _ in range(ATTEMPTS):
+            lacking = [subject for subject in subjects if subject not in found]
             found |= await self._store.find_in_force(lacking)
-            DATA_KEYS.labels("made").inc(len(lacking))
-        return [self._unwrapped(found[subject]) for subject in subjects]
+            lacking = [subject for subject in lacking if subject not in found]
+            if lacking:
+                made = await self._store.add([self._new(subject) for subject in lacking])
+                DATA_KEYS.labels("made").inc(len(made))
+                found |= made
+            if len(found) == len(subjects):
+                return [self._unwrapped(found[subject]) for subject in subjects]
+            # Of those who make one at once, one prevails, and all give out its key; unless it is
+            # destroyed before they have read it.
+        raise PaycoreError(Reason.CONTENTION, "a key is destroyed as often as it is made")
 
     async def unwrap(self, key_ids: Sequence[int]) -> list[DataKey]:
         """The keys with these ids, in order. Raises as `create`."""

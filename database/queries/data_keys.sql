@@ -5,12 +5,13 @@ SELECT id, subject, wrapping_key_id, wrapped
 FROM signing.data_keys
 WHERE subject = ANY(:subjects::text[])
 
--- name: add(ids, subjects, wrapping_key_ids, wrapped)!
+-- name: add(ids, subjects, wrapping_key_ids, wrapped)
 INSERT INTO signing.data_keys (id, subject, wrapping_key_id, wrapped)
 SELECT * FROM unnest(
   :ids::bigint[], :subjects::text[], :wrapping_key_ids::text[], :wrapped::bytea[]
 )
 ON CONFLICT DO NOTHING
+RETURNING id, subject, wrapping_key_id, wrapped
 
 -- name: find(ids)
 SELECT id, subject, wrapping_key_id, wrapped

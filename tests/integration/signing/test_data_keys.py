@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import grpc
 import pytest
 
-from paycore.domain.errors import Reason
+from paycore.domain.errors import PaycoreError, Reason
 from paycore.runtime.database import open_pool
 from paycore.runtime.pools import PoolName
 from paycore.signing.v1 import data_key_service_pb2 as pb
 from paycore.signing.v1 import data_key_service_pb2_grpc as pb_grpc
-from signing_service.data_key_store import DataKeyStore
-from signing_service.data_keys import DataKeys, KeyState
+from signing_service.data_key_store import DataKeyStore, NewKey, StoredKey
+from signing_service.data_keys import ATTEMPTS, DataKeys, KeyState
 from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import KeyPurpose
 from signing_service.transactions import Transactions
@@ -79,6 +79,65 @@ async def test_a_destroyed_key_is_gone_and_known_as_destroyed(
     assert await data_keys.destroy("ada") == sorted([key.key_id, new.key_id])
     left = await owner.fetch("SELECT subject FROM signing.data_keys")
     assert [row["subject"] for row in left] == ["bob"]
+
+
+async def test_keys_are_had_while_others_destroy_them(store: DataKeyStore, keys: KeyRing) -> None:
+    processes = [DataKeys(store, keys) for _ in range(4)]
+    ended = asyncio.Event()
+
+    async def make(process: DataKeys) -> set[int]:
+        of_bob = set()
+        for _ in range(200):
+            ada, bob = await process.create(["ada", "bob"])
+            assert (ada.state, bob.state) == (KeyState.IN_FORCE, KeyState.IN_FORCE)
+            of_bob.add(bob.key_id)
+        return of_bob
+
+    async def destroy(process: DataKeys) -> list[int]:
+        destroyed = []
+        while not ended.is_set():
+            destroyed = await process.destroy("ada")
+        return destroyed
+
+    async with asyncio.TaskGroup() as group:
+        destroying = group.create_task(destroy(DataKeys(store, keys)))
+        of_bob = set().union(*await asyncio.gather(*map(make, processes)))
+        ended.set()
+    assert len(destroying.result()) > 20
+    assert len(of_bob) == 1
+
+
+class Overtaken(DataKeyStore):
+    """Others make a key first and destroy it before it is read, as often as `times`."""
+
+    def __init__(self, transactions: Transactions, times: int) -> None:
+        super().__init__(transactions)
+        self.times = times
+
+    async def add(self, keys: Sequence[NewKey]) -> dict[str, StoredKey]:
+        if self.times == 0:
+            return await super().add(keys)
+        self.times -= 1
+        assert len(await super().add([key._replace(key_id=key.key_id - 1) for key in keys])) == 1
+        assert await super().add(keys) == {}
+        for key in keys:
+            await self.destroy(key.subject)
+        return {}
+
+
+async def test_a_key_that_others_make_and_destroy_is_made_anew_but_not_for_ever(
+    signing_dsn: str, keys: KeyRing
+) -> None:
+    pool = await open_pool(signing_dsn, size=2, name=PoolName.SIGNING, application="data-keys-test")
+    try:
+        store = Overtaken(Transactions(pool), times=ATTEMPTS - 1)
+        (key,) = await DataKeys(store, keys).create(["ada"])
+        assert (key.state, store.times) == (KeyState.IN_FORCE, 0)
+        with pytest.raises(PaycoreError) as refused:
+            await DataKeys(Overtaken(Transactions(pool), times=ATTEMPTS), keys).create(["bob"])
+        assert refused.value.reason is Reason.CONTENTION
+    finally:
+        pool.terminate()
 
 
 async def test_a_key_that_was_moved_to_another_subject_does_not_unwrap(
