@@ -113,6 +113,7 @@ PARTS: Mapping[str, Part] = {
                     "tests/integration/command_service/test_look_up.py",
                     "tests/integration/command_service/test_programs.py",
                     "tests/integration/command_service/test_step_up_policy.py",
+                    "tests/integration/command_service/test_stored.py",
                     "tests/integration/personal/test_command.py",
                 ),
                 on_stores=True,
