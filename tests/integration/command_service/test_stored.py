@@ -59,7 +59,9 @@ async def test_used_keys_are_those_of_the_same_client(core: CommandCore) -> None
 async def test_groups_are_found_with_their_transfers_in_order(core: CommandCore) -> None:
     _, ada, bob, cyd = await core.open(3)
     groups = [
-        GroupCommand(CLIENT, "one", b"1", (item(ada, bob, 3), item(bob, cyd, 2), item(ada, cyd, 1))),
+        GroupCommand(
+            CLIENT, "one", b"1", (item(ada, bob, 3), item(bob, cyd, 2), item(ada, cyd, 1))
+        ),
         GroupCommand(CLIENT, "two", b"2", (item(cyd, ada, 1), item(bob, ada, 1))),
     ]
     first = await core.submit(*groups)
