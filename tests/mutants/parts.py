@@ -101,7 +101,14 @@ PARTS: Mapping[str, Part] = {
         "command_service/posting",
         (
             # Many a change has it wait for what never comes, which is sooner noticed so.
-            Round("units", ("tests/unit/command_service/test_engine.py",), stays=True),
+            Round(
+                "units",
+                (
+                    "tests/unit/command_service/test_engine.py",
+                    "tests/unit/command_service/test_engine_batches.py",
+                ),
+                stays=True,
+            ),
             Round(
                 "integration",
                 (

@@ -6,144 +6,27 @@ What it does with PostgreSQL is in tests/integration/command_service/test_engine
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
 from command_service import anew
-from command_service.posting.engine import PostingEngine
-from command_service.posting.pacing import EngineLimits
 from command_service.posting.store import (
     ConflictError,
-    Decide,
     HeldError,
     OutcomeUnknownError,
     RejectedError,
     UnreachableError,
-    Wants,
 )
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.grants import Grant, GrantAction, Grants, GrantScope
-from paycore.domain.plan import BatchState
 from paycore.domain.planning import ids_needed
 from paycore.domain.rules import Rules
-from paycore.domain.transfers import Command, Outcome, Posted, Refused
-from tests.support.clocks import ManualClock
+from paycore.domain.transfers import Command, Posted, Refused
 from tests.support.counted import counted
-from tests.support.samples import CLIENT, NOW_US, account, command, group, rules
-
-LATER_S = 60.0
-"""Deadlines of these tests, after the clock's beginning."""
-
-Happens = Callable[[Sequence[Command]], None]
-"""Raises what an attempt comes to; returns where it succeeds."""
-
-
-def fine(_: Sequence[Command]) -> None:
-    return None
-
-
-def always(failure: Exception) -> Happens:
-    def happens(_: Sequence[Command]) -> None:
-        raise failure
-
-    return happens
-
-
-@dataclass
-class Ids:
-    """Ids from 1 on."""
-
-    taken: list[int] = field(default_factory=list)
-
-    async def take(self, count: int) -> list[int]:
-        first = sum(self.taken) + 1
-        self.taken.append(count)
-        return list(range(first, first + count))
-
-
-@dataclass
-class Store:
-    """Decides by the engine's own plan, on accounts 1 to 9, unless an attempt is to fail."""
-
-    happens: list[Happens] = field(default_factory=list)
-    """Of one attempt after the other; `otherwise` of all that come after."""
-    otherwise: Happens = fine
-    attempts: list[list[Command]] = field(default_factory=list)
-    journals: list[int] = field(default_factory=list)
-    held: set[AccountId] = field(default_factory=set)
-    gates: dict[int, asyncio.Event] = field(default_factory=dict)
-    """By attempt, from 1 on: what it waits for."""
-
-    async def post(
-        self, commands: Sequence[Command], journal_id: int, decide: Decide, wants: Wants
-    ) -> list[Outcome]:
-        self.attempts.append(list(commands))
-        self.journals.append(journal_id)
-        if gate := self.gates.get(len(self.attempts)):
-            await gate.wait()
-        (self.happens.pop(0) if self.happens else self.otherwise)(commands)
-        accounts = {AccountId(one): account(one) for one in range(1, 10)}
-        wants(commands, accounts)
-        return decide(BatchState(accounts, {})).outcomes
-
-    async def find_held(self, accounts: Collection[AccountId]) -> frozenset[AccountId]:
-        return frozenset(self.held & set(accounts))
-
-
-@dataclass
-class World:
-    """An engine and all that it asks."""
-
-    store: Store = field(default_factory=Store)
-    ids: Ids = field(default_factory=Ids)
-    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_US / 1_000_000))
-    rules: Rules = field(default_factory=rules)
-    pauses: list[float] = field(default_factory=list)
-    told: list[tuple[Command, Outcome]] = field(default_factory=list)
-    """What became of commands, as `ended` was told."""
-
-    def engine(self, **limits: Any) -> PostingEngine:
-        # With a clock that stands still nobody would come to gather.
-        made = EngineLimits(**{"gather": 0.0, **limits})
-        store: Any = self.store
-        ids: Any = self.ids
-
-        def ended(which: Command, outcome: Outcome) -> None:
-            self.told.append((which, outcome))
-
-        return PostingEngine(store, lambda: self.rules, ids, self.clock, made, ended)
-
-    @property
-    def later_s(self) -> float:
-        return self.clock.monotonic_s() + LATER_S
-
-    async def pause(self, wait_s: float) -> None:
-        self.pauses.append(wait_s)
-        await asyncio.sleep(0)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World()
-    monkeypatch.setattr(anew, "pause", world.pause)
-    return world
-
-
-def told(outcomes: Sequence[Outcome]) -> list[str]:
-    """POSTED, or the reason of a refusal."""
-    return [
-        one.error.reason.value if isinstance(one, Refused) else type(one).__name__.upper()
-        for one in outcomes
-    ]
-
-
-async def turns(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
+from tests.support.engine_world import LATER_S, World, always, told, turns
+from tests.support.samples import CLIENT, NOW_US, command, group, rules
 
 
 async def test_each_command_is_answered_with_its_own_outcome_under_ids_of_one_taking(
@@ -309,6 +192,40 @@ async def test_held_by_somebody_unknown_it_is_tried_again(world: World) -> None:
     assert world.pauses == [0.01]
 
 
+async def test_held_by_somebody_unknown_each_time_it_is_contended(world: World) -> None:
+    world.store.otherwise = always(HeldError(frozenset()))
+    assert told(await world.engine().submit([command(1, 2)], world.later_s)) == ["CONTENTION"]
+    assert len(world.store.attempts) == 1 + len(anew.BACKOFF_S)
+
+
+async def test_what_was_held_is_posted_once_it_is_free_and_what_waited_behind_it_after_it(
+    world: World,
+) -> None:
+    engine = world.engine()
+    stuck, behind = command(1, 2), command(1, 3)
+    world.store.held = {AccountId(1)}
+    world.store.happens = [always(HeldError(frozenset({AccountId(1)})))]
+    waits = asyncio.create_task(engine.submit([stuck], world.later_s))
+    while not world.pauses:
+        await asyncio.sleep(0)
+    queued = asyncio.create_task(engine.submit([behind], world.later_s))
+    await asyncio.sleep(0)
+    world.store.held.clear()
+    # Nothing else is under way that could begin what is in the queue.
+    async with asyncio.timeout(5):
+        assert told(await waits) == ["POSTED"]
+        assert told(await queued) == ["POSTED"]
+    assert world.store.attempts == [[stuck], [stuck], [behind]]
+
+
+async def test_a_store_that_answers_too_few_is_a_defect_and_nobody_waits_for_ever(
+    world: World,
+) -> None:
+    world.store.leaves_out = 1
+    outcomes = await world.engine().submit([command(1, 2), command(3, 4)], world.later_s)
+    assert told(outcomes) == ["POSTED", "INTERNAL"]
+
+
 async def test_a_caller_that_gave_up_is_not_posted(world: World) -> None:
     engine = world.engine()
     now_s = world.clock.monotonic_s()
@@ -353,6 +270,10 @@ async def test_under_the_locks_those_who_gave_up_meanwhile_are_left_out(world: W
     assert [told(await one) for one in several] == [
         ["DEADLINE_EXCEEDED"], ["POSTED"], ["DEADLINE_EXCEEDED"], ["POSTED"]
     ]  # fmt: skip
+    for task, debit in ((several[1], 3), (several[3], 7)):
+        [posted] = await task
+        assert isinstance(posted, Posted)
+        assert posted.transfer.debit_account == debit
     assert len(world.store.attempts) == 1
 
 
