@@ -347,6 +347,7 @@ async def test_a_stopped_engine_answers_what_it_took_and_takes_no_more(world: Wo
     with pytest.raises(PaycoreError) as caught:
         await engine.submit([command(5, 6)], world.later_s)
     assert caught.value.reason is Reason.SHUTTING_DOWN
+    assert "shutting down" in str(caught.value)
     with pytest.raises(PaycoreError) as caught:
         await engine.room(CLIENT, world.later_s)
     assert caught.value.reason is Reason.SHUTTING_DOWN
