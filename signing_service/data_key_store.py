@@ -27,6 +27,15 @@ class StoredKey(NamedTuple):
     wrapped: bytes
 
 
+class Destroyed(NamedTuple):
+    """What became of a subject's keys."""
+
+    ids: list[int]
+    """Of all that it ever had, in rising order."""
+    now: int
+    """How many of them were in force until now."""
+
+
 class DataKeyStore:
     """Tables signing.data_keys and signing.destroyed_data_keys.
 
@@ -69,11 +78,10 @@ class DataKeyStore:
             gone = await self._queries.find_destroyed(connection, ids=lacking)
         return found, {row["id"] for row in gone}
 
-    async def destroy(self, subject: str) -> list[int]:
-        """Remove the keys of `subject`, and its PIN and devices' keys with them; the ids of all
-        data keys that it ever had, in rising order."""
+    async def destroy(self, subject: str) -> Destroyed:
+        """Remove the keys of `subject`, and its PIN and devices' keys with them."""
         async with self._transactions.begin() as connection:
             await self._queries.forget_approvals(connection, subject=subject)
-            await self._queries.destroy(connection, subject=subject)
+            gone = await self._queries.destroy(connection, subject=subject)
             rows = await self._queries.find_destroyed_of(connection, subject=subject)
-        return [row["id"] for row in rows]
+        return Destroyed([row["id"] for row in rows], len(gone))

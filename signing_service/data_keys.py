@@ -22,7 +22,7 @@ SECRET_BYTES = 32
 """AES-256."""
 
 ATTEMPTS = 8
-"""How often a key is looked for that others made, and destroyed before it was read."""
+"""How often a key is made where others made one first, and destroyed it before it was read."""
 
 log = structlog.get_logger()
 
@@ -58,20 +58,21 @@ class DataKeys:
 
         Raises PaycoreError DATABASE_UNAVAILABLE or CONTENTION.
         """
-        found: dict[str, StoredKey] = {}
-        for _ in range(ATTEMPTS):
-            lacking = [subject for subject in subjects if subject not in found]
-            found |= await self._store.find_in_force(lacking)
-            lacking = [subject for subject in lacking if subject not in found]
-            if lacking:
-                made = await self._store.add([self._new(subject) for subject in lacking])
-                DATA_KEYS.labels("made").inc(len(made))
-                found |= made
-            if len(found) == len(subjects):
-                return [self._unwrapped(found[subject]) for subject in subjects]
+        found = await self._store.find_in_force(subjects)
+        attempts = 0
+        while lacking := [subject for subject in subjects if subject not in found]:
+            if attempts == ATTEMPTS:
+                raise PaycoreError(Reason.CONTENTION, "a key is destroyed as often as it is made")
+            attempts += 1
+            made = await self._store.add([self._new(subject) for subject in lacking])
+            DATA_KEYS.labels("made").inc(len(made))
+            found |= made
             # Of those who make one at once, one prevails, and all give out its key; unless it is
             # destroyed before they have read it.
-        raise PaycoreError(Reason.CONTENTION, "a key is destroyed as often as it is made")
+            others = [subject for subject in lacking if subject not in made]
+            if others:
+                found |= await self._store.find_in_force(others)
+        return [self._unwrapped(found[subject]) for subject in subjects]
 
     async def unwrap(self, key_ids: Sequence[int]) -> list[DataKey]:
         """The keys with these ids, in order. Raises as `create`."""
@@ -89,10 +90,10 @@ class DataKeys:
     async def destroy(self, subject: str) -> list[int]:
         """Destroy the keys of `subject`, and what it approves payments with; the ids of all data
         keys that it ever had. Raises as `create`."""
-        ids = await self._store.destroy(subject)
-        DATA_KEYS.labels("destroyed").inc(len(ids))
-        log.info("data keys destroyed", count=len(ids))
-        return ids
+        destroyed = await self._store.destroy(subject)
+        DATA_KEYS.labels("destroyed").inc(destroyed.now)
+        log.info("data keys destroyed", count=destroyed.now)
+        return destroyed.ids
 
     def _new(self, subject: str) -> NewKey:
         # Not from a sequence: a restored database would give out again what others still name.

@@ -39,6 +39,8 @@ class PinStore:
         Raises PaycoreError AUTHORIZATION_INVALID when the same sealed PIN was set before.
         """
         async with self._transactions.begin() as connection:
+            # In the order in which resets and erasures lock them.
+            await self._lock(connection, user_id)
             enrolled_at_us: int | None = await self._queries.enrol(
                 connection, user_id=user_id, proof=proof, **record._asdict()
             )

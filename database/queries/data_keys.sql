@@ -27,13 +27,14 @@ WHERE id = ANY(:ids::bigint[])
 -- The PIN goes, devices are revoked and their keys forgotten; the tables tell of it.
 SELECT signing.forget_approvals(:subject::text)
 
--- name: destroy(subject)!
+-- name: destroy(subject)
 -- The tombstone and the end of the key are one.
 WITH gone AS (
   DELETE FROM signing.data_keys WHERE subject = :subject RETURNING id, subject, created_at_us
 )
 INSERT INTO signing.destroyed_data_keys (id, subject, created_at_us)
 SELECT id, subject, created_at_us FROM gone
+RETURNING id
 
 -- name: find_destroyed_of(subject)
 SELECT id

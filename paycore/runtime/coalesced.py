@@ -30,7 +30,8 @@ class Coalesced(Generic[K, V]):
         self._under_way: dict[K, asyncio.Future[V]] = {}
 
         async def in_order(keys: Sequence[K]) -> list[V]:
-            answers = await ask(keys)
+            # One that was forgotten while it waited may be there twice.
+            answers = await ask(list(dict.fromkeys(keys)))
             return [answers[key] for key in keys]
 
         self._together = Together(
@@ -52,12 +53,20 @@ class Coalesced(Generic[K, V]):
         await asyncio.wait(futures.values(), timeout=max(0.0, within_s))
         return {key: future.result() if future.done() else late for key, future in futures.items()}
 
+    def forget(self, key: K) -> None:
+        """Whoever asks for `key` from now on has an answer that was asked for from now on."""
+        self._under_way.pop(key, None)
+
     def _future(self, key: K) -> asyncio.Future[V]:
         future = self._under_way.get(key)
         if future is None:
             future = self._under_way[key] = self._together.put(key)
-            future.add_done_callback(lambda _: self._under_way.pop(key, None))
+            future.add_done_callback(lambda done: self._ended(key, done))
         return future
+
+    def _ended(self, key: K, future: asyncio.Future[V]) -> None:
+        if self._under_way.get(key) is future:
+            del self._under_way[key]
 
 
 def _overloaded() -> PaycoreError:

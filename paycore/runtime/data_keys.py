@@ -126,8 +126,9 @@ class DataKeys:
             )
         except grpc.RpcError as error:
             raise _refusal(error) from error
-        # What an answer under way brings from before is not kept either.
+        # What an answer under way brings from before is not kept either, and not waited for.
         self._forgotten += 1
+        self._creating.forget(subject)
         self._by_subject.forget(subject)
         for key_id in reply.key_ids:
             self._by_id.keep(key_id, Unreadable.ERASED)

@@ -260,7 +260,9 @@ class Roster:
             await self._note(layout.generation, all_months, generations)
 
     async def _drop_months(self, months: set[Month], generation: Generation) -> None:
-        if months:
+        if not months:
+            return
+        async with self._making:
             # Off the record first: what is dropped then is not missed.
             await self._note(generation.number, self._months[generation.number] - months)
             layout = self.layout(generation)

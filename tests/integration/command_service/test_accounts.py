@@ -14,7 +14,6 @@ from paycore.domain.accounts import AccountId, AccountStatus
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.money import MAX_MINOR, Minor
 from paycore.domain.transfers import ChildCommand, Declined, TransferKind
-from tests.integration.command_service.test_engine import locked, until_waiting
 from tests.support.account_commands import Audited, audited, change, stored
 from tests.support.command_core import (
     CLIENT,
@@ -26,6 +25,7 @@ from tests.support.command_core import (
 )
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import counts
+from tests.support.locks import locked, until_waiting
 
 
 class TestOpening:

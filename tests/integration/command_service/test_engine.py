@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 
 import asyncpg
 import pytest
@@ -40,42 +39,7 @@ from paycore.domain.transfers import (
 from tests.support.command_core import CommandCore, command_core, payment, posted
 from tests.support.databases import OwnDatabase, with_setting
 from tests.support.ledger_checks import counts, violations
-
-
-@asynccontextmanager
-async def locked(admin: asyncpg.Connection, *accounts: AccountId) -> AsyncIterator[None]:
-    """Another session holds these accounts' rows."""
-    async with admin.transaction():
-        await admin.execute(
-            "SELECT FROM ledger.accounts WHERE id = ANY($1) ORDER BY id FOR UPDATE", list(accounts)
-        )
-        yield
-
-
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
-    """Return once `condition` holds."""
-    async with asyncio.timeout(within_s):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
-async def until_waiting(database: OwnDatabase, sessions: int = 1) -> None:
-    """Return once so many sessions of the command role wait for a lock."""
-    observer = await asyncpg.connect(database.admin_dsn)
-    try:
-        await until(
-            lambda: _waiting(observer, sessions),
-        )
-    finally:
-        await observer.close()
-
-
-async def _waiting(observer: asyncpg.Connection, sessions: int) -> bool:
-    waiting: int = await observer.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND usename = 'paycore_command' AND wait_event_type = 'Lock'"
-    )
-    return waiting >= sessions
+from tests.support.locks import locked, until_waiting
 
 
 class Watched:

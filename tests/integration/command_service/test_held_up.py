@@ -11,10 +11,10 @@ import pytest
 
 from paycore.domain.errors import Reason
 from paycore.domain.transfers import Posted, Refused
-from tests.integration.command_service.test_engine import locked
 from tests.support.command_core import CommandCore, command_core, payment, posted
 from tests.support.databases import OwnDatabase, with_setting
 from tests.support.ledger_checks import counts, violations
+from tests.support.locks import locked
 
 LOCK_TIMEOUT_S = 1.0
 

@@ -9,9 +9,9 @@ import asyncpg
 
 from command_service.posting.pacing import EngineLimits
 from paycore.domain.accounts import AccountId
-from tests.integration.command_service.test_engine import locked, until_waiting
 from tests.support.command_core import CommandCore, command_core, opening, payment, posted
 from tests.support.databases import OwnDatabase
+from tests.support.locks import locked, until_waiting
 
 LIGHT = "app"
 

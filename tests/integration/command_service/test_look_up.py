@@ -10,9 +10,9 @@ import pytest
 from command_service.posting import postgres
 from command_service.posting.store import UnreachableError
 from paycore.domain.transfers import Transfer
-from tests.integration.command_service.test_engine import locked, until_waiting
 from tests.support.command_core import CommandCore, payment, posted
 from tests.support.databases import OwnDatabase
+from tests.support.locks import locked, until_waiting
 
 
 async def test_a_key_that_is_being_written_is_not_called_unknown(

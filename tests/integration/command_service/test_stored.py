@@ -11,6 +11,7 @@ from paycore.domain.transfers import (
     GroupCommand,
     GroupPosted,
     Posted,
+    Refused,
     Transfer,
     TransferCommand,
     TransferId,
@@ -104,11 +105,12 @@ async def test_a_group_and_each_of_its_transfers_have_the_position_of_their_tran
     )  # fmt: skip
     outcomes = await core.submit(group, moved, declined, unknown)
     assert isinstance(outcomes[0], GroupPosted)
-    places = {
-        one.position
-        for one in (*outcomes[0].transfers, *outcomes[:3])
-        if isinstance(one, Posted | GroupPosted | Declined)
-    }
+    assert isinstance(outcomes[1], Posted)
+    assert isinstance(outcomes[2], Declined)
+    # Nothing is stored of it, and it has no position.
+    assert isinstance(outcomes[3], Refused)
+    places = {outcomes[1].position, outcomes[2].position, outcomes[0].position}
+    places |= {one.position for one in outcomes[0].transfers}
     assert len(places) == 1
     assert None not in places
     # What was stored before keeps the position that it had.

@@ -29,11 +29,11 @@ from paycore.runtime.limits.shared import SharedLimiter
 from paycore.runtime.limits.table import LimitTable
 from paycore.v1 import actor_pb2, step_up_pb2
 from paycore.v1 import transfer_service_pb2 as pb2
-from tests.integration.command_service.test_engine import locked
 from tests.support.callers import payment
 from tests.support.command_core import CLIENT, CommandCore, command_core
 from tests.support.command_core import payment as command
 from tests.support.databases import OwnDatabase
+from tests.support.locks import locked
 from tests.support.stream_server import END, StreamServer, read_outcomes, replies_of, stream_server
 
 RULES = Rules(

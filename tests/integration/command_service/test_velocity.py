@@ -6,7 +6,6 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
 
 import asyncpg
 import pytest
@@ -24,6 +23,7 @@ from paycore.runtime.limits.table import LimitTable, everywhere
 from paycore.runtime.pools import PoolName
 from tests.support.command_core import payment
 from tests.support.databases import OwnDatabase
+from tests.support.locks import until_blocked
 from tests.support.postgres_proxy import PostgresProxy
 
 LIMIT = VelocityLimit(window_s=3_600, payees=5, identifiers=2)
@@ -296,15 +296,6 @@ async def test_touches_of_one_device_in_one_statement_see_each_other(
     assert [wait_ms > 0 for wait_ms in waits_ms] == [False, False, True, False, False]
 
 
-async def until_it_waits_for_a_lock(
-    watching: asyncpg.Connection, pid: int, waiting: asyncio.Task[Any]
-) -> None:
-    async with asyncio.timeout(90):
-        while not await watching.fetchval("SELECT pg_blocking_pids($1)", pid):
-            assert not waiting.done()
-            await asyncio.sleep(0.01)
-
-
 async def test_another_process_s_touch_that_was_awaited_is_counted(
     pools: list[asyncpg.Pool],
 ) -> None:
@@ -327,7 +318,7 @@ async def test_another_process_s_touch_that_was_awaited_is_counted(
         await holding.start()
         assert await touch(one) == [0]
         waiting = asyncio.create_task(touch(other))
-        await until_it_waits_for_a_lock(one, other.get_server_pid(), waiting)
+        await until_blocked(one, other.get_server_pid(), waiting)
         await holding.commit()
         (wait_ms,) = await waiting
         assert wait_ms > 0

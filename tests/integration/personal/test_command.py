@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import Reason
-from paycore.domain.sealed import Unreadable
+from paycore.domain.sealed import SubjectKey, Unreadable
 from paycore.domain.transfers import (
     ChildCommand,
     Declined,
@@ -28,6 +28,7 @@ from tests.support.clocks import ShiftedClock
 from tests.support.command_core import payment
 from tests.support.data_key_server import DataKeyServer
 from tests.support.databases import OwnDatabase
+from tests.support.locks import until_waiting
 
 ADA = Details("ada", "phone-1", "192.0.2.7", "canary rent", {"flat": "canary 4b"})
 CLERK = Details("clerk", "desk-1", "192.0.2.9", "canary fee", None)
@@ -99,6 +100,31 @@ async def test_a_subject_that_pays_again_gets_another_key_and_the_old_stays_eras
     assert shown(await desk.one(old)) is Unreadable.ERASED
     keys = [(await stored(admin, outcome))["owner_key"] for outcome in (first, second)]
     assert keys[0] != keys[1]
+
+
+async def test_who_asks_after_an_erasure_joins_no_question_of_before(
+    desk: Desk, database: OwnDatabase, signer: DataKeyServer, admin: asyncpg.Connection
+) -> None:
+    async with open_desk(database, signer) as neighbour:
+        (old,) = (await neighbour.keys.of_subjects(["ada"], 5)).values()
+    transaction = admin.transaction()
+    await transaction.start()
+    # A key of Bob's that somebody is about to make, and then does not.
+    await admin.execute(
+        "INSERT INTO signing.data_keys (id, subject, wrapping_key_id, wrapped)"
+        " VALUES (1, 'bob', 'w', $1)", bytes(32)
+    )  # fmt: skip
+    before = asyncio.create_task(desk.keys.of_subjects(["ada", "bob"], 5))
+    await until_waiting(database, role="paycore_signing")
+    await desk.keys.destroy("ada", 5)
+    after = asyncio.create_task(desk.keys.of_subjects(["ada"], 5))
+    await asyncio.sleep(0)
+    await transaction.rollback()
+    assert (await before)["ada"] == old
+    new = (await after)["ada"]
+    assert isinstance(new, SubjectKey)
+    assert new != old
+    assert await desk.keys.by_ids([new.id], 5) == {new.id: new}
 
 
 async def test_erasing_either_of_two_people_erases_what_concerns_both(desk: Desk) -> None:

@@ -20,15 +20,23 @@ from signing_service.keystore.key_ring import KeyRing
 from signing_service.keystore.port import KeyPurpose
 from signing_service.transactions import Transactions
 from tests.support.callers import refusal_of
+from tests.support.counted import counted
 from tests.support.data_key_server import DataKeyServer, data_key_server
 from tests.support.databases import OwnDatabase
 
+DONE = ("made", "destroyed")
+
 
 @pytest.fixture
-async def store(signing_dsn: str) -> AsyncIterator[DataKeyStore]:
+async def transactions(signing_dsn: str) -> AsyncIterator[Transactions]:
     pool = await open_pool(signing_dsn, size=8, name=PoolName.SIGNING, application="data-keys-test")
-    yield DataKeyStore(Transactions(pool))
+    yield Transactions(pool)
     pool.terminate()
+
+
+@pytest.fixture
+def store(transactions: Transactions) -> DataKeyStore:
+    return DataKeyStore(transactions)
 
 
 @pytest.fixture
@@ -82,28 +90,24 @@ async def test_a_destroyed_key_is_gone_and_known_as_destroyed(
 
 
 async def test_keys_are_had_while_others_destroy_them(store: DataKeyStore, keys: KeyRing) -> None:
-    processes = [DataKeys(store, keys) for _ in range(4)]
     ended = asyncio.Event()
+    of_bob = set()
 
-    async def make(process: DataKeys) -> set[int]:
-        of_bob = set()
-        for _ in range(200):
+    async def make(process: DataKeys) -> None:
+        while not ended.is_set():
             ada, bob = await process.create(["ada", "bob"])
             assert (ada.state, bob.state) == (KeyState.IN_FORCE, KeyState.IN_FORCE)
             of_bob.add(bob.key_id)
-        return of_bob
 
-    async def destroy(process: DataKeys) -> list[int]:
-        destroyed = []
-        while not ended.is_set():
-            destroyed = await process.destroy("ada")
-        return destroyed
-
-    async with asyncio.TaskGroup() as group:
-        destroying = group.create_task(destroy(DataKeys(store, keys)))
-        of_bob = set().union(*await asyncio.gather(*map(make, processes)))
+    async def destroy(process: DataKeys) -> None:
+        while len(await process.destroy("ada")) < 50:
+            pass
         ended.set()
-    assert len(destroying.result()) > 20
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(make(DataKeys(store, keys)))
+        group.create_task(destroy(DataKeys(store, keys)))
     assert len(of_bob) == 1
 
 
@@ -126,18 +130,26 @@ class Overtaken(DataKeyStore):
 
 
 async def test_a_key_that_others_make_and_destroy_is_made_anew_but_not_for_ever(
-    signing_dsn: str, keys: KeyRing
+    transactions: Transactions, keys: KeyRing
 ) -> None:
-    pool = await open_pool(signing_dsn, size=2, name=PoolName.SIGNING, application="data-keys-test")
-    try:
-        store = Overtaken(Transactions(pool), times=ATTEMPTS - 1)
-        (key,) = await DataKeys(store, keys).create(["ada"])
-        assert (key.state, store.times) == (KeyState.IN_FORCE, 0)
-        with pytest.raises(PaycoreError) as refused:
-            await DataKeys(Overtaken(Transactions(pool), times=ATTEMPTS), keys).create(["bob"])
-        assert refused.value.reason is Reason.CONTENTION
-    finally:
-        pool.terminate()
+    store = Overtaken(transactions, times=ATTEMPTS - 1)
+    (key,) = await DataKeys(store, keys).create(["ada"])
+    assert (key.state, store.times) == (KeyState.IN_FORCE, 0)
+    with pytest.raises(PaycoreError) as refused:
+        await DataKeys(Overtaken(transactions, times=ATTEMPTS), keys).create(["bob"])
+    assert refused.value.reason is Reason.CONTENTION
+
+
+async def test_what_is_made_and_destroyed_is_counted_once(
+    store: DataKeyStore, keys: KeyRing
+) -> None:
+    processes = [DataKeys(store, keys) for _ in range(4)]
+    before = {done: counted("paycore_signing_data_keys_total", done=done) for done in DONE}
+    await asyncio.gather(*(process.create(["ada", "bob"]) for process in processes))
+    for process in processes:
+        await process.destroy("ada")
+    after = {done: counted("paycore_signing_data_keys_total", done=done) for done in DONE}
+    assert {done: after[done] - before[done] for done in DONE} == {"made": 2, "destroyed": 1}
 
 
 async def test_a_key_that_was_moved_to_another_subject_does_not_unwrap(

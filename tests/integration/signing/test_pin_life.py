@@ -22,6 +22,8 @@ from tests.integration.signing.signer import (
     hashes,
     payment,
 )
+from tests.support.databases import OwnDatabase
+from tests.support.locks import until_waiting
 
 Start = Callable[..., Awaitable[Signer]]
 
@@ -161,6 +163,24 @@ async def test_a_reset_ends_the_pin_and_lets_another_be_enrolled(signer: Signer)
     assert await enrolment(signer, signer.sealing().for_enrolment(NEW, "user-1")) == "ENROLLED"
     assert await outcome(signer, NEW) == "AUTHORIZED"
     assert await enrolment(signer, sealed) == "PIN_ALREADY_ENROLLED"
+
+
+async def test_an_enrolment_meets_a_reset_or_an_erasure_and_neither_fails(
+    signer: Signer, owner: asyncpg.Connection, database: OwnDatabase
+) -> None:
+    await signer.enrol("user-1")
+    await signer.pins.reset("user-1", "forgotten", "operator")
+    sealed = signer.sealing().for_enrolment(NEW, "user-1")
+    async with owner.transaction():
+        await owner.execute(
+            "SELECT FROM signing.attempt_counters WHERE user_id = 'user-1' FOR UPDATE"
+        )
+        enrolling = asyncio.create_task(enrolment(signer, sealed))
+        await until_waiting(database, role="paycore_signing")
+        # Each locks the counter first: with the PIN before it, both would wait for ever.
+        await owner.execute("SELECT signing.forget_approvals('user-1')")
+    assert await enrolling == "ENROLLED"
+    assert await outcome(signer, NEW) == "AUTHORIZED"
 
 
 async def test_no_pin_of_before_comes_back_after_several_resets(signer: Signer) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import asyncpg
 import pytest
 
 import database
+from tests.support.locks import until_blocked
 
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaA"
 QUERIES = database.load("signing")
@@ -50,15 +50,6 @@ async def reserved(
     )
     assert all(row["encoded_hash"] == HASH for row in rows)
     return {row["place"] for row in rows}
-
-
-async def until_it_waits_for_a_lock(
-    watching: asyncpg.Connection, pid: int, waiting: asyncio.Task[Any]
-) -> None:
-    async with asyncio.timeout(60):
-        while not await watching.fetchval("SELECT pg_blocking_pids($1)", pid):
-            assert not waiting.done()
-            await asyncio.sleep(0.01)
 
 
 async def test_only_of_users_about_whom_nothing_is_open(
@@ -101,7 +92,7 @@ async def test_what_another_process_reserved_while_its_lock_was_awaited_is_seen(
     await holding.start()
     assert await reserved(one, ["user-1"]) == {1}
     waiting = asyncio.create_task(reserved(other, ["user-1"]))
-    await until_it_waits_for_a_lock(owner, other.get_server_pid(), waiting)
+    await until_blocked(owner, other.get_server_pid(), waiting)
     await holding.commit()
     assert await waiting == set()
     assert await owner.fetchval("SELECT count(*) FROM signing.attempts") == 1

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from command_service import anew
 from command_service.posting.store import (
@@ -25,7 +26,7 @@ from paycore.domain.planning import ids_needed
 from paycore.domain.rules import Rules
 from paycore.domain.transfers import Command, Posted, Refused
 from tests.support.counted import counted
-from tests.support.engine_world import LATER_S, World, always, told, turns
+from tests.support.engine_world import LATER_S, World, always, told, turns, until
 from tests.support.samples import CLIENT, NOW_US, command, group, rules
 
 
@@ -132,8 +133,16 @@ async def test_a_row_that_the_tables_refuse_fails_alone(world: World) -> None:
 
     world.store.otherwise = happens
     before = counted("paycore_rejected_rows_total")
-    outcomes = await world.engine().submit(commands, world.later_s)
+    with capture_logs() as logged:
+        outcomes = await world.engine().submit(commands, world.later_s)
     assert told(outcomes) == ["POSTED", "POSTED", "INTERNAL", "POSTED", "POSTED"]
+    # Who reads the log finds which rule it was, by the id that the caller was told.
+    refused = outcomes[2]
+    assert isinstance(refused, Refused)
+    [entry] = [one for one in logged if one["log_level"] == "error"]
+    assert entry["rule"] == "23514 trap"
+    assert entry["error_id"] == refused.error.metadata["error_id"]
+    assert len(entry["error_id"]) == 16
     assert counted("paycore_rejected_rows_total") == before + 1
     assert [len(one) for one in world.store.attempts] == [5, 2, 3, 1, 2]
     assert world.pauses == []
@@ -206,8 +215,7 @@ async def test_what_was_held_is_posted_once_it_is_free_and_what_waited_behind_it
     world.store.held = {AccountId(1)}
     world.store.happens = [always(HeldError(frozenset({AccountId(1)})))]
     waits = asyncio.create_task(engine.submit([stuck], world.later_s))
-    while not world.pauses:
-        await asyncio.sleep(0)
+    await until(lambda: world.pauses != [])
     queued = asyncio.create_task(engine.submit([behind], world.later_s))
     await asyncio.sleep(0)
     world.store.held.clear()

@@ -16,7 +16,7 @@ from command_service.posting.engine import PostingEngine
 from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import Command, Outcome
 from tests.support.counted import counted
-from tests.support.engine_world import World, told, turns
+from tests.support.engine_world import World, told, turns, until
 from tests.support.samples import CLIENT, command
 
 FLOOD, LIGHT, OTHER = "flood", "light", "other"
@@ -52,13 +52,14 @@ async def test_the_next_batch_starts_when_the_newest_in_flight_is_old_enough(
 ) -> None:
     engine = world.engine(patience_s=0.05)
     gated(world, 1)
+    before = asyncio.all_tasks()
     first = sent(world, engine, command(1, 2))
     await turns()
+    assert {task.get_name() for task in asyncio.all_tasks() - before - {first}} == {"posting-batch"}
     second = sent(world, engine, command(3, 4))
     await turns()
     assert sizes(world) == [1]
     world.clock.at_s += 0.05
-    assert "posting-batch" in {task.get_name() for task in asyncio.all_tasks()}
     # Nothing else wakes it: neither batch ends, and nothing more comes.
     async with asyncio.timeout(5):
         assert told(await second) == ["POSTED"]
@@ -67,67 +68,77 @@ async def test_the_next_batch_starts_when_the_newest_in_flight_is_old_enough(
     await ended(first)
 
 
-async def test_the_alarm_is_set_for_the_time_that_is_left(
+class Alarms:
+    """What is asked of the event loop for later; the first `hasty` of it comes at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hasty: int) -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+        self.waits: list[float] = []
+        self.handles: list[asyncio.TimerHandle] = []
+
+        def noted(delay: float, *arguments: Any, **more: Any) -> asyncio.TimerHandle:
+            # The bounds of `asyncio.timeout` are set by another call.
+            self.waits.append(delay)
+            delay = 0.0 if len(self.waits) <= hasty else delay
+            self.handles.append(call_later(delay, *arguments, **more))
+            return self.handles[-1]
+
+        monkeypatch.setattr(loop, "call_later", noted)
+
+
+async def test_an_alarm_is_set_for_the_time_that_is_left_and_set_again_where_it_is_early(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = asyncio.get_running_loop()
-    call_later = loop.call_later
-    waits: list[float] = []
-
-    def noted(delay: float, *arguments: Any, **more: Any) -> asyncio.TimerHandle:
-        # The test's own waits are shorter.
-        if delay > 1.0:
-            waits.append(delay)
-            delay = 0.0
-        return call_later(delay, *arguments, **more)
-
-    monkeypatch.setattr(loop, "call_later", noted)
-    engine = world.engine(patience_s=8.0, in_flight=2)
+    engine = world.engine(patience_s=8.0)
     gated(world, 1, 2)
     world.clock.at_s = 1_000.0
     first = sent(world, engine, command(1, 2))
     await turns()
+    alarms = Alarms(monkeypatch, hasty=3)
     world.clock.at_s = 1_002.0
     second = sent(world, engine, command(3, 4))
-    await asyncio.sleep(0.01)
-    # It rings, finds that it is too early, and is set again.
-    assert waits[:2] == [6.0, 6.0]
+    await until(lambda: len(alarms.waits) == 3)
+    assert alarms.waits == [6.0] * 3
+    assert sizes(world) == [1]
     world.clock.at_s = 1_008.0
-    await asyncio.sleep(0.01)
-    assert sizes(world) == [1, 1]
-    assert set(waits) == {6.0}
-    rung = len(waits)
-    # Both places are taken: an alarm would ring for nothing.
-    third = sent(world, engine, command(5, 6))
-    await asyncio.sleep(0.01)
-    assert len(waits) == rung
-    assert sizes(world) == [1, 1]
-    world.clock.at_s = 1_009.0
-    world.store.gates[1].set()
-    await asyncio.sleep(0.01)
-    # The second is young yet.
-    assert set(waits[rung:]) == {7.0}
-    assert not third.done()
-    world.store.gates[2].set()
-    await ended(first, second, third)
+    await until(lambda: sizes(world) == [1, 1])
+    for gate in world.store.gates.values():
+        gate.set()
+    await ended(first, second)
 
 
-async def test_an_alarm_that_no_longer_holds_is_put_off(world: World) -> None:
-    engine = world.engine(patience_s=30.0, in_flight=2)
+async def test_where_both_places_are_taken_an_alarm_is_put_off_until_one_is_free(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarms = Alarms(monkeypatch, hasty=0)
+    engine = world.engine(patience_s=30.0)
     gated(world, 1, 2)
+    world.clock.at_s = 1_000.0
     first = sent(world, engine, command(1, 2))
     await turns()
-    # Its alarm is set for half a minute from now; a full crowd does not wait for that.
-    many = sent(world, engine, *(command(3, 4) for _ in range(100)))
+    waits = sent(world, engine, command(3, 4))
+    await turns()
+    assert (alarms.waits, sizes(world)) == ([30.0], [1])
+    # A full crowd does not wait for it.
+    world.clock.at_s = 1_001.0
+    many = sent(world, engine, *(command(5, 6) for _ in range(99)))
     await turns()
     assert sizes(world) == [1, 100]
-    later = sent(world, engine, command(5, 6))
+    assert not alarms.handles[0].cancelled()
+    later = sent(world, engine, command(7, 8))
     await turns()
+    # It would ring for nothing: the end of a batch is what is waited for.
+    assert alarms.handles[0].cancelled()
+    assert alarms.waits == [30.0]
+    world.clock.at_s = 1_002.0
     world.store.gates[1].set()
     await ended(first)
     await turns()
+    # The second is young yet.
+    assert (alarms.waits, sizes(world)) == ([30.0, 29.0], [1, 100])
     world.store.gates[2].set()
-    await ended(many, later)
+    await ended(waits, many, later)
     assert sizes(world) == [1, 100, 1]
 
 
@@ -302,11 +313,13 @@ async def test_room_is_whole_and_what_one_client_has_is_taken_off(world: World) 
     assert caught.value.reason is Reason.OVERLOADED
     more = sent(world, engine, *(command(3, 4) for _ in range(2)))
     await turns()
-    began = perf_counter()
+    late = asyncio.create_task(engine.room(CLIENT, world.clock.monotonic_s() - 1.0))
+    await turns(20)
+    # Its time is up already: it waits for nothing.
+    assert late.done()
     with pytest.raises(PaycoreError) as caught:
-        await engine.room(CLIENT, world.clock.monotonic_s() - 1.0)
+        await late
     assert caught.value.reason is Reason.DEADLINE_EXCEEDED
-    assert perf_counter() - began < 0.8
     world.store.gates[1].set()
     await ended(begun, waits, more)
 

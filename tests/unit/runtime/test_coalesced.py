@@ -46,6 +46,39 @@ async def test_those_who_come_together_and_while_a_call_is_under_way_share_one()
     assert desk.calls == [[1, 2, 3], [4, 5]]
 
 
+async def test_what_was_forgotten_is_asked_for_again_by_who_comes_then() -> None:
+    desk = Desk()
+    squares = coalesced(desk, 10, 100)
+    desk.open.clear()
+    first = asyncio.create_task(squares.get([1, 2], 5, LATE))
+    await asyncio.sleep(0.01)
+    squares.forget(1)
+    # Asked for after that, before the first has its answer, and shared as ever.
+    second, third = (asyncio.create_task(squares.get([1, 2], 5, LATE)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    desk.open.set()
+    for one in (first, second, third):
+        assert await one == {1: 1, 2: 4}
+    assert desk.calls == [[1, 2], [1]]
+
+
+async def test_what_is_forgotten_before_it_was_asked_for_is_asked_for_once() -> None:
+    desk = Desk()
+    squares = coalesced(desk, 10, 100)
+    desk.open.clear()
+    busy = asyncio.create_task(squares.get([7], 5, LATE))
+    await asyncio.sleep(0.01)
+    first = asyncio.create_task(squares.get([1], 5, LATE))
+    await asyncio.sleep(0.01)
+    squares.forget(1)
+    second = asyncio.create_task(squares.get([1], 5, LATE))
+    await asyncio.sleep(0.01)
+    desk.open.set()
+    await busy
+    assert await first == await second == {1: 1}
+    assert desk.calls == [[7], [1]]
+
+
 async def test_a_call_asks_for_no_more_than_it_may() -> None:
     desk = Desk()
     squares = coalesced(desk, 2, 100)
