@@ -109,19 +109,26 @@ PARTS: Mapping[str, Part] = {
                 ),
                 stays=True,
             ),
+            # Each goes its own way through the store, which most of the others go beside.
+            Round(
+                "ways",
+                (
+                    "tests/integration/command_service/test_expiry.py",
+                    "tests/integration/command_service/test_held_up.py",
+                    "tests/integration/command_service/test_look_up.py",
+                    "tests/integration/command_service/test_stored.py",
+                    "tests/integration/personal/test_command.py",
+                ),
+                on_stores=True,
+            ),
             Round(
                 "integration",
                 (
                     "tests/integration/command_service/test_commit_outcomes.py",
                     "tests/integration/command_service/test_engine.py",
-                    "tests/integration/command_service/test_expiry.py",
-                    "tests/integration/command_service/test_held_up.py",
                     "tests/integration/command_service/test_light_clients.py",
-                    "tests/integration/command_service/test_look_up.py",
                     "tests/integration/command_service/test_programs.py",
                     "tests/integration/command_service/test_step_up_policy.py",
-                    "tests/integration/command_service/test_stored.py",
-                    "tests/integration/personal/test_command.py",
                 ),
                 on_stores=True,
             ),

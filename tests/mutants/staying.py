@@ -26,7 +26,7 @@ LEAST_S = 8.0
 TIMES_AS_LONG = 10
 """Bound on what one test may take: so many times what it takes without a change, thrice."""
 
-SHOWN_S = 20.0
+SHOWN_S = 60.0
 """How many seconds of tests a change is shown to, the quick ones first."""
 
 Pass = Callable[[str, pytest.Item], bool]

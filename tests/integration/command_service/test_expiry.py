@@ -72,9 +72,11 @@ async def test_only_what_is_due_by_both_clocks_is_freed(
         due = await hold(core, payer, payee, 300, within_us=HOUR_US)
         later = await hold(core, payer, payee, 200, within_us=3 * HOUR_US)
         job = ExpiryJob(core.engine, core.store, clock)
+        assert await core.store.find_expired_holds(clock.now_us(), 10) == []
         assert await job.free() == 0
 
         clock.shift_s = 0.0
+        assert await core.store.find_expired_holds(clock.now_us(), 10) == [due.id]
         assert await job.free() == 1
         assert await job.free() == 0
 

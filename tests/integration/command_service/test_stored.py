@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import asyncpg
+
+from command_service.accounts.commands import AccountStored
 from command_service.posting.store import NO_POSITION
-from paycore.domain.accounts import AccountId
+from paycore.domain.accounts import AccountId, AccountKind
+from paycore.domain.approvals import payment_intent
 from paycore.domain.plan import ParentState, StoredGroup
+from paycore.domain.step_up import payment_digest
 from paycore.domain.transfers import (
     Decline,
     Declined,
@@ -18,7 +25,8 @@ from paycore.domain.transfers import (
     TransferKind,
     TransferState,
 )
-from tests.support.command_core import CLIENT, CommandCore, follow, payment, posted
+from tests.support.command_core import CLIENT, CommandCore, follow, opening, payment, posted
+from tests.support.samples import authorization
 
 
 def item(debit: AccountId, credit: AccountId, amount: int) -> TransferCommand:
@@ -163,3 +171,34 @@ async def test_parents_stand_as_after_the_latest_that_followed_them(core: Comman
         held.id: ParentState(held, 2, 25, TransferState.PARTIALLY_CAPTURED),
         untouched.id: ParentState(untouched, 0, 60, TransferState.HELD),
     }
+
+
+async def test_approvals_of_payments_are_stored_as_they_were_signed(
+    core: CommandCore, admin: asyncpg.Connection
+) -> None:
+    opened = await core.open_accounts(
+        [
+            opening(client="app", kind=AccountKind.EXTERNAL),
+            opening(client="app", owner="ada"),
+            opening(client="app"),
+        ]
+    )
+    external, payer, payee = (one.account.id for one in opened if isinstance(one, AccountStored))
+    funds = payment(external, payer, 500_000, kind=TransferKind.DEPOSIT, client="app")
+    posted([await core.one(funds)])
+    now_us = core.clock.now_us()
+    times: dict[str, Any] = {
+        "issued_at_us": now_us - 2, "signed_at_us": now_us - 3, "expires_at_us": now_us + 60_000_000
+    }  # fmt: skip
+    asked = payment(payer, payee, 90_000, client="app", key="one")
+    digest = payment_digest(payment_intent(asked, times["signed_at_us"]))
+    signed = authorization("ada", id=77, digest=digest, **times)
+    (outcome,) = posted([await core.one(asked._replace(authorization=signed))])
+    assert outcome.transfer.authorization_id == 77
+    (row,) = await admin.fetch("SELECT * FROM ledger.authorizations")
+    assert dict(row) == {
+        "id": 77, "transfer_id": outcome.transfer.id, "group_id": None, "payer": None,
+        **times,
+        "user_id": "ada", "method": "PIN", "client": "app", "idempotency_key": "one",
+        "key_id": "key-1", "digest": digest, "signature": bytes(64),
+    }  # fmt: skip
