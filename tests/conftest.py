@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from deploy.local import ALL_PARTS, STORES, Endpoints, LocalStack
@@ -41,6 +42,9 @@ LOGS_VARIABLE = "PAYCORE_TEST_LOGS"
 def pytest_configure() -> None:
     """Let SIGTERM end a run as Ctrl-C does: with the stack stopped and its folder gone."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # With the values of every frame's variables a traceback in the log takes seconds.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], console])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
