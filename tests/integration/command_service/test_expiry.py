@@ -89,6 +89,22 @@ async def test_only_what_is_due_by_both_clocks_is_freed(
     assert await violations(admin) == []
 
 
+async def test_what_is_due_is_found_earliest_first_and_no_more_than_asked_for(
+    database: OwnDatabase, admin: asyncpg.Connection
+) -> None:
+    clock = ShiftedClock(wall_only=True)
+    clock.shift_s = BEHIND_S
+    async with command_core(database.dsn("command"), clock=clock) as core:
+        _, payer, payee = await core.open(2)
+        second = await hold(core, payer, payee, 300, within_us=HOUR_US + 60_000_000)
+        first = await hold(core, payer, payee, 200, within_us=HOUR_US)
+        clock.shift_s = 0.0
+        now_us = clock.now_us()
+        assert await core.store.find_expired_holds(now_us, 1) == [first.id]
+        assert await core.store.find_expired_holds(now_us, 3) == [first.id, second.id]
+    assert await violations(admin) == []
+
+
 async def test_a_process_whose_clock_runs_ahead_ends_no_hold(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:

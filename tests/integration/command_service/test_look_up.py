@@ -23,7 +23,7 @@ async def test_a_key_that_is_being_written_is_not_called_unknown(
     async with locked(admin, a):
         writing = asyncio.create_task(core.one(asked))
         await until_waiting(database)
-        with pytest.raises(UnreachableError):
+        with pytest.raises(UnreachableError, match="still running"):
             await core.store.find_settled(asked.client, asked.key, core.clock.monotonic_s() + 0.2)
         patient = asyncio.create_task(
             core.store.find_settled(asked.client, asked.key, core.clock.monotonic_s() + 10)

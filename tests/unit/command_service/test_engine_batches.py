@@ -17,7 +17,7 @@ from paycore.domain.errors import PaycoreError, Reason
 from paycore.domain.transfers import Command, Outcome
 from tests.support.counted import counted
 from tests.support.engine_world import World, told, turns, until
-from tests.support.samples import CLIENT, command
+from tests.support.samples import CLIENT, command, group
 
 FLOOD, LIGHT, OTHER = "flood", "light", "other"
 
@@ -322,6 +322,18 @@ async def test_room_is_whole_and_what_one_client_has_is_taken_off(world: World) 
     assert caught.value.reason is Reason.DEADLINE_EXCEEDED
     world.store.gates[1].set()
     await ended(begun, waits, more)
+
+
+async def test_a_group_takes_as_much_room_as_it_has_transfers(world: World) -> None:
+    engine = world.engine(queue=20, spare=0.0, in_flight=1, patience_s=60.0)
+    gated(world, 1)
+    begun = sent(world, engine, command(1, 2))
+    await turns()
+    waits = sent(world, engine, group(command(3, 4), command(4, 5), command(5, 6)))
+    await turns()
+    assert await engine.room(CLIENT, world.later_s) == (20 - 3 - 3) // 2
+    world.store.gates[1].set()
+    await ended(begun, waits)
 
 
 async def test_stopping_waits_for_what_is_under_way_with_an_empty_queue(world: World) -> None:
