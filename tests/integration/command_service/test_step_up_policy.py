@@ -239,6 +239,18 @@ async def test_a_stored_outcome_is_told_whatever_policy_says_now(payers: Payers)
     assert isinstance(again, Posted)
 
 
+async def test_beside_an_outcome_that_is_stored_the_day_of_who_pays_anew_is_counted(
+    payers: Payers,
+) -> None:
+    await payers.policy(1_000, daily=100)
+    asked = payers.pay(0, 1, 60)
+    assert await payers.rules_of(asked) == [BELOW]
+    # In one batch: the past is read of those that are decided now.
+    assert await payers.rules_of(asked, payers.pay(0, 1, 60), payers.pay(2, 1, 60)) == [
+        BELOW, DAILY, BELOW
+    ]  # fmt: skip
+
+
 @dataclass
 class Fleet:
     """Two processes of the command service, on ports of their own."""

@@ -103,6 +103,22 @@ async def test_groups_are_found_with_their_transfers_in_order(core: CommandCore)
     assert (found.request_hash, found.details, found.position) == (b"1", None, first[0].position)
 
 
+async def test_a_decline_is_found_by_its_key_alone_and_among_others(core: CommandCore) -> None:
+    _, ada, bob = await core.open(2)
+    declined, moved = payment(ada, bob, 10**9), payment(ada, bob, 1)
+    first, other = await core.submit(declined, moved)
+    assert isinstance(first, Declined)
+    assert isinstance(other, Posted)
+    for commands in ([declined], [moved, declined]):
+        again = (await core.submit(*commands))[-1]
+        assert isinstance(again, Declined)
+        assert again.replayed
+        assert (again.decline, again.position) == (first.decline, first.position)
+    found = await core.store.find(CLIENT, declined.key)
+    assert found is not None
+    assert found.row == first.decline
+
+
 async def test_a_group_and_each_of_its_transfers_have_the_position_of_their_transaction(
     core: CommandCore,
 ) -> None:
