@@ -233,6 +233,9 @@ class Gate:
                 longest_s = min(
                     self._longest_watch_s * (1 - SHORTENED_BY * self._chance()), valid_s
                 )
+                # They would go with the first reply: cut off there, they could not be sent again
+                # with the reason, and the caller would hear none.
+                await context.send_initial_metadata(())
                 async with (
                     self._draining.life(longest_s) as life,
                     # A handler is an async generator; as an iterator its type has no aclose.

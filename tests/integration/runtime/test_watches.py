@@ -116,6 +116,26 @@ async def test_a_draining_server_ends_its_watches_at_once(tmp_path: Path) -> Non
     assert open_streams() == 0
 
 
+async def test_a_watch_whose_first_reply_is_on_its_way_is_told_too(tmp_path: Path) -> None:
+    stopping: list[asyncio.Task[None]] = []
+
+    async def first(_: Request, __: Call) -> AsyncIterator[Reply]:
+        # It is the next that the event loop does, and comes before what is written has gone out.
+        stopping.append(asyncio.create_task(server.stop()))
+        yield Reply(resume_token="1")
+        await asyncio.sleep(60)
+
+    async with serving(tmp_path, first) as (server, method):
+        started = time.monotonic()
+        assert await end_of(method(Request())) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "SHUTTING_DOWN",
+        )
+        await asyncio.gather(*stopping)
+        assert time.monotonic() - started < 4.0
+    assert open_streams() == 0
+
+
 async def test_a_watcher_that_does_not_read_does_not_hold_up_the_end(tmp_path: Path) -> None:
     async def flood(_: Request, __: Call) -> AsyncIterator[Reply]:
         while True:
