@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
-from typing import Any
 
 import asyncpg
 import pytest
@@ -13,7 +12,6 @@ from command_service.posting.expiry import ExpiryJob
 from paycore.domain.accounts import AccountId
 from paycore.domain.errors import Reason
 from paycore.domain.transfers import (
-    ChildCommand,
     Declined,
     Posted,
     Refused,
@@ -22,7 +20,7 @@ from paycore.domain.transfers import (
     TransferState,
 )
 from tests.support.clocks import ShiftedClock
-from tests.support.command_core import CLIENT, CommandCore, command_core, payment
+from tests.support.command_core import CommandCore, command_core, follow, payment
 from tests.support.databases import OwnDatabase
 from tests.support.ledger_checks import violations
 
@@ -31,6 +29,13 @@ HOUR_US = 3_600_000_000
 BEHIND_S = -7_200.0
 """Where a process's clock stands at first: what is an hour ahead of it then, is past for the
 tables, and for the process too once its clock is right."""
+
+
+def clock_behind() -> ShiftedClock:
+    """A process's clock that stands BEHIND_S, until a test puts it right."""
+    clock = ShiftedClock(wall_only=True)
+    clock.shift_s = BEHIND_S
+    return clock
 
 
 async def hold(
@@ -48,25 +53,10 @@ async def hold(
     return outcome.transfer
 
 
-def follow(of: Transfer, kind: str, **changes: Any) -> ChildCommand:
-    return ChildCommand(
-        CLIENT,
-        f"{kind}-{of.id}-{len(changes)}",
-        b"hash",
-        TransferKind(kind),
-        of.id,
-        of.debit_account,
-        of.credit_account,
-        of.currency,
-        **changes,
-    )
-
-
 async def test_only_what_is_due_by_both_clocks_is_freed(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    clock = ShiftedClock(wall_only=True)
-    clock.shift_s = BEHIND_S
+    clock = clock_behind()
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         due = await hold(core, payer, payee, 300, within_us=HOUR_US)
@@ -92,8 +82,7 @@ async def test_only_what_is_due_by_both_clocks_is_freed(
 async def test_what_is_due_is_found_earliest_first_and_no_more_than_asked_for(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    clock = ShiftedClock(wall_only=True)
-    clock.shift_s = BEHIND_S
+    clock = clock_behind()
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         second = await hold(core, payer, payee, 300, within_us=HOUR_US + 60_000_000)
@@ -115,11 +104,13 @@ async def test_a_process_whose_clock_runs_ahead_ends_no_hold(
         clock.shift_s = 3_601.0
         assert await core.store.find_expired_holds(clock.now_us(), 10) == []
         assert await ExpiryJob(core.engine, core.store, clock).free() == 0
-        early = await core.one(follow(held, "RELEASE", released_as=TransferState.EXPIRED))
+        early = await core.one(
+            follow(held, TransferKind.RELEASE, released_as=TransferState.EXPIRED)
+        )
         assert isinstance(early, Refused)
         assert early.error.reason is Reason.ILLEGAL_STATE
         # Its own client may free it at any time; that is no expiry.
-        freed = await core.one(follow(held, "RELEASE"))
+        freed = await core.one(follow(held, TransferKind.RELEASE))
         assert isinstance(freed, Posted)
         assert freed.transfer.parent_state is TransferState.RELEASED
     assert await violations(admin) == []
@@ -128,8 +119,7 @@ async def test_a_process_whose_clock_runs_ahead_ends_no_hold(
 async def test_several_processes_free_each_hold_once(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    clock = ShiftedClock(wall_only=True)
-    clock.shift_s = BEHIND_S
+    clock = clock_behind()
     async with (
         command_core(database.dsn("command"), clock=clock) as one,
         command_core(database.dsn("command"), clock=clock) as other,
@@ -152,15 +142,14 @@ async def test_several_processes_free_each_hold_once(
 async def test_past_its_time_a_hold_is_not_captured_whether_or_not_it_was_freed(
     database: OwnDatabase, freed_yet: bool
 ) -> None:
-    clock = ShiftedClock(wall_only=True)
-    clock.shift_s = BEHIND_S
+    clock = clock_behind()
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         held = await hold(core, payer, payee, 300, within_us=HOUR_US)
         clock.shift_s = 0.0
         if freed_yet:
             assert await ExpiryJob(core.engine, core.store, clock).free() == 1
-        outcome = await core.one(follow(held, "CAPTURE"))
+        outcome = await core.one(follow(held, TransferKind.CAPTURE))
         assert isinstance(outcome, Declined)
         assert outcome.decline.reason == Reason.HOLD_NOT_OPEN
         assert outcome.decline.figures["state"] == "EXPIRED"
@@ -169,13 +158,12 @@ async def test_past_its_time_a_hold_is_not_captured_whether_or_not_it_was_freed(
 async def test_a_hold_captured_meanwhile_is_left_alone(
     database: OwnDatabase, admin: asyncpg.Connection
 ) -> None:
-    clock = ShiftedClock(wall_only=True)
-    clock.shift_s = BEHIND_S
+    clock = clock_behind()
     async with command_core(database.dsn("command"), clock=clock) as core:
         _, payer, payee = await core.open(2)
         held = await hold(core, payer, payee, 300, within_us=HOUR_US)
         # The time of its entry decides, whatever the clock of the tables says.
-        assert isinstance(await core.one(follow(held, "CAPTURE")), Posted)
+        assert isinstance(await core.one(follow(held, TransferKind.CAPTURE)), Posted)
         clock.shift_s = 0.0
         assert await ExpiryJob(core.engine, core.store, clock).free() == 0
     assert await admin.fetchval("SELECT count(*) FROM ledger.declines") == 0

@@ -9,14 +9,11 @@ from typing import Any
 from projector.batch import Document, DocumentKind
 from projector.generations import Generation, State
 from projector.sinks.elastic_generations import Roster
-from projector.sinks.elastic_layout import Layout, Month, month_of
+from projector.sinks.elastic_layout import DAY_US, Layout, Month, month_of
 from tests.support.clocks import ManualClock
 from tests.support.samples import NOW_US
 
-DAY_US = 86_400_000_000
-LONG_AGO, LAST, NOW = (
-    month_of(NOW_US - days * DAY_US) for days in (400, 31, 0)
-)  # fmt: skip
+LONG_AGO, LAST, NOW = (month_of(NOW_US - days * DAY_US) for days in (400, 31, 0))
 
 
 class Record:
